@@ -1,0 +1,293 @@
+"""What NTMCell and DNCCell share: a controller, a memory, and the door to `keras.layers.RNN`."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from mf_keras import validation
+
+INITIAL_MEMORY = 1e-6
+
+
+class MemoryCell(keras.layers.Layer):
+    """A Keras RNN cell that gives a controller cell an external memory.
+
+    One step reads as the papers do: the controller sees the input and the last read vectors, its
+    output h_t is mapped to an interface vector, the interface drives the memory, and
+
+        y_t = W [h_t ; r_t] + b
+
+    with the read vectors r_t of the same step. Both linear maps have a bias, as in DeepMind's code.
+
+    Subclasses name their state (`state_type`, a named tuple that begins with the fields `hidden`,
+    `controller` and `memory`), give `interface_size` and `memory_shapes`, and write `address`.
+
+    The state is a named tuple inside this package and a flat list of rank-2 tensors at the door of
+    Keras; `pack` and `unpack` go from one to the other.
+
+    `keras.layers.RNN.reset_state()` of a stateful layer sets every state to zero, a memory of
+    zeros included; that is close to, but not exactly, the cell's own initial state.
+
+    Args:
+        controller: any Keras RNN cell, e.g. `keras.layers.GRUCell(64)`.
+        units: size of the output y_t.
+        memory_size: N, number of memory slots.
+        word_size: W, length of a slot.
+        num_reads: R, number of read heads.
+        num_writes: number of write heads.
+        clip: the controller's output is clipped to [-clip, clip]; None for no clipping.
+        learn_initial_memory: start from a trained (N, W) matrix instead of the constant 1e-6 (the
+            "learned bias" of NTM implementations, e.g. Collier and Beel 2018, arXiv:1807.08518,
+            who compare both).
+        **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
+
+    Raises:
+        TypeError: an argument has the wrong type, or `controller` is no RNN cell.
+        ValueError: a size is below 1, or the controller uses dropout, whose mask Keras can share
+            between time steps only for cells that it knows.
+    """
+
+    state_type = None
+
+    def __init__(
+        self,
+        controller,
+        units,
+        memory_size=20,
+        word_size=16,
+        num_reads=4,
+        num_writes=1,
+        clip=20.0,
+        learn_initial_memory=False,
+        **kwargs,
+    ):
+        _check_controller(controller)
+        units = validation.positive_int("units", units)
+        memory_size = validation.positive_int("memory_size", memory_size)
+        word_size = validation.positive_int("word_size", word_size)
+        num_reads = validation.positive_int("num_reads", num_reads)
+        num_writes = validation.positive_int("num_writes", num_writes)
+        if clip is not None and validation.real_number("clip", clip, minimum=0.0) == 0.0:
+            raise ValueError("clip must be a positive number, or None for no clipping, got 0.")
+        super().__init__(**kwargs)
+        self.controller = controller
+        self.units = units
+        self.memory_size = memory_size
+        self.word_size = word_size
+        self.num_reads = num_reads
+        self.num_writes = num_writes
+        self.clip = clip
+        self.learn_initial_memory = bool(learn_initial_memory)
+        self.interface = keras.layers.Dense(
+            self.interface_size, dtype=self.dtype_policy, name="interface"
+        )
+        self.readout = keras.layers.Dense(units, dtype=self.dtype_policy, name="readout")
+
+    # What a subclass gives.
+
+    @property
+    def interface_size(self):
+        """Length of the interface vector."""
+        raise NotImplementedError
+
+    def memory_shapes(self):
+        """Shapes, without the batch, of the state's fields from `memory` on, in their order."""
+        raise NotImplementedError
+
+    def address(self, interface, state):
+        """Drive the memory for one step.
+
+        Args:
+            interface: (B, interface_size), in at least float32.
+            state: the named tuple of the last step, in at least float32.
+
+        Returns:
+            The new values of the fields from `memory` on, as a dict.
+        """
+        raise NotImplementedError
+
+    # The step.
+
+    def step(self, inputs, state, training=False):
+        """One time step on the named tuple.
+
+        Args:
+            inputs: (B, D), x_t.
+            state: the state after the last step.
+            training: passed on to the controller.
+
+        Returns:
+            `(outputs, state)`: y_t of shape (B, units), and the new state.
+        """
+        hidden, controller = self._control(inputs, state, training)
+        interface = self.interface(hidden)
+        # Products of twenty usages or a softmax at strength 20 mean nothing in half precision, so
+        # the addressing runs in float32 at least. The state is kept in the compute dtype.
+        precise = _at_least_float32(self.compute_dtype)
+        fields = self.address(
+            ops.cast(interface, precise),
+            keras.tree.map_structure(lambda x: ops.cast(x, precise), state),
+        )
+        fields = {name: ops.cast(x, self.compute_dtype) for name, x in fields.items()}
+        state = self.state_type(hidden=hidden, controller=controller, **fields)
+        reads = ops.reshape(state.read_vectors, (-1, self.num_reads * self.word_size))
+        outputs = self.readout(ops.concatenate([hidden, reads], axis=-1))
+        return outputs, state
+
+    def _control(self, inputs, state, training):
+        """h_t and the controller's new state, from x_t and the last read vectors."""
+        reads_tm1 = ops.reshape(state.read_vectors, (-1, self.num_reads * self.word_size))
+        inputs = ops.concatenate([ops.cast(inputs, self.compute_dtype), reads_tm1], axis=-1)
+        sizes = self._controller_sizes()
+        nested = keras.tree.pack_sequence_as(sizes, list(state.controller))
+        hidden, nested = self.controller(inputs, nested, training=training)
+        hidden = ops.cast(hidden, self.compute_dtype)
+        if self.clip is not None:
+            hidden = ops.clip(hidden, -self.clip, self.clip)
+        flat = keras.tree.flatten(nested)
+        return hidden, tuple(ops.cast(x, self.compute_dtype) for x in flat)
+
+    def _controller_sizes(self):
+        sizes = self.controller.state_size
+        return [sizes] if isinstance(sizes, int) else sizes
+
+    # The door of keras.layers.RNN.
+
+    @property
+    def hidden_size(self):
+        """H, the size of the controller's output h_t."""
+        size = getattr(self.controller, "output_size", None)
+        return keras.tree.flatten(self.controller.state_size)[0] if size is None else size
+
+    @property
+    def output_size(self):
+        """Size of y_t, for `keras.layers.RNN`."""
+        return self.units
+
+    @property
+    def state_size(self):
+        """Sizes of the flat state, for `keras.layers.RNN`."""
+        return [_size(shape) for shape in keras.tree.flatten(self._shapes())]
+
+    def _shapes(self):
+        controller = tuple(_Shape((n,)) for n in keras.tree.flatten(self.controller.state_size))
+        memory = [_Shape(shape) for shape in self.memory_shapes()]
+        return self.state_type(_Shape((self.hidden_size,)), controller, *memory)
+
+    def pack(self, state):
+        """The named tuple as Keras' flat list of (B, size) tensors."""
+        flat = keras.tree.flatten(state)
+        return [ops.reshape(x, (-1, n)) for x, n in zip(flat, self.state_size, strict=True)]
+
+    def unpack(self, flat):
+        """Keras' flat list of (B, size) tensors as the named tuple."""
+        shapes = self._shapes()
+        sizes = keras.tree.flatten(shapes)
+        tensors = [ops.reshape(x, (-1, *s.dims)) for x, s in zip(flat, sizes, strict=True)]
+        return keras.tree.pack_sequence_as(shapes, tensors)
+
+    def initial_state(self, batch_size):
+        """The state before the first step, as the named tuple.
+
+        Memory is 1e-6, or the learned matrix; everything else is 0.
+        """
+        state = keras.tree.map_structure(
+            lambda shape: ops.zeros((batch_size, *shape.dims), dtype=self.compute_dtype),
+            self._shapes(),
+        )
+        memory = state.memory + ops.cast(INITIAL_MEMORY, self.compute_dtype)
+        if self.learn_initial_memory:
+            memory = state.memory + ops.cast(self.initial_memory.value, self.compute_dtype)
+        return state._replace(memory=memory)
+
+    def get_initial_state(self, batch_size=None):
+        """The state before the first step, as Keras' flat list."""
+        return self.pack(self.initial_state(batch_size))
+
+    def build(self, input_shape):
+        """Create the weights for inputs of shape (B, D)."""
+        reads = self.num_reads * self.word_size
+        if not self.controller.built:
+            self.controller.build((None, input_shape[-1] + reads))
+        self.interface.build((None, self.hidden_size))
+        self.readout.build((None, self.hidden_size + reads))
+        if self.learn_initial_memory:
+            self.initial_memory = self.add_weight(
+                name="initial_memory",
+                shape=(self.memory_size, self.word_size),
+                initializer=keras.initializers.RandomNormal(stddev=0.1),
+            )
+
+    def call(self, inputs, states, training=False):
+        """One step on Keras' flat list: `(outputs, states)`."""
+        outputs, state = self.step(inputs, self.unpack(states), training=training)
+        return outputs, self.pack(state)
+
+    def compute_output_shape(self, input_shape, *unused):
+        """Shapes of the outputs and of the flat state."""
+        batch = input_shape[0]
+        return (batch, self.units), [(batch, n) for n in self.state_size]
+
+    def get_config(self):
+        """The constructor's arguments, the controller serialized."""
+        return {
+            **super().get_config(),
+            "controller": keras.saving.serialize_keras_object(self.controller),
+            "units": self.units,
+            "memory_size": self.memory_size,
+            "word_size": self.word_size,
+            "num_reads": self.num_reads,
+            "num_writes": self.num_writes,
+            "clip": self.clip,
+            "learn_initial_memory": self.learn_initial_memory,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        """A cell from what `get_config` gave."""
+        controller = keras.saving.deserialize_keras_object(config["controller"])
+        return cls(**{**config, "controller": controller})
+
+
+def split_interface(interface, sizes):
+    """Cut (B, sum(sizes)) along its last axis into pieces of the given sizes."""
+    # One split, whose gradient is one concatenation; slices would each be padded and added.
+    return ops.split(interface, np.cumsum(sizes[:-1]).tolist(), axis=-1)
+
+
+class _Shape:
+    """A shape that `keras.tree` takes for one leaf."""
+
+    def __init__(self, dims):
+        self.dims = dims
+
+
+def _size(shape):
+    size = 1
+    for dim in shape.dims:
+        size *= dim
+    return size
+
+
+def _at_least_float32(dtype):
+    return "float32" if dtype in ("float16", "bfloat16") else dtype
+
+
+def _check_controller(controller):
+    if isinstance(controller, keras.layers.RNN):
+        raise TypeError(
+            "controller must be an RNN cell that does one step, such as keras.layers.GRUCell(64), "
+            f"got the layer {type(controller).__name__}, which runs over whole sequences."
+        )
+    if not isinstance(controller, keras.layers.Layer) or not hasattr(controller, "state_size"):
+        raise TypeError(
+            "controller must be a Keras RNN cell, such as keras.layers.GRUCell(64), "
+            f"got {controller!r}."
+        )
+    for cell in getattr(controller, "cells", [controller]):
+        for rate in ("dropout", "recurrent_dropout"):
+            if getattr(cell, rate, 0.0):
+                raise ValueError(
+                    f"controller must not use dropout, got {rate}={getattr(cell, rate)}: Keras "
+                    "shares a dropout mask between time steps only for cells that it knows."
+                )
