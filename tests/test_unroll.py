@@ -1,0 +1,236 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mf_keras import DNCCell, NTMCell, unroll
+
+SIZES = {"units": 3, "memory_size": 5, "word_size": 4, "num_reads": 2}
+CELLS = {
+    "dnc": lambda **kw: DNCCell(keras.layers.GRUCell(7, dtype=kw.get("dtype")), **SIZES, **kw),
+    "dnc_two_writes": lambda **kw: DNCCell(keras.layers.LSTMCell(6), num_writes=2, **SIZES, **kw),
+    "ntm": lambda **kw: NTMCell(keras.layers.GRUCell(7, dtype=kw.get("dtype")), **SIZES, **kw),
+}
+every_cell = pytest.mark.parametrize("name", CELLS)
+
+
+def make(name, **kwargs):
+    keras.utils.set_random_seed(1)
+    cell = CELLS[name](**kwargs)
+    cell.build((None, 3))
+    for variable in cell.trainable_variables:  # far from the tame initial weights
+        variable.assign(2.0 * variable)
+    return cell
+
+
+def sequences(batch=2, time=6, size=3, seed=0):
+    return np.random.default_rng(seed).normal(size=(batch, time, size)).astype("float32")
+
+
+def close(actual, expected, tolerance=1e-5):
+    actual, expected = np.asarray(actual), np.asarray(expected)
+    scale = max(1e-3, np.abs(expected).max())
+    np.testing.assert_allclose(actual / scale, expected / scale, rtol=0, atol=tolerance)
+
+
+def close_all(actual, expected, tolerance=1e-5):
+    for a, b in zip(keras.tree.flatten(actual), keras.tree.flatten(expected), strict=True):
+        close(a, b, tolerance)
+
+
+def through_layer(cell, x, state, mask=None):
+    """The same by keras.layers.RNN: outputs and final state."""
+    layer = keras.layers.RNN(cell, return_sequences=True, return_state=True)
+    outputs, *states = layer(x, initial_state=cell.pack(state), mask=mask)
+    return outputs, cell.unpack(states)
+
+
+def through_unroll(cell, x, state, mask=None):
+    outputs, _, final = unroll(cell, x, initial_state=state, mask=mask)
+    return outputs, final
+
+
+def with_gradients(run, cell, x, mask=None):
+    """Outputs, final state, and the gradients of a function of both in everything that enters."""
+    x = tf.constant(x)
+    # Rows of 1e-6 have a direction that a rounding error changes, so begin with other rows.
+    state = cell.initial_state(x.shape[0])
+    state = state._replace(memory=tf.constant(sequences(2, 5, 4, seed=1)))
+    sources = [v.value for v in cell.trainable_variables], x, state
+    with tf.GradientTape() as tape:
+        tape.watch(sources)
+        outputs, final = run(cell, x, state, mask)
+        loss = tf.reduce_sum(tf.sin(outputs)) + sum(
+            tf.reduce_sum(tf.sin(part)) for part in keras.tree.flatten(final)
+        )
+    gradients = tape.gradient(loss, sources, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    return outputs, final, gradients
+
+
+@every_cell
+@pytest.mark.parametrize("masked", [False, True])
+def test_equals_keras_rnn_in_outputs_state_and_gradients(name, masked):
+    cell, x = make(name), sequences()
+    mask = np.array([[1, 1, 0, 1, 1, 0], [0, 1, 1, 1, 0, 0]], bool) if masked else None
+    expected = tf.function(lambda: with_gradients(through_layer, cell, x, mask))()
+    actual = tf.function(lambda: with_gradients(through_unroll, cell, x, mask))()
+    close_all(actual, expected)
+
+
+@every_cell
+def test_xla_and_eager_agree(name):
+    cell, x = make(name), sequences(time=4)
+    eager = with_gradients(through_unroll, cell, x)
+    compiled = tf.function(lambda: with_gradients(through_unroll, cell, x), jit_compile=True)()
+    close_all(compiled, eager)
+
+
+@every_cell
+def test_trace_holds_the_state_of_every_step(name):
+    cell, x = make(name), sequences()
+    _, trace, final = unroll(cell, x)
+    state = cell.initial_state(2)
+    for t in range(x.shape[1]):
+        _, state = cell.step(x[:, t], state)
+        close_all(keras.tree.map_structure(lambda part, t=t: part[:, t], trace), state)
+    close_all(final, state)
+    assert trace.memory.shape == (2, 6, 5, 4)
+    assert trace.hidden.shape == (2, 6, cell.hidden_size)
+
+
+@every_cell
+def test_gradients_flow_through_the_trace_alone(name):
+    """The same gradient as of a Python loop over steps, for a loss that sees only the trace."""
+    cell, x = make(name), tf.constant(sequences(time=4))
+    variables = [v.value for v in cell.trainable_variables]
+
+    def loss(memory, hidden, read_weights):
+        return sum(tf.reduce_sum(tf.sin(3.0 * part)) for part in (memory, hidden, read_weights))
+
+    @tf.function
+    def by_loop():
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            state, states = cell.initial_state(2), []
+            for t in range(4):
+                _, state = cell.step(x[:, t], state)
+                states.append((state.memory, state.hidden, state.read_weights))
+            total = loss(*(tf.stack(part, axis=1) for part in zip(*states, strict=True)))
+        return tape.gradient(total, [*variables, x], unconnected_gradients="zero")
+
+    @tf.function(jit_compile=True)
+    def by_unroll():
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            _, trace, _ = unroll(cell, x)
+            total = loss(trace.memory, trace.hidden, trace.read_weights)
+        return tape.gradient(total, [*variables, x], unconnected_gradients="zero")
+
+    close_all(by_unroll(), by_loop())
+
+
+def test_gradient_is_the_numerical_one():
+    cell = make("dnc", dtype="float64")
+    x = tf.constant(sequences(time=3).astype("float64"))
+    direction = np.random.default_rng(3).normal(size=x.shape)
+
+    def loss(x):
+        outputs, trace, _ = unroll(cell, x)
+        return tf.reduce_sum(tf.sin(outputs)) + tf.reduce_sum(tf.sin(trace.memory))
+
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        value = loss(x)
+    slope = float(tf.reduce_sum(tape.gradient(value, x) * direction))
+    step = 1e-6
+    numerical = float(loss(x + step * direction) - loss(x - step * direction)) / (2 * step)
+    assert slope == pytest.approx(numerical, rel=1e-6)
+
+
+@every_cell
+def test_final_state_continues_the_sequence(name):
+    cell, x = make(name), sequences()
+    outputs, trace, final = unroll(cell, x)
+    first, trace_1, state = unroll(cell, x[:, :2])
+    second, trace_2, end = unroll(cell, x[:, 2:], initial_state=state)
+    close(np.concatenate([first, second], axis=1), outputs, 1e-6)
+    close(np.concatenate([trace_1.memory, trace_2.memory], axis=1), trace.memory, 1e-6)
+    close_all(end, final, 1e-6)
+
+
+def test_learned_initial_memory_receives_its_gradient():
+    cell = make("ntm", learn_initial_memory=True)
+    with tf.GradientTape() as tape:
+        outputs, _, _ = unroll(cell, sequences())
+        loss = tf.reduce_sum(outputs**2)
+    assert np.abs(tape.gradient(loss, cell.initial_memory.value)).max() > 0
+
+
+def test_shapes_may_be_unknown_while_tracing():
+    cell = make("dnc")
+    run = tf.function(
+        lambda x: unroll(cell, x)[0], input_signature=[tf.TensorSpec((None, None, 3), tf.float32)]
+    )
+    for x in (sequences(1, 2), sequences(3, 5)):
+        close(run(x), unroll(cell, x)[0])
+
+
+def test_half_precision_keeps_weights_and_their_gradients_in_float32():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    cell = CELLS["dnc"]()
+    cell.build((None, 3))
+
+    @tf.function(jit_compile=True)
+    def run(x):
+        with tf.GradientTape() as tape:
+            outputs, trace, _ = unroll(cell, x)
+            loss = tf.reduce_sum(tf.cast(outputs, "float32") ** 2)
+        return outputs, trace, tape.gradient(loss, [v.value for v in cell.trainable_variables])
+
+    outputs, trace, gradients = run(sequences())
+    assert outputs.dtype == trace.memory.dtype == tf.bfloat16
+    assert all(g.dtype == tf.float32 and np.isfinite(g).all() for g in gradients)
+    assert any(np.abs(g).max() > 0 for g in gradients)
+
+
+def test_ten_thousand_steps_run():
+    cell = make("dnc")
+
+    @tf.function(jit_compile=True)
+    def run(x):
+        with tf.GradientTape() as tape:
+            outputs, trace, _ = unroll(cell, x)
+            loss = tf.reduce_mean(outputs**2) + tf.reduce_mean(trace.memory**2)
+        return loss, tape.gradient(loss, [v.value for v in cell.trainable_variables])
+
+    loss, gradients = run(sequences(1, 10_000))
+    assert np.isfinite(loss)
+    assert all(np.isfinite(g).all() for g in gradients)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "error", "words"),
+    [
+        (np.zeros((2, 3), "float32"), ValueError, "inputs must have shape"),
+        (np.zeros((2, 0, 3), "float32"), ValueError, "inputs must have shape"),
+        ("text", TypeError, "inputs must be a tensor"),
+        (None, TypeError, "inputs must be a tensor"),
+    ],
+)
+def test_refuses_bad_inputs(inputs, error, words):
+    with pytest.raises(error, match=words):
+        unroll(make("dnc"), inputs)
+
+
+def test_refuses_bad_cells_masks_and_states():
+    cell, x = make("dnc"), sequences()
+    with pytest.raises(TypeError, match="cell must be a memory cell"):
+        unroll(keras.layers.GRUCell(3), x)
+    with pytest.raises(ValueError, match="mask must have shape"):
+        unroll(cell, x, mask=np.ones((2, 5), bool))
+    with pytest.raises(TypeError, match="initial_state must be a DNCState"):
+        unroll(cell, x, initial_state=cell.get_initial_state(2))
+    state = cell.initial_state(2)
+    state = state._replace(memory=state.memory[:, :3])
+    with pytest.raises(ValueError, match="initial_state must have shape"):
+        unroll(cell, x, initial_state=state)
