@@ -1,0 +1,241 @@
+"""SequenceGenerator: an autoregressive model of binary sequences with a memory."""
+
+from typing import Any, NamedTuple
+
+import keras
+from keras import ops
+
+from mf_keras import backend, validation
+from mf_keras.cells import MemoryCell
+from mf_keras.losses import binary_nll
+from mf_keras.unroll import unroll
+
+# Uniform noise is kept this far from 0 and 1, where its logit is infinite.
+_NOISE_MARGIN = 1e-7
+
+
+@keras.saving.register_keras_serializable(package="mf_keras")
+class SequenceGenerator(keras.Model):
+    """Models binary sequences one step at a time: p(x) = prod_t p(x_t | x_1..x_{t-1}).
+
+    A memory cell reads the sequence shifted right by one step, beginning with zeros, and gives the
+    logits of the next step, so logit t depends on x[:, :t] alone. One loop, `unroll`, serves all:
+    teacher forcing feeds the data, free running feeds the model's own samples.
+
+        generator = SequenceGenerator(DNCCell(keras.layers.GRUCell(64), units=1))
+        logits = generator(x)                                   # (B, T, 1)
+        images = generator.sample(16, length=784, seed=0)       # (16, 784, 1)
+
+    Samples are a pure function of weights, seed and temperature: step t is 1 where the noise
+    u_t < sigmoid(logit_t / temperature). Temperature 0 takes the likelier value at every step, and
+    0 where both are equally likely.
+
+    The weights are created at once; no input shape is needed.
+
+    Args:
+        cell: a memory cell, e.g. `DNCCell`; its `units` is the size of a step of the sequences.
+        **kwargs: `name` and `dtype`, as for every Keras model.
+
+    Raises:
+        TypeError: `cell` is no memory cell.
+    """
+
+    def __init__(self, cell, **kwargs):
+        if not isinstance(cell, MemoryCell):
+            raise TypeError(f"cell must be a memory cell such as DNCCell, got {cell!r}.")
+        # The cell casts its own weights; casting them here as well would round their gradients.
+        super().__init__(**{"autocast": False, **kwargs})
+        self.cell = cell
+        self.units = cell.units
+        if not cell.built:
+            cell.build((None, cell.units))
+            cell.built = True
+        self.built = True
+        self._compiled_free_run = backend.compiled(self._free_run)
+        self._compiled_complete = backend.compiled(self._complete)
+
+    def call(self, x, training=False):
+        """Logits of every step, teacher-forced.
+
+        Args:
+            x: (B, T, units) of 0/1.
+            training: passed on to the cell.
+
+        Returns:
+            (B, T, units); logit t depends on x[:, :t] alone.
+        """
+        logits, _ = self.teacher_force(x, training=training)
+        return logits
+
+    def teacher_force(self, x, training=False):
+        """Logits and trace with the data as input.
+
+        Args:
+            x: (B, T, units) of 0/1.
+            training: passed on to the cell.
+
+        Returns:
+            `(logits, trace)`: (B, T, units), and the cell's named tuple with (B, T, ...) tensors.
+        """
+        x = self._check("x", x)
+        logits, trace, _ = unroll(self.cell, _shift_right(x), training=training)
+        return logits, trace
+
+    def nll(self, x, training=False):
+        """Negative log-likelihood of whole sequences.
+
+        Args:
+            x: (B, T, units) of 0/1.
+            training: passed on to the cell.
+
+        Returns:
+            (B,), nats, summed over T and units, in at least float32.
+
+        Raises:
+            ValueError: x has another shape or other values.
+        """
+        return binary_nll(x, self(x, training=training))
+
+    def sample(self, num_samples, length, seed, temperature=1.0):
+        """Draw sequences from the model.
+
+        Args:
+            num_samples: how many.
+            length: number of steps T.
+            seed: int >= 0, or a `keras.random.SeedGenerator`.
+            temperature: divides the logits; 1 for the model itself, 0 for the mode of each step.
+
+        Returns:
+            (num_samples, length, units) of 0/1.
+
+        Raises:
+            TypeError, ValueError: an argument has the wrong type or range.
+        """
+        num_samples = validation.positive_int("num_samples", num_samples)
+        samples, _, _ = self.free_run(num_samples, length, seed, temperature)
+        return samples
+
+    def free_run(self, batch_size, length, seed, temperature=1.0):
+        """Draw sequences and keep what the model did meanwhile.
+
+        Samples are detached draws; gradients flow through logits and trace.
+
+        Args:
+            batch_size: number of sequences B.
+            length: number of steps T.
+            seed: int >= 0, or a `keras.random.SeedGenerator`.
+            temperature: as in `sample`.
+
+        Returns:
+            `(samples, logits, trace)`: (B, T, units) of 0/1; (B, T, units); the cell's named tuple
+            with (B, T, ...) tensors.
+
+        Raises:
+            TypeError, ValueError: an argument has the wrong type or range.
+        """
+        length = validation.positive_int("length", length)
+        thresholds = self._thresholds(batch_size, length, seed, temperature)
+        return self._compiled_free_run(thresholds)
+
+    def complete(self, prefix, length, seed, temperature=1.0):
+        """Continue sequences from their beginnings.
+
+        Args:
+            prefix: (B, t0, units) of 0/1.
+            length: number of steps of the result, at least t0.
+            seed: int >= 0, or a `keras.random.SeedGenerator`.
+            temperature: as in `sample`.
+
+        Returns:
+            (B, length, units) of 0/1, beginning with the prefix.
+
+        Raises:
+            TypeError, ValueError: an argument has the wrong type, shape or range.
+        """
+        prefix = self._check("prefix", prefix)
+        length = validation.positive_int("length", length, minimum=prefix.shape[1])
+        rest = length - prefix.shape[1]
+        if rest == 0:
+            return prefix
+        thresholds = self._thresholds(ops.shape(prefix)[0], rest, seed, temperature)
+        return self._compiled_complete(prefix, thresholds)
+
+    def _free_run(self, thresholds, state=None):
+        """Free running as a function of weights and thresholds (B, T, units) alone."""
+        logits, trace, _ = unroll(_FreeRunningCell(self.cell), thresholds, initial_state=state)
+        return trace.samples, logits, trace.cell
+
+    def _complete(self, prefix, thresholds):
+        _, _, state = unroll(self.cell, _shift_right(prefix))
+        start = FreeRunningState(samples=prefix[:, -1], cell=state)
+        samples, _, _ = self._free_run(thresholds, start)
+        return ops.concatenate([prefix, samples], axis=1)
+
+    def _thresholds(self, batch_size, length, seed, temperature):
+        """What a logit l must exceed for a 1.
+
+        u < sigmoid(l / temperature) means l > temperature x logit(u), defined at temperature 0 too.
+        """
+        if not isinstance(seed, keras.random.SeedGenerator):
+            seed = validation.seed("seed", seed)
+        if not ops.is_tensor(temperature):
+            temperature = validation.real_number("temperature", temperature, minimum=0.0)
+        noise = keras.random.uniform((batch_size, length, self.units), seed=seed, dtype="float32")
+        noise = ops.clip(noise, _NOISE_MARGIN, 1.0 - _NOISE_MARGIN)
+        return temperature * (ops.log(noise) - ops.log1p(-noise))
+
+    def _check(self, name, x):
+        x = backend.to_tensor(name, x)
+        validation.shape_of(name, x, ("B", "T", self.units))
+        if backend.is_concrete(x):
+            validation.binary_values(name, ops.convert_to_numpy(x))
+        return ops.cast(x, self.cell.compute_dtype)
+
+    def get_config(self):
+        """The constructor's arguments, the cell serialized."""
+        return {
+            **super().get_config(),
+            "cell": keras.saving.serialize_keras_object(self.cell),
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        """A generator from what `get_config` gave."""
+        return cls(**{**config, "cell": keras.saving.deserialize_keras_object(config["cell"])})
+
+
+class FreeRunningState(NamedTuple):
+    """State of a free-running cell: the last sample is the next input."""
+
+    samples: Any  # (B, units) of 0/1
+    cell: tuple  # the memory cell's named tuple
+
+
+class _FreeRunningCell:
+    """A memory cell that reads its own samples; its input sequence is noise.
+
+    It makes free running one more call of `unroll`, and a pure function of weights and noise.
+    """
+
+    built = True
+
+    def __init__(self, cell):
+        self.cell = cell
+        self.compute_dtype = cell.compute_dtype
+        self.output_size = cell.units
+        self.trainable_variables = cell.trainable_variables
+
+    def initial_state(self, batch_size):
+        samples = ops.zeros((batch_size, self.cell.units), dtype=self.compute_dtype)
+        return FreeRunningState(samples, self.cell.initial_state(batch_size))
+
+    def step(self, thresholds, state, training=False):
+        """Logits of this step, and the state with the sample that they and the noise give."""
+        logits, cell_state = self.cell.step(state.samples, state.cell, training=training)
+        samples = ops.cast(ops.cast(logits, thresholds.dtype) > thresholds, self.compute_dtype)
+        return logits, FreeRunningState(samples, cell_state)
+
+
+def _shift_right(x):
+    """What the model reads: zeros, then x without its last step."""
+    return ops.concatenate([ops.zeros_like(x[:, :1]), x[:, :-1]], axis=1)

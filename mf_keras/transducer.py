@@ -1,0 +1,116 @@
+"""SequenceTransducer: a model that maps input sequences to binary output sequences."""
+
+import keras
+from keras import ops
+
+from mf_keras import backend, validation
+from mf_keras.cells import MemoryCell
+from mf_keras.losses import binary_nll
+from mf_keras.unroll import unroll
+
+
+@keras.saving.register_keras_serializable(package="mf_keras")
+class SequenceTransducer(keras.Model):
+    """Maps (B, T, D) inputs to the logits of (B, T, units) bits, for tasks such as copying.
+
+    Works with plain Keras losses on its logits, and with the forcing algorithms of this package,
+    which use `nll` and `correct`. Its data are `(inputs, targets, sample_weight)` triples as Keras
+    passes them; the weights (B, T) say which steps count.
+
+        transducer = SequenceTransducer(DNCCell(keras.layers.GRUCell(64), units=6))
+        logits = transducer(inputs)  # (B, T, 6)
+
+    Args:
+        cell: a memory cell, e.g. `DNCCell`; its `units` is the size of a step of the outputs.
+        **kwargs: `name` and `dtype`, as for every Keras model.
+
+    Raises:
+        TypeError: `cell` is no memory cell.
+    """
+
+    def __init__(self, cell, **kwargs):
+        if not isinstance(cell, MemoryCell):
+            raise TypeError(f"cell must be a memory cell such as DNCCell, got {cell!r}.")
+        # The cell casts its own weights; casting them here as well would round their gradients.
+        super().__init__(**{"autocast": False, **kwargs})
+        self.cell = cell
+        self.units = cell.units
+
+    def build(self, input_shape):
+        """Create the weights for inputs of shape (B, T, D)."""
+        if not self.cell.built:
+            self.cell.build((None, input_shape[-1]))
+            self.cell.built = True
+
+    def call(self, inputs, training=False):
+        """Logits of every step.
+
+        Args:
+            inputs: (B, T, D).
+            training: passed on to the cell.
+
+        Returns:
+            (B, T, units).
+        """
+        logits, _ = self.trace(inputs, training=training)
+        return logits
+
+    def trace(self, inputs, training=False):
+        """Logits, and what the memory did.
+
+        Args:
+            inputs: (B, T, D).
+            training: passed on to the cell.
+
+        Returns:
+            `(logits, trace)`: (B, T, units), and the cell's named tuple with (B, T, ...) tensors.
+        """
+        logits, trace, _ = unroll(self.cell, inputs, training=training)
+        return logits, trace
+
+    def nll(self, inputs, targets, sample_weight=None, training=False):
+        """Negative log-likelihood of the targets.
+
+        Args:
+            inputs: (B, T, D).
+            targets: (B, T, units) of 0/1.
+            sample_weight: optional (B, T), how much each step counts.
+            training: passed on to the cell.
+
+        Returns:
+            (B,), nats, summed over T and units, in at least float32.
+        """
+        targets = backend.to_tensor("targets", targets)
+        validation.shape_of("targets", targets, ("B", "T", self.units))
+        return binary_nll(targets, self(inputs, training=training), sample_weight)
+
+    def get_config(self):
+        """The constructor's arguments, the cell serialized."""
+        return {
+            **super().get_config(),
+            "cell": keras.saving.serialize_keras_object(self.cell),
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        """A transducer from what `get_config` gave."""
+        return cls(**{**config, "cell": keras.saving.deserialize_keras_object(config["cell"])})
+
+
+def correct(targets, logits, sample_weight=None):
+    """Which sequences are exactly right: every thresholded bit of every step that counts.
+
+    The paper's "Euclidean distance 0 between thresholded output and target".
+
+    Args:
+        targets: (B, T, units) of 0/1.
+        logits: (B, T, units); a bit is predicted 1 where its logit is positive.
+        sample_weight: optional (B, T); steps of weight 0 do not count.
+
+    Returns:
+        (B,) of bool.
+    """
+    right = ops.all(ops.equal(logits > 0, ops.cast(targets, "bool")), axis=-1)  # (B, T)
+    if sample_weight is not None:
+        right = ops.logical_or(right, ops.equal(sample_weight, 0))
+    return ops.all(right, axis=-1)
