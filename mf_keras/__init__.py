@@ -1,0 +1,29 @@
+"""Memory-augmented networks and Memory Forcing for Keras 3.
+
+* `DNCCell`, `NTMCell`: Keras RNN cells around any controller cell.
+* `unroll`: the loop over time that returns what the memory did.
+* `SequenceGenerator`, `SequenceTransducer`: models of binary sequences.
+* `TeacherForcing`: their training under `model.fit`.
+* `addressing`: the papers' equations; `data`: the tasks; `plots`: pictures of samples and memory.
+"""
+
+from mf_keras import addressing
+from mf_keras.cells import DNCCell, DNCState, NTMCell, NTMState
+from mf_keras.forcing import TeacherForcing
+from mf_keras.generator import SequenceGenerator
+from mf_keras.transducer import SequenceTransducer
+from mf_keras.unroll import unroll
+from mf_keras.version import __version__
+
+__all__ = [
+    "DNCCell",
+    "DNCState",
+    "NTMCell",
+    "NTMState",
+    "SequenceGenerator",
+    "SequenceTransducer",
+    "TeacherForcing",
+    "__version__",
+    "addressing",
+    "unroll",
+]

@@ -1,0 +1,221 @@
+"""What the training algorithms share: data checks, metrics, compilation, saving."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from mf_keras import validation
+from mf_keras.generator import SequenceGenerator
+from mf_keras.losses import binary_nll
+from mf_keras.transducer import SequenceTransducer, correct
+
+
+class Forcing(keras.Model):
+    """Trains a sequence model under `fit`; subclasses write `train_step`.
+
+    Data are batches of x (B, T, units) for a `SequenceGenerator`, and of (x, y, sample_weight) for
+    a `SequenceTransducer`. Arrays and `tf.data` datasets are checked: x (y for a transducer) must
+    hold only 0 and 1.
+
+    Logs of `fit` and `evaluate`, over whole sequences and whole epochs: `loss`; `nll`, nats per
+    sequence; `bits_per_step` for a generator; `correct_predictions` for a transducer, the number of
+    sequences so far whose every counted bit was right.
+    """
+
+    def __init__(self, model, **kwargs):
+        if not isinstance(model, (SequenceGenerator, SequenceTransducer)):
+            raise TypeError(
+                "generator must be a SequenceGenerator or a SequenceTransducer, "
+                f"got {type(model).__name__}."
+            )
+        super().__init__(**{"autocast": False, **kwargs})
+        self._generates = isinstance(model, SequenceGenerator)
+        self.generator = model
+        self.built = model.built
+        self._trackers = {
+            name: keras.metrics.Sum(name) if name == "correct_predictions" else keras.metrics.Mean(name)
+            for name in self._metric_names()
+        }
+
+    def call(self, x, training=False):
+        """The generator's logits."""
+        return self.generator(x, training=training)
+
+    def build(self, input_shape):
+        """Build the generator for inputs of shape (B, T, D)."""
+        if not self.generator.built:
+            self.generator.build(input_shape)
+            self.generator.built = True
+
+    # Metrics.
+
+    def _metric_names(self):
+        """Names of the logs; `correct_predictions` is summed, the others are averaged."""
+        return ["loss", "nll", "bits_per_step" if self._generates else "correct_predictions"]
+
+    def _track(self, **values):
+        """Update metrics with values of shape (B,) or ()."""
+        for name, value in values.items():
+            self._trackers[name].update_state(value)
+
+    @property
+    def metrics(self):
+        """The metrics that `fit` and `evaluate` report and reset."""
+        return list(self._trackers.values())
+
+    # Compilation and saving.
+
+    def compile(
+        self, optimizer="adam", jit_compile=True, run_eagerly=False, steps_per_execution=1, **kwargs
+    ):
+        """Configure training.
+
+        Args:
+            optimizer: a Keras optimizer for the generator.
+            jit_compile: compile the training step with XLA.
+            run_eagerly: run step by step in Python, for debugging; turns `jit_compile` off.
+            steps_per_execution: training steps in one call of the compiled function.
+            **kwargs: further arguments of `keras.Model.compile`, except `loss` and `metrics`, which
+                the algorithm gives.
+
+        Raises:
+            TypeError: `loss`, `metrics` or `weighted_metrics` is given.
+        """
+        for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
+            if kwargs.pop(name, None) is not None:
+                raise TypeError(f"{name} must not be given: {type(self).__name__} has its own.")
+        super().compile(
+            optimizer=optimizer,
+            jit_compile=bool(jit_compile and not run_eagerly),
+            run_eagerly=run_eagerly,
+            steps_per_execution=steps_per_execution,
+            **kwargs,
+        )
+        self._compile_arguments = {
+            "jit_compile": jit_compile,
+            "run_eagerly": run_eagerly,
+            "steps_per_execution": steps_per_execution,
+            **kwargs,
+        }
+        self._build_optimizer()
+
+    def _build_optimizer(self):
+        # An optimizer that is not built when a checkpoint is read would be reset.
+        if self.generator.built and not self.optimizer.built:
+            self.optimizer.build(self.generator.trainable_variables)
+
+    def get_compile_config(self):
+        """Arguments for `compile`, serialized."""
+        optimizer = keras.optimizers.serialize(self.optimizer)
+        return {"optimizer": optimizer, **self._compile_arguments}
+
+    def compile_from_config(self, config):
+        """Compile with what `get_compile_config` gave."""
+        optimizer = keras.optimizers.deserialize(config["optimizer"])
+        self.compile(**{**config, "optimizer": optimizer})
+
+    def get_config(self):
+        """The constructor's arguments, the generator serialized."""
+        return {
+            **super().get_config(),
+            "generator": keras.saving.serialize_keras_object(self.generator),
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        """A model from what `get_config` gave."""
+        generator = keras.saving.deserialize_keras_object(config["generator"])
+        return cls(**{**config, "generator": generator})
+
+    # Steps.
+
+    def test_step(self, data):
+        """Metrics of one batch, free of any forcing term."""
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        nll, _ = self._nll(x, y, sample_weight, training=False)
+        self._track(loss=nll)
+        return self.get_metrics_result()
+
+    def _nll(self, x, y, sample_weight, training):
+        """NLL of each sequence, (B,), and the trace; updates the metrics."""
+        if self._generates:
+            logits, trace = self.generator.teacher_force(x, training=training)
+            nll = binary_nll(x, logits)
+            self._track(bits_per_step=nll / (np.log(2.0) * x.shape[1]))
+        else:
+            logits, trace = self.generator.trace(x, training=training)
+            nll = binary_nll(y, logits, sample_weight)
+            right = correct(y, logits, sample_weight)
+            self._track(correct_predictions=ops.cast(right, "float32"))
+        self._track(nll=nll)
+        return nll, trace
+
+    # Data.
+
+    def fit(self, x=None, y=None, *, sample_weight=None, validation_data=None, **kwargs):
+        """`keras.Model.fit` on checked data; see the class for what the data are.
+
+        Raises:
+            ValueError: data of another shape, or values other than 0 and 1. Of a dataset, the
+                shapes are checked at once and the values as they come
+                (`tf.errors.InvalidArgumentError`).
+        """
+        x, y = self._check_data("x", "y", x, y)
+        if validation_data is not None:
+            validation_data = self._check_validation_data(validation_data)
+        return super().fit(
+            x, y, sample_weight=sample_weight, validation_data=validation_data, **kwargs
+        )
+
+    def evaluate(self, x=None, y=None, **kwargs):
+        """`keras.Model.evaluate` on checked data: NLL without any forcing term.
+
+        Raises:
+            ValueError: as for `fit`.
+        """
+        x, y = self._check_data("x", "y", x, y)
+        return super().evaluate(x, y, **kwargs)
+
+    def _check_validation_data(self, data):
+        if isinstance(data, tf.data.Dataset):
+            return self._check_data("validation_data", "validation_data", data, None)[0]
+        if isinstance(data, (tuple, list)):
+            x, y, *rest = (*data, None)[: max(2, len(data))]
+            return (*self._check_data("validation_data", "validation_data", x, y), *rest)
+        return self._check_data("validation_data", "validation_data", data, None)[0]
+
+    def _check_data(self, x_name, y_name, x, y):
+        """`(x, y)`, checked now where they are arrays, and while they stream where they do."""
+        if isinstance(x, tf.data.Dataset):
+            return self._check_dataset(x_name, x), y
+        name, value = (x_name, x) if self._generates else (y_name, y)
+        if hasattr(value, "shape"):
+            validation.shape_of(name, value, ("B", "T", self.generator.units))
+            validation.binary_values(name, np.asarray(value))
+        return x, y
+
+    def _check_dataset(self, name, dataset):
+        position = 0 if self._generates else 1
+
+        def binary_part(data):
+            parts = data if isinstance(data, tuple) else (data,)
+            if len(parts) <= position:
+                raise ValueError(
+                    f"{name} must give (inputs, targets, sample_weight), got {len(parts)} part(s)."
+                )
+            return parts[position]
+
+        spec = binary_part(dataset.element_spec)
+        if spec.shape.rank is not None:
+            validation.shape_of(f"a batch of {name}", spec, ("B", "T", self.generator.units))
+
+        def check(*parts):
+            bits = binary_part(parts)
+            binary = tf.reduce_all(tf.logical_or(tf.equal(bits, 0), tf.equal(bits, 1)))
+            message = f"{name} must hold only 0 and 1, got other values"
+            with tf.control_dependencies([tf.debugging.Assert(binary, [message, bits])]):
+                parts = tf.nest.map_structure(tf.identity, parts)
+            return parts if len(parts) > 1 else parts[0]
+
+        return dataset.map(check)

@@ -1,0 +1,38 @@
+"""Teacher forcing: maximum likelihood, the baseline and the ground of the other algorithms."""
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from mf_keras.forcing.base import Forcing
+
+
+@keras.saving.register_keras_serializable(package="mf_keras")
+class TeacherForcing(Forcing):
+    """Trains a sequence model on the mean NLL of a batch, nats per sequence, and nothing else.
+
+        model = TeacherForcing(SequenceGenerator(DNCCell(keras.layers.GRUCell(64), units=1)))
+        model.compile(keras.optimizers.Adam(1e-3))
+        model.fit(x, batch_size=64, epochs=10, validation_data=x_validation)
+
+    Args:
+        generator: a `SequenceGenerator`, or a `SequenceTransducer` for (x, y, sample_weight) data.
+        **kwargs: `name`, as for every Keras model.
+
+    Raises:
+        TypeError: `generator` is neither.
+    """
+
+    def __init__(self, generator, **kwargs):
+        super().__init__(generator, **kwargs)
+
+    def train_step(self, data):
+        """One step of maximum likelihood."""
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        with tf.GradientTape() as tape:
+            nll, _ = self._nll(x, y, sample_weight, training=True)
+            loss = self.optimizer.scale_loss(ops.mean(nll))
+        variables = self.generator.trainable_variables
+        self.optimizer.apply(tape.gradient(loss, variables), variables)
+        self._track(loss=nll)
+        return self.get_metrics_result()
