@@ -38,6 +38,7 @@ class SequenceGenerator(keras.Model):
 
     Raises:
         TypeError: `cell` is no memory cell.
+        ValueError: `cell` is built already, for inputs of another size than `units`.
     """
 
     def __init__(self, cell, **kwargs):
@@ -50,8 +51,13 @@ class SequenceGenerator(keras.Model):
         if not cell.built:
             cell.build((None, cell.units))
             cell.built = True
+        if cell.input_size != cell.units:
+            raise ValueError(
+                f"cell must read what it predicts, sequences of {cell.units} unit(s), but this "
+                f"cell is built for inputs of size {cell.input_size}."
+            )
         self.built = True
-        self._compiled_free_run = backend.compiled(self._free_run)
+        self._compiled_sample = backend.compiled(lambda noise: self._free_run(noise)[0])
         self._compiled_complete = backend.compiled(self._complete)
 
     def call(self, x, training=False):
@@ -94,6 +100,7 @@ class SequenceGenerator(keras.Model):
         Raises:
             ValueError: x has another shape or other values.
         """
+        x = self._check("x", x)
         return binary_nll(x, self(x, training=training))
 
     def sample(self, num_samples, length, seed, temperature=1.0):
@@ -112,13 +119,14 @@ class SequenceGenerator(keras.Model):
             TypeError, ValueError: an argument has the wrong type or range.
         """
         num_samples = validation.positive_int("num_samples", num_samples)
-        samples, _, _ = self.free_run(num_samples, length, seed, temperature)
-        return samples
+        length = validation.positive_int("length", length)
+        return self._compiled_sample(self._thresholds(num_samples, length, seed, temperature))
 
     def free_run(self, batch_size, length, seed, temperature=1.0):
         """Draw sequences and keep what the model did meanwhile.
 
-        Samples are detached draws; gradients flow through logits and trace.
+        Samples are detached draws; gradients flow through logits and trace. Runs as it is called:
+        step by step in eager code, compiled inside a compiled function.
 
         Args:
             batch_size: number of sequences B.
@@ -135,7 +143,7 @@ class SequenceGenerator(keras.Model):
         """
         length = validation.positive_int("length", length)
         thresholds = self._thresholds(batch_size, length, seed, temperature)
-        return self._compiled_free_run(thresholds)
+        return self._free_run(thresholds)
 
     def complete(self, prefix, length, seed, temperature=1.0):
         """Continue sequences from their beginnings.

@@ -67,7 +67,9 @@ class MemoryCell(keras.layers.Layer):
         word_size = validation.positive_int("word_size", word_size)
         num_reads = validation.positive_int("num_reads", num_reads)
         num_writes = validation.positive_int("num_writes", num_writes)
-        if clip is not None and validation.real_number("clip", clip, minimum=0.0) == 0.0:
+        if clip is not None:
+            clip = validation.real_number("clip", clip, minimum=0.0)
+        if clip == 0.0:
             raise ValueError("clip must be a positive number, or None for no clipping, got 0.")
         super().__init__(**kwargs)
         self.controller = controller
@@ -78,6 +80,7 @@ class MemoryCell(keras.layers.Layer):
         self.num_writes = num_writes
         self.clip = clip
         self.learn_initial_memory = bool(learn_initial_memory)
+        self.input_size = None  # D, known once the cell is built
         self.interface = keras.layers.Dense(
             self.interface_size, dtype=self.dtype_policy, name="interface"
         )
@@ -207,6 +210,7 @@ class MemoryCell(keras.layers.Layer):
     def build(self, input_shape):
         """Create the weights for inputs of shape (B, D)."""
         reads = self.num_reads * self.word_size
+        self.input_size = input_shape[-1]
         if not self.controller.built:
             self.controller.build((None, input_shape[-1] + reads))
         self.interface.build((None, self.hidden_size))

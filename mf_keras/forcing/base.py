@@ -34,7 +34,9 @@ class Forcing(keras.Model):
         self.generator = model
         self.built = model.built
         self._trackers = {
-            name: keras.metrics.Sum(name) if name == "correct_predictions" else keras.metrics.Mean(name)
+            name: keras.metrics.Sum(name)
+            if name == "correct_predictions"
+            else keras.metrics.Mean(name)
             for name in self._metric_names()
         }
 
@@ -162,6 +164,8 @@ class Forcing(keras.Model):
                 (`tf.errors.InvalidArgumentError`).
         """
         x, y = self._check_data("x", "y", x, y)
+        if isinstance(x, tf.data.Dataset):
+            kwargs.setdefault("shuffle", False)  # Keras' default only makes it warn
         if validation_data is not None:
             validation_data = self._check_validation_data(validation_data)
         return super().fit(

@@ -1,0 +1,168 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mf_keras import TeacherForcing
+from tests.models import binary, small_generator, small_transducer
+
+
+def compiled(generator=None, **kwargs):
+    model = TeacherForcing(generator or small_generator())
+    model.compile(**{"optimizer": keras.optimizers.Adam(1e-2), **kwargs})
+    return model
+
+
+def weights_of(model):
+    return [np.array(v) for v in model.trainable_variables]
+
+
+def assert_same(first, second):
+    for a, b in zip(first, second, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def triples(batch=4, time=5):
+    weights = np.zeros((batch, time), "float32")
+    weights[:, 2:] = 1.0
+    return binary(batch, time, 3), binary(batch, time, 2, seed=1), weights
+
+
+def test_a_step_is_gradient_descent_on_the_mean_nll():
+    generator, x = small_generator(), binary(4, 6, 1)
+    variables = [v.value for v in generator.trainable_variables]
+    before = [np.array(v) for v in variables]
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(generator.nll(x))
+    gradients = tape.gradient(loss, variables, unconnected_gradients="zero")
+    compiled(generator, optimizer=keras.optimizers.SGD(0.1)).fit(x, batch_size=4, verbose=0)
+    for old, new, gradient in zip(before, variables, gradients, strict=True):
+        np.testing.assert_allclose(new, old - 0.1 * gradient, rtol=1e-5, atol=1e-5)
+
+
+def test_fit_learns_and_logs():
+    x = np.repeat(binary(1, 8, 1), 32, axis=0)
+    model = compiled()
+    history = model.fit(x, batch_size=16, epochs=25, validation_data=x, verbose=0).history
+    assert history["val_nll"][-1] < 0.3 * history["val_nll"][0]
+    assert history["val_loss"] == history["val_nll"]
+    assert {"loss", "nll", "bits_per_step", "val_bits_per_step"} <= set(history)
+
+
+def test_evaluate_weighs_every_sequence_alike():
+    model, x = compiled(), binary(7, 6, 1)
+    expected = model.generator.nll(x).numpy().mean()
+    logs = model.evaluate(x, batch_size=3, verbose=0, return_dict=True)
+    assert logs["nll"] == pytest.approx(expected, rel=1e-5)
+    assert logs["bits_per_step"] == pytest.approx(expected / 6 / np.log(2), rel=1e-5)
+
+
+def test_predict_gives_the_logits():
+    model, x = compiled(), binary(5, 6, 1)
+    np.testing.assert_allclose(model.predict(x, verbose=0), model.generator(x), atol=1e-5)
+
+
+def test_datasets_callbacks_schedules_and_several_steps_per_execution():
+    schedule = keras.optimizers.schedules.ExponentialDecay(1e-2, 4, 0.5)
+    model = compiled(optimizer=keras.optimizers.Adam(schedule, clipnorm=1.0), steps_per_execution=2)
+    dataset = tf.data.Dataset.from_tensor_slices(binary(16, 6, 1)).batch(4)
+    seen = []
+    callback = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(logs))
+    model.fit(dataset, epochs=2, callbacks=[callback], validation_data=dataset, verbose=0)
+    assert len(seen) == 2
+    assert int(model.optimizer.iterations) == 8
+
+
+def test_eager_and_compiled_steps_agree():
+    x, start = binary(4, 6, 1), small_generator().get_weights()
+    results = []
+    for options in ({"run_eagerly": True}, {"jit_compile": False}, {"jit_compile": True}):
+        model = compiled(**options)
+        model.generator.set_weights(start)
+        model.fit(x, batch_size=4, verbose=0)
+        results.append(model.generator.get_weights())
+    for other in results[1:]:
+        for a, b in zip(results[0], other, strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+@pytest.mark.filterwarnings("error:Skipping variable loading")
+def test_saved_model_goes_on_as_if_never_stopped(tmp_path):
+    x = binary(8, 6, 1)
+    model = compiled()
+    model.fit(x, batch_size=4, epochs=2, shuffle=False, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    for each in (model, loaded):
+        each.fit(x, batch_size=4, epochs=2, shuffle=False, verbose=0)
+    assert_same(weights_of(loaded.generator), weights_of(model.generator))
+    assert_same(map(np.array, loaded.optimizer.variables), map(np.array, model.optimizer.variables))
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16", "float64"])
+def test_trains_under_other_policies(policy):
+    keras.config.set_dtype_policy(policy)
+    model = compiled()
+    before = weights_of(model.generator)
+    # The loss scale of float16 begins too high, and halves until the gradients are finite.
+    history = model.fit(binary(4, 6, 1), epochs=12, verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+    assert any((a != b).any() for a, b in zip(before, weights_of(model.generator), strict=True))
+
+
+def test_trains_a_transducer_and_counts_correct_predictions():
+    x, y, weights = triples()
+    model = compiled(small_transducer(), optimizer=keras.optimizers.Adam(3e-2))
+    history = model.fit(x, y, sample_weight=weights, epochs=80, verbose=0).history
+    assert history["correct_predictions"][0] < 4
+    assert history["correct_predictions"][-1] == 4
+    assert history["nll"][-1] < history["nll"][0]
+
+
+def test_transducer_is_built_by_fit():
+    keras.utils.set_random_seed(0)
+    fresh = small_transducer().get_config()
+    transducer = type(small_transducer()).from_config(fresh)
+    x, y, weights = triples()
+    model = compiled(transducer)
+    model.fit(x, y, sample_weight=weights, verbose=0)
+    assert model.optimizer.built
+
+
+BAD_DATA = [
+    (np.full((4, 6, 1), 0.5, "float32"), "hold only 0 and 1"),
+    (np.full((4, 6, 1), np.nan, "float32"), "hold only 0 and 1"),
+    (np.zeros((4, 6), "float32"), r"must have shape \(B, T, 1\)"),
+    (np.zeros((4, 6, 2), "float32"), r"must have shape \(B, T, 1\)"),
+    (np.zeros((4, 0, 1), "float32"), r"must have shape \(B, T, 1\)"),
+]
+
+
+@pytest.mark.parametrize(("x", "words"), BAD_DATA)
+def test_refuses_bad_arrays(x, words):
+    model, good = compiled(), binary(4, 6, 1)
+    before = weights_of(model.generator)
+    with pytest.raises(ValueError, match=f"x .*{words}|x {words}"):
+        model.fit(x, verbose=0)
+    with pytest.raises(ValueError, match=words):
+        model.evaluate(x, verbose=0)
+    with pytest.raises(ValueError, match=f"validation_data .*{words}|validation_data {words}"):
+        model.fit(good, validation_data=x, verbose=0)
+    assert_same(weights_of(model.generator), before)
+
+
+def test_refuses_bad_values_in_a_dataset():
+    dataset = tf.data.Dataset.from_tensor_slices(np.full((4, 6, 1), 2.0, "float32")).batch(2)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="x must hold only 0 and 1"):
+        compiled().fit(dataset, verbose=0)
+    with pytest.raises(ValueError, match="a batch of x must have shape"):
+        compiled().fit(dataset.unbatch(), verbose=0)
+
+
+def test_refuses_other_models_losses_and_fit_before_compile():
+    with pytest.raises(TypeError, match="generator must be a SequenceGenerator"):
+        TeacherForcing(keras.Sequential())
+    with pytest.raises(TypeError, match="loss must not be given"):
+        compiled(loss="mse")
+    with pytest.raises(ValueError, match="compile"):
+        TeacherForcing(small_generator()).fit(binary(4, 6, 1), verbose=0)

@@ -1,0 +1,31 @@
+"""Small models and data for the tests."""
+
+import keras
+import numpy as np
+
+from mf_keras import DNCCell, SequenceGenerator, SequenceTransducer
+
+
+def small_cell(units=1, **kwargs):
+    return DNCCell(
+        keras.layers.GRUCell(8), units, memory_size=5, word_size=4, num_reads=2, **kwargs
+    )
+
+
+def small_generator(units=1, **kwargs):
+    """A generator whose logits vary: the initial weights alone say 1/2 to everything."""
+    generator = SequenceGenerator(small_cell(units, **kwargs))
+    random = np.random.default_rng(0)
+    for variable in generator.trainable_variables:
+        variable.assign(3.0 * variable + random.normal(scale=0.3, size=variable.shape))
+    return generator
+
+
+def small_transducer(units=2):
+    transducer = SequenceTransducer(small_cell(units))
+    transducer.build((None, None, units + 1))
+    return transducer
+
+
+def binary(*shape, seed=0):
+    return np.random.default_rng(seed).integers(0, 2, size=shape).astype("float32")

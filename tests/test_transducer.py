@@ -1,0 +1,58 @@
+import keras
+import numpy as np
+import pytest
+
+from mf_keras import SequenceTransducer
+from mf_keras.transducer import correct
+from tests.models import binary, small_transducer
+
+
+def data(batch=3, time=5):
+    weights = np.zeros((batch, time), "float32")
+    weights[:, 2:] = 1.0
+    return binary(batch, time, 3), binary(batch, time, 2, seed=1), weights
+
+
+def test_nll_counts_the_weighted_steps_alone():
+    transducer = small_transducer()
+    x, y, weights = data()
+    expected = transducer.nll(x, y, weights).numpy()
+    y[:, :2] = 1.0 - y[:, :2]
+    np.testing.assert_array_equal(transducer.nll(x, y, weights), expected)
+    p = 1.0 / (1.0 + np.exp(-transducer(x).numpy().astype("float64")))
+    steps = -np.log(np.where(y == 1.0, p, 1.0 - p)).sum(axis=-1)
+    np.testing.assert_allclose(expected, (steps * weights).sum(axis=-1), rtol=1e-5)
+
+
+def test_correct_looks_at_the_weighted_steps_alone():
+    targets = np.array([[[1, 0], [1, 1]], [[0, 0], [1, 0]], [[1, 1], [0, 1]]], "float32")
+    logits = np.where(targets == 1, 2.0, -2.0).astype("float32")
+    logits[1, 1, 0] *= -1  # a wrong bit that counts
+    logits[2, 0, 0] *= -1  # a wrong bit that does not
+    weights = np.array([[0, 1]] * 3, "float32")
+    np.testing.assert_array_equal(correct(targets, logits, weights), [True, False, True])
+    np.testing.assert_array_equal(correct(targets, logits), [True, False, False])
+
+
+def test_trains_with_a_plain_keras_loss():
+    transducer = small_transducer()
+    x, y, weights = data()
+    transducer.compile("adam", keras.losses.BinaryCrossentropy(from_logits=True))
+    history = transducer.fit(x, y, sample_weight=weights, epochs=2, verbose=0)
+    assert history.history["loss"][1] < history.history["loss"][0]
+
+
+def test_keras_file_brings_back_the_same_numbers(tmp_path):
+    transducer = small_transducer()
+    transducer.save(tmp_path / "transducer.keras")
+    loaded = keras.models.load_model(tmp_path / "transducer.keras")
+    x, _, _ = data()
+    np.testing.assert_array_equal(loaded(x), transducer(x))
+
+
+def test_refuses_bad_input():
+    with pytest.raises(TypeError, match="cell must be a memory cell"):
+        SequenceTransducer(keras.layers.GRUCell(3))
+    x, y, weights = data()
+    with pytest.raises(ValueError, match="targets must have shape"):
+        small_transducer().nll(x, y[..., :1], weights)
