@@ -1,0 +1,38 @@
+"""Small scanned digits, which come with scikit-learn and need no download."""
+
+import numpy as np
+import tensorflow as tf
+
+from mf_keras.validation import one_of
+
+DIGITS_SHAPE = (8, 8)
+
+_SPLITS = {"train": slice(0, 1397), "validation": slice(1397, 1597), "test": slice(1597, 1797)}
+_HALF_INTENSITY = 8  # grey levels run from 0 to 16
+
+
+def digits(split="train"):
+    """Real scanned digits, 8 x 8 pixels in raster order, as binary sequences.
+
+    The 1797 images of `sklearn.datasets.load_digits`, a pixel set where its intensity is at least
+    half of the highest. They are shuffled once, by `numpy.random.default_rng(0).permutation`, and
+    cut into 1397 for training, 200 for validation and 200 for testing: every call gives the same
+    sequences in the same order.
+
+    Args:
+        split: "train", "validation" or "test".
+
+    Returns:
+        A `tf.data.Dataset` of float32 sequences (64, 1) of 0 and 1, of known cardinality.
+
+    Raises:
+        ValueError: an unknown split.
+    """
+    one_of("split", split, tuple(_SPLITS))
+    # Importing scikit-learn takes a second that users of the other data need not wait for.
+    from sklearn.datasets import load_digits
+
+    grey = load_digits().data  # (1797, 64)
+    order = np.random.default_rng(0).permutation(len(grey))
+    pixels = (grey[order[_SPLITS[split]]] >= _HALF_INTENSITY).astype("float32")
+    return tf.data.Dataset.from_tensor_slices(pixels[..., np.newaxis])
