@@ -25,8 +25,9 @@ class MemoryCell(keras.layers.Layer):
     The state is a named tuple inside this package and a flat list of rank-2 tensors at the door of
     Keras; `pack` and `unpack` go from one to the other.
 
-    `keras.layers.RNN.reset_state()` of a stateful layer sets every state to zero, a memory of
-    zeros included; that is close to, but not exactly, the cell's own initial state.
+    `reset_state()` of a stateful `keras.layers.RNN` sets every state to zero, which is not the
+    cell's own initial state. For an NTM it is a bad one (see `NTMCell`): build the layer with
+    `stateful=False` and pass `initial_state`, or use `unroll`, where a run begins anew.
 
     Args:
         controller: any Keras RNN cell, e.g. `keras.layers.GRUCell(64)`.
@@ -192,7 +193,8 @@ class MemoryCell(keras.layers.Layer):
     def initial_state(self, batch_size):
         """The state before the first step, as the named tuple.
 
-        Memory is 1e-6, or the learned matrix; everything else is 0.
+        The controller starts as it does by itself; memory is 1e-6, or the learned matrix;
+        everything else is 0.
         """
         state = keras.tree.map_structure(
             lambda shape: ops.zeros((batch_size, *shape.dims), dtype=self.compute_dtype),
@@ -201,6 +203,10 @@ class MemoryCell(keras.layers.Layer):
         memory = state.memory + ops.cast(INITIAL_MEMORY, self.compute_dtype)
         if self.learn_initial_memory:
             memory = state.memory + ops.cast(self.initial_memory.value, self.compute_dtype)
+        if hasattr(self.controller, "get_initial_state"):
+            controller = keras.tree.flatten(self.controller.get_initial_state(batch_size))
+            controller = tuple(ops.cast(x, self.compute_dtype) for x in controller)
+            state = state._replace(controller=controller)
         return state._replace(memory=memory)
 
     def get_initial_state(self, batch_size=None):

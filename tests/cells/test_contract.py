@@ -1,0 +1,362 @@
+"""What every memory cell promises, whatever its options: all of `keras.layers.RNN` works."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mf_keras.cells import DNCCell, NTMCell
+from tests.cells import helpers
+
+SIZES = {"memory_size": 5, "word_size": 3, "num_reads": 2}
+INPUT_SIZE, UNITS = 3, 2
+
+
+def _stacked():
+    return keras.layers.StackedRNNCells([keras.layers.GRUCell(3), keras.layers.LSTMCell(4)])
+
+
+CELLS = {
+    "dnc": lambda: DNCCell(keras.layers.GRUCell(4), UNITS, **SIZES),
+    "dnc, everything": lambda: DNCCell(
+        keras.layers.LSTMCell(4),
+        UNITS,
+        **SIZES,
+        num_writes=2,
+        clip=None,
+        learn_initial_memory=True,
+        masked_lookup=True,
+        erase_on_deallocation=True,
+        sharpen_links=True,
+    ),
+    "dnc, stacked": lambda: DNCCell(_stacked(), UNITS, **SIZES, clip=0.3),
+    "ntm": lambda: NTMCell(keras.layers.GRUCell(4), UNITS, **SIZES),
+    "ntm, everything": lambda: NTMCell(
+        keras.layers.SimpleRNNCell(4),
+        UNITS,
+        **SIZES,
+        num_writes=3,
+        shift_range=2,
+        learn_initial_memory=True,
+    ),
+    "ntm, stacked": lambda: NTMCell(_stacked(), UNITS, **SIZES, shift_range=0),
+}
+EACH_CELL = pytest.mark.parametrize("name", CELLS)
+TWO_CELLS = pytest.mark.parametrize("name", ["dnc, everything", "ntm, everything"])
+CLASSES = pytest.mark.parametrize("cell_class", [DNCCell, NTMCell])
+
+
+def _cell(name):
+    cell = CELLS[name]()
+    cell.build((None, INPUT_SIZE))
+    return helpers.randomize(cell, np.random.default_rng(0))
+
+
+def _rnn(cell, return_sequences=True, **kwargs):
+    return keras.layers.RNN(cell, return_sequences=return_sequences, **kwargs)
+
+
+def _inputs(batch=2, length=5):
+    return np.random.default_rng(1).normal(size=(batch, length, INPUT_SIZE)).astype("float32")
+
+
+def _functional(cell, **kwargs):
+    inputs = keras.Input((None, INPUT_SIZE))
+    return keras.Model(inputs, _rnn(cell, **kwargs)(inputs))
+
+
+def _assert_close(actual, expected, rtol=1e-5, atol=1e-6):
+    for x, y in zip(keras.tree.flatten(actual), keras.tree.flatten(expected), strict=True):
+        np.testing.assert_allclose(helpers.as_array(x), helpers.as_array(y), rtol=rtol, atol=atol)
+
+
+# Configuration and saving.
+
+
+@EACH_CELL
+def test_a_config_makes_the_same_cell_again(name):
+    cell = CELLS[name]()
+    config = cell.get_config()
+    again = type(cell).from_config(json.loads(json.dumps(config)))
+    assert again.get_config() == config
+    layer = keras.layers.RNN.from_config(_rnn(cell).get_config())
+    assert layer.cell.get_config() == config
+
+
+@CLASSES
+def test_a_config_with_numpy_numbers_is_json(cell_class):
+    cell = cell_class(keras.layers.GRUCell(2), np.int64(1), np.int32(4), clip=np.float32(2.0))
+    assert json.loads(json.dumps(cell.get_config()))["clip"] == 2.0
+
+
+@EACH_CELL
+def test_a_saved_model_gives_the_same_numbers_to_the_bit(name, tmp_path):
+    model = _functional(_cell(name), return_state=True)
+    expected = model(_inputs())
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    _assert_close(loaded(_inputs()), expected, rtol=0, atol=0)
+    assert len(loaded.trainable_variables) == len(model.trainable_variables)
+
+
+@EACH_CELL
+def test_unpack_undoes_pack(name):
+    cell = _cell(name)
+    state = helpers.random_state(cell, np.random.default_rng(0), 3)
+    flat = cell.pack(state)
+    assert [x.shape for x in flat] == [(3, size) for size in cell.state_size]
+    again = cell.unpack(flat)
+    keras.tree.assert_same_structure(again, state)
+    for x, y in zip(keras.tree.flatten(again), keras.tree.flatten(state), strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+# What keras.layers.RNN does.
+
+
+@EACH_CELL
+def test_a_layer_takes_the_steps_of_the_cell(name):
+    cell = _cell(name)
+    state, outputs = cell.initial_state(2), []
+    for t in range(5):
+        y, state = cell.step(keras.ops.convert_to_tensor(_inputs()[:, t]), state)
+        outputs.append(y)
+    expected = [keras.ops.stack(outputs, axis=1), *cell.pack(state)]
+    _assert_close(_rnn(cell, return_state=True)(_inputs()), expected)
+    _assert_close(_rnn(cell, return_sequences=False)(_inputs()), outputs[-1])
+
+
+@EACH_CELL
+def test_unrolling_and_looping_agree(name):
+    cell = _cell(name)
+    unrolled = _rnn(cell, return_state=True, unroll=True)(_inputs())
+    _assert_close(unrolled, _rnn(cell, return_state=True)(_inputs()))
+
+
+@EACH_CELL
+def test_a_masked_tail_changes_nothing(name):
+    layer = _rnn(_cell(name), return_state=True)
+    mask = np.array([[True] * 3 + [False] * 2] * 2)
+    outputs, *state = layer(_inputs(), mask=mask)
+    expected, *expected_state = layer(_inputs()[:, :3])
+    _assert_close([outputs[:, :3], *state], [expected, *expected_state])
+    _assert_close(outputs[:, 3:], np.repeat(expected[:, 2:], 2, axis=1))
+    assert not np.allclose(outputs[:, 3:], layer(_inputs())[0][:, 3:])
+
+
+@EACH_CELL
+def test_a_masked_beginning_is_skipped(name):
+    layer = _rnn(_cell(name), return_state=True)
+    outputs, *state = layer(_inputs(), mask=np.array([[False] * 2 + [True] * 3] * 2))
+    expected, *expected_state = layer(_inputs()[:, 2:])
+    _assert_close([outputs[:, 2:], *state], [expected, *expected_state])
+    np.testing.assert_array_equal(outputs[:, :2], 0.0)
+
+
+@EACH_CELL
+def test_each_sequence_of_a_batch_has_its_own_mask(name):
+    layer = _rnn(_cell(name), return_sequences=False)
+    mask = np.arange(5)[None] < np.array([[2], [4]])
+    expected = [layer(_inputs()[:1, :2])[0], layer(_inputs()[1:, :4])[0]]
+    _assert_close(layer(_inputs(), mask=mask), keras.ops.stack(expected))
+
+
+@EACH_CELL
+def test_the_state_continues_a_sequence(name):
+    layer = _rnn(_cell(name), return_state=True)
+    first, *state = layer(_inputs()[:, :2])
+    second, *state = layer(_inputs()[:, 2:], initial_state=state)
+    joined = keras.ops.concatenate([first, second], axis=1)
+    _assert_close([joined, *state], layer(_inputs()))
+
+
+@EACH_CELL
+def test_a_stateful_layer_continues_by_itself(name):
+    cell = _cell(name)
+    stateful = _rnn(cell, stateful=True)
+    halves = [stateful(_inputs()[:, :2]), stateful(_inputs()[:, 2:])]
+    _assert_close(keras.ops.concatenate(halves, axis=1), _rnn(cell)(_inputs()))
+
+
+@EACH_CELL
+def test_going_backwards_is_the_reversed_sequence(name):
+    cell = _cell(name)
+    _assert_close(_rnn(cell, go_backwards=True)(_inputs()), _rnn(cell)(_inputs()[:, ::-1]))
+
+
+@EACH_CELL
+def test_bidirectional_runs_both_ways(name):
+    layer = keras.layers.Bidirectional(_rnn(_cell(name)))
+    outputs = layer(_inputs())
+    forward = layer.forward_layer(_inputs())
+    backward = keras.ops.flip(layer.backward_layer(_inputs()), axis=1)
+    assert outputs.shape == (2, 5, 2 * UNITS)
+    assert not np.allclose(forward, backward)
+    _assert_close(outputs, keras.ops.concatenate([forward, backward], axis=-1))
+
+
+@EACH_CELL
+def test_a_list_of_cells_is_a_stack_of_layers(name):
+    cells = [_cell(name), CELLS[name]()]
+    outputs = _rnn(cells)(_inputs())
+    assert outputs.shape == (2, 5, UNITS)
+    _assert_close(outputs, _rnn(cells[1])(_rnn(cells[0])(_inputs())))
+
+
+@EACH_CELL
+def test_symbolic_states_have_the_sizes_of_the_cell(name):
+    cell = CELLS[name]()
+    outputs, *state = _rnn(cell, return_state=True)(keras.Input((None, INPUT_SIZE)))
+    assert outputs.shape == (None, None, UNITS)
+    assert [x.shape for x in state] == [(None, size) for size in cell.state_size]
+
+
+@EACH_CELL
+def test_batch_and_length_are_free(name):
+    cell = _cell(name)
+    model = _functional(cell)
+    for batch, length in ((2, 3), (1, 4)):
+        x = _inputs(batch, length)
+        _assert_close(model.predict_on_batch(x), _rnn(cell)(x))
+
+
+# Precision.
+
+
+@EACH_CELL
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_stays_finite_and_close(name, policy):
+    expected = _rnn(_cell(name))(_inputs(length=3))
+    keras.config.set_dtype_policy(policy)
+    cell = _cell(name)
+    with tf.GradientTape() as tape:
+        outputs, *state = _rnn(cell, return_state=True)(_inputs(length=3))
+        loss = tf.reduce_mean(tf.cast(outputs, "float32") ** 2)
+    compute_dtype = policy.removeprefix("mixed_")
+    assert {x.dtype.name for x in (outputs, *state)} == {compute_dtype}
+    assert {v.dtype for v in cell.trainable_variables} == {"float32"}
+    gradients = tape.gradient(loss, cell.trainable_variables)
+    assert all(np.isfinite(x).all() for x in gradients)
+    _assert_close(outputs, expected, rtol=0.1, atol=0.1)
+
+
+@EACH_CELL
+def test_float64_is_float64_throughout_and_agrees_with_float32(name):
+    expected = _rnn(_cell(name))(_inputs(length=3))
+    keras.config.set_dtype_policy("float64")
+    outputs, *state = _rnn(_cell(name), return_state=True)(_inputs(length=3).astype("float64"))
+    assert {x.dtype for x in (outputs, *state)} == {tf.float64}
+    _assert_close(outputs, expected, rtol=1e-4, atol=1e-5)
+
+
+# Training and compilation.
+
+
+@TWO_CELLS
+def test_fit_lowers_the_loss_and_moves_every_weight(name):
+    cell = _cell(name)
+    model = _functional(cell)
+    model.compile(keras.optimizers.Adam(1e-2), "mse", jit_compile=False)
+    before = [np.array(v.numpy()) for v in model.trainable_variables]
+    targets = np.ones((2, 5, UNITS), "float32")
+    losses = model.fit(_inputs(), targets, epochs=10, verbose=0).history["loss"]
+    assert np.isfinite(losses).all()
+    assert losses[-1] < losses[0]
+    for old, new in zip(before, model.trainable_variables, strict=True):
+        assert np.isfinite(new.numpy()).all()
+        assert not np.array_equal(old, new.numpy()), new.path
+
+
+@TWO_CELLS
+def test_xla_agrees_with_the_plain_graph(name):
+    model = _functional(_cell(name))
+    expected = model(_inputs())
+    model.compile(jit_compile=True)
+    _assert_close(model.predict(_inputs(), verbose=0), expected, rtol=1e-5, atol=1e-5)
+
+
+@CLASSES
+def test_a_learned_initial_memory_is_trained(cell_class):
+    controller = keras.layers.GRUCell(4)
+    cell = cell_class(controller, UNITS, **SIZES, learn_initial_memory=True)
+    cell.build((None, INPUT_SIZE))
+    assert any(cell.initial_memory is v for v in cell.trainable_variables)
+    np.testing.assert_array_equal(cell.initial_state(2).memory[1], cell.initial_memory.numpy())
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(_rnn(cell)(_inputs()) ** 2)
+    gradient = tape.gradient(loss, cell.initial_memory.value).numpy()
+    assert np.isfinite(gradient).all()
+    assert (gradient != 0).any(axis=-1).all()
+
+
+# Bad arguments.
+
+
+@CLASSES
+@pytest.mark.parametrize(
+    "controller",
+    [
+        None,
+        "gru",
+        keras.layers.GRUCell,
+        lambda: keras.layers.Dense(3),
+        lambda: keras.layers.GRU(3),
+        lambda: keras.layers.RNN(keras.layers.GRUCell(3)),
+    ],
+)
+def test_a_controller_must_be_a_cell(cell_class, controller):
+    if callable(controller) and not isinstance(controller, type):
+        controller = controller()
+    with pytest.raises(TypeError, match="controller"):
+        cell_class(controller, 1)
+
+
+@CLASSES
+@pytest.mark.parametrize(
+    "controller",
+    [
+        lambda: keras.layers.GRUCell(3, dropout=0.1),
+        lambda: keras.layers.LSTMCell(3, recurrent_dropout=0.1),
+        lambda: keras.layers.StackedRNNCells(
+            [keras.layers.GRUCell(3), keras.layers.GRUCell(3, dropout=0.1)]
+        ),
+    ],
+)
+def test_a_controller_must_not_use_dropout(cell_class, controller):
+    with pytest.raises(ValueError, match="controller must not use dropout"):
+        cell_class(controller(), 1)
+
+
+SIZE_NAMES = ["units", "memory_size", "word_size", "num_reads", "num_writes"]
+
+
+@CLASSES
+@pytest.mark.parametrize("name", SIZE_NAMES)
+@pytest.mark.parametrize("value", [0, -1])
+def test_sizes_must_be_positive(cell_class, name, value):
+    with pytest.raises(ValueError, match=f"{name} must be"):
+        cell_class(keras.layers.GRUCell(2), **{"units": 1, name: value})
+
+
+@CLASSES
+@pytest.mark.parametrize("name", SIZE_NAMES)
+@pytest.mark.parametrize("value", [2.0, True, "2", None])
+def test_sizes_must_be_integers(cell_class, name, value):
+    with pytest.raises(TypeError, match=f"{name} must be"):
+        cell_class(keras.layers.GRUCell(2), **{"units": 1, name: value})
+
+
+@CLASSES
+@pytest.mark.parametrize("value", [0, 0.0, -1.0, float("nan"), float("inf")])
+def test_clip_must_be_positive(cell_class, value):
+    with pytest.raises(ValueError, match="clip must be"):
+        cell_class(keras.layers.GRUCell(2), 1, clip=value)
+
+
+@CLASSES
+@pytest.mark.parametrize("value", [True, "20", [20.0]])
+def test_clip_must_be_a_number(cell_class, value):
+    with pytest.raises(TypeError, match="clip must be"):
+        cell_class(keras.layers.GRUCell(2), 1, clip=value)

@@ -1,0 +1,353 @@
+"""The papers' equations as slow NumPy loops in float64, to compare the fast ones with.
+
+NTM: Graves et al. 2014. DNC: Graves et al., Nature 2016, Methods. CS19: Csordas, Schmidhuber 2019.
+"""
+
+import numpy as np
+
+MIN_NORM = 1e-6  # a vector shorter than this counts as this long in a cosine
+
+
+def oneplus(x):
+    return 1.0 + np.logaddexp(0.0, np.asarray(x, np.float64))
+
+
+def sigmoid(x):
+    return 0.5 * (1.0 + np.tanh(0.5 * x))
+
+
+def softmax(x):
+    """Softmax of one vector."""
+    powers = np.exp(x - np.max(x))
+    return powers / np.sum(powers)
+
+
+def cosine(u, v):
+    norms = [max(np.sqrt(np.sum(x * x)), MIN_NORM) for x in (u, v)]
+    return np.sum(u * v) / (norms[0] * norms[1])
+
+
+def content_weights(memory, keys, strengths, masks=None):
+    """DNC "content-based addressing", NTM eq. 5 and 6; with masks CS19, section 3.1."""
+    batch, heads, _ = keys.shape
+    slots = memory.shape[1]
+    weights = np.zeros((batch, heads, slots))
+    for b in range(batch):
+        for h in range(heads):
+            mask = 1.0 if masks is None else masks[b, h]
+            scores = np.zeros(slots)
+            for i in range(slots):
+                scores[i] = strengths[b, h] * cosine(keys[b, h] * mask, memory[b, i] * mask)
+            weights[b, h] = softmax(scores)
+    return weights
+
+
+def retention(free_gates, read_weights):
+    batch, heads, slots = read_weights.shape
+    psi = np.ones((batch, slots))
+    for b in range(batch):
+        for i in range(slots):
+            for r in range(heads):
+                psi[b, i] *= 1.0 - free_gates[b, r] * read_weights[b, r, i]
+    return psi
+
+
+def update_usage(usage, write_weights, psi):
+    batch, heads, slots = write_weights.shape
+    updated = np.zeros((batch, slots))
+    for b in range(batch):
+        for i in range(slots):
+            untouched = 1.0
+            for h in range(heads):
+                untouched *= 1.0 - write_weights[b, h, i]
+            w, u = 1.0 - untouched, usage[b, i]
+            updated[b, i] = (u + w - u * w) * psi[b, i]
+    return updated
+
+
+def allocation_weights(usage):
+    batch, slots = usage.shape
+    allocation = np.zeros((batch, slots))
+    for b in range(batch):
+        free_list = sorted(range(slots), key=lambda i: usage[b, i])  # stable
+        product = 1.0
+        for slot in free_list:
+            allocation[b, slot] = (1.0 - usage[b, slot]) * product
+            product *= usage[b, slot]
+    return allocation
+
+
+def update_link(link, precedence, write_weights):
+    batch, heads, slots = write_weights.shape
+    updated = np.zeros((batch, heads, slots, slots))
+    for b in range(batch):
+        for h in range(heads):
+            w, p = write_weights[b, h], precedence[b, h]
+            for i in range(slots):
+                for j in range(slots):
+                    if i != j:
+                        kept = (1.0 - w[i] - w[j]) * link[b, h, i, j]
+                        updated[b, h, i, j] = kept + w[i] * p[j]
+    return updated
+
+
+def update_precedence(precedence, write_weights):
+    batch, heads, slots = write_weights.shape
+    updated = np.zeros((batch, heads, slots))
+    for b in range(batch):
+        for h in range(heads):
+            total = sum(write_weights[b, h])
+            for i in range(slots):
+                updated[b, h, i] = (1.0 - total) * precedence[b, h, i] + write_weights[b, h, i]
+    return updated
+
+
+def follow_links(link, read_weights):
+    batch, heads, slots, _ = link.shape
+    reads = read_weights.shape[1]
+    forward = np.zeros((batch, reads, heads, slots))
+    backward = np.zeros((batch, reads, heads, slots))
+    for b in range(batch):
+        for r in range(reads):
+            for h in range(heads):
+                for i in range(slots):
+                    for j in range(slots):
+                        forward[b, r, h, i] += link[b, h, i, j] * read_weights[b, r, j]
+                        backward[b, r, h, i] += link[b, h, j, i] * read_weights[b, r, j]
+    return forward, backward
+
+
+def erase_and_write(memory, write_weights, erase, add):
+    """DNC "memory write", NTM eq. 3 and 4: all heads erase, then all heads add."""
+    batch, slots, width = memory.shape
+    written = np.array(memory, np.float64)
+    for b in range(batch):
+        for i in range(slots):
+            for k in range(width):
+                for w, e in zip(write_weights[b, :, i], erase[b, :, k], strict=True):
+                    written[b, i, k] *= 1.0 - w * e
+                for w, a in zip(write_weights[b, :, i], add[b, :, k], strict=True):
+                    written[b, i, k] += w * a
+    return written
+
+
+def read(memory, read_weights):
+    """DNC "memory read", NTM eq. 2."""
+    batch, heads, slots = read_weights.shape
+    vectors = np.zeros((batch, heads, memory.shape[-1]))
+    for b in range(batch):
+        for r in range(heads):
+            for i in range(slots):
+                vectors[b, r] += read_weights[b, r, i] * memory[b, i]
+    return vectors
+
+
+def interpolate(content, previous, gate):
+    """NTM eq. 7."""
+    batch, heads, slots = content.shape
+    gated = np.zeros((batch, heads, slots))
+    for b in range(batch):
+        for h in range(heads):
+            g = gate[b, h]
+            for i in range(slots):
+                gated[b, h, i] = g * content[b, h, i] + (1.0 - g) * previous[b, h, i]
+    return gated
+
+
+def shift(weights, taps):
+    """NTM eq. 8: w~(i) = sum_j w(j) s(i - j), indices modulo N, s over offsets -K..K."""
+    batch, heads, slots = weights.shape
+    reach = taps.shape[-1] // 2
+    shifted = np.zeros((batch, heads, slots))
+    for b in range(batch):
+        for h in range(heads):
+            for j in range(slots):
+                for offset in range(-reach, reach + 1):
+                    target = (j + offset) % slots
+                    shifted[b, h, target] += weights[b, h, j] * taps[b, h, offset + reach]
+    return shifted
+
+
+def sharpen(weights, gamma):
+    """NTM eq. 9; a row of zeros stays zeros."""
+    batch, heads, slots = weights.shape
+    sharp = np.zeros((batch, heads, slots))
+    for b in range(batch):
+        for h in range(heads):
+            powered = np.array([weights[b, h, i] ** gamma[b, h] for i in range(slots)])
+            if powered.sum() > 0:
+                sharp[b, h] = powered / powered.sum()
+    return sharp
+
+
+def gru(weights, inputs, hidden):
+    """Keras' GRUCell with reset_after=True: the reset gate acts after the recurrent product."""
+    x = inputs @ weights["kernel"] + weights["bias"][0]
+    inner = hidden @ weights["recurrent_kernel"] + weights["bias"][1]
+    x_z, x_r, x_h = np.split(x, 3, axis=-1)
+    h_z, h_r, h_h = np.split(inner, 3, axis=-1)
+    z = sigmoid(x_z + h_z)
+    candidate = np.tanh(x_h + sigmoid(x_r + h_r) * h_h)
+    return z * hidden + (1.0 - z) * candidate
+
+
+class Cursor:
+    """Cuts a (B, S) interface vector into its pieces, from left to right."""
+
+    def __init__(self, interface):
+        self.interface = interface
+        self.position = 0
+
+    def take(self, *shape):
+        size = int(np.prod(shape))
+        piece = self.interface[:, self.position : self.position + size]
+        self.position += size
+        return piece.reshape(-1, *shape)
+
+    def finish(self):
+        assert self.position == self.interface.shape[1]
+
+
+def control(weights, inputs, state, clip):
+    """The controller's h_t, clipped, its own new state, and the interface vector."""
+    batch = len(inputs)
+    x = np.concatenate([inputs, state["read_vectors"].reshape(batch, -1)], axis=1)
+    controller = gru(weights, x, state["controller"][0])
+    hidden = controller if clip is None else np.clip(controller, -clip, clip)
+    interface = hidden @ weights["interface_kernel"] + weights["interface_bias"]
+    return hidden, controller, Cursor(interface)
+
+
+def readout(weights, hidden, read_vectors):
+    """y_t = W [h_t ; r_t] + b."""
+    features = np.concatenate([hidden, read_vectors.reshape(len(hidden), -1)], axis=1)
+    return features @ weights["readout_kernel"] + weights["readout_bias"]
+
+
+def dnc_step(
+    weights,
+    inputs,
+    state,
+    clip=20.0,
+    masked_lookup=False,
+    erase_on_deallocation=False,
+    sharpen_links=False,
+):
+    """One step of a DNC with a GRU controller: `(outputs, state)`, the state as a dict."""
+    memory = state["memory"]
+    reads, slots = state["read_weights"].shape[1:]
+    writes = state["write_weights"].shape[1]
+    width = memory.shape[-1]
+    hidden, controller, cursor = control(weights, inputs, state, clip)
+
+    read_keys = cursor.take(reads, width)
+    read_strengths = oneplus(cursor.take(reads))
+    write_keys = cursor.take(writes, width)
+    write_strengths = oneplus(cursor.take(writes))
+    erase = sigmoid(cursor.take(writes, width))
+    write_vectors = cursor.take(writes, width)
+    free_gates = sigmoid(cursor.take(reads))
+    allocation_gates = sigmoid(cursor.take(writes))
+    write_gates = sigmoid(cursor.take(writes))
+    modes = np.apply_along_axis(softmax, -1, cursor.take(reads, 2 * writes + 1))
+    read_masks = write_masks = sharpness = None
+    if masked_lookup:
+        read_masks = sigmoid(cursor.take(reads, width))
+        write_masks = sigmoid(cursor.take(writes, width))
+    if sharpen_links:
+        sharpness = oneplus(cursor.take(reads, 2 * writes))
+    cursor.finish()
+
+    psi = retention(free_gates, state["read_weights"])
+    usage = update_usage(state["usage"], state["write_weights"], psi)
+    content = content_weights(memory, write_keys, write_strengths, write_masks)
+    write_weights = _write_weights(usage, content, allocation_gates, write_gates)
+    if erase_on_deallocation:
+        memory = memory * psi[:, :, None]  # CS19, section 3.2
+    memory = erase_and_write(memory, write_weights, erase, write_vectors)
+    link = update_link(state["link"], state["precedence"], write_weights)
+    precedence = update_precedence(state["precedence"], write_weights)
+    content = content_weights(memory, read_keys, read_strengths, read_masks)
+    forward, backward = follow_links(link, state["read_weights"])
+    read_weights = np.zeros((len(inputs), reads, slots))
+    for r in range(reads):
+        for h in range(writes):
+            b, f = backward[:, r, h : h + 1], forward[:, r, h : h + 1]
+            if sharpen_links:  # CS19, section 3.3
+                b = sharpen(b, sharpness[:, r, h : h + 1])
+                f = sharpen(f, sharpness[:, r, writes + h : writes + h + 1])
+            read_weights[:, r] += modes[:, r, h, None] * b[:, 0]
+            read_weights[:, r] += modes[:, r, writes + 1 + h, None] * f[:, 0]
+        read_weights[:, r] += modes[:, r, writes, None] * content[:, r]
+    read_vectors = read(memory, read_weights)
+    return readout(weights, hidden, read_vectors), {
+        "hidden": hidden,
+        "controller": [controller],
+        "memory": memory,
+        "read_weights": read_weights,
+        "write_weights": write_weights,
+        "usage": usage,
+        "precedence": precedence,
+        "link": link,
+        "read_vectors": read_vectors,
+    }
+
+
+def _write_weights(usage, content, allocation_gates, write_gates):
+    """Each later head allocates on the usage that the allocation of the heads before causes."""
+    batch, heads, slots = content.shape
+    weights = np.zeros((batch, heads, slots))
+    usage = usage.copy()
+    for h in range(heads):
+        allocation = allocation_weights(usage)
+        for b in range(batch):
+            g_a, g_w = allocation_gates[b, h], write_gates[b, h]
+            for i in range(slots):
+                a = allocation[b, i]
+                weights[b, h, i] = g_w * (g_a * a + (1.0 - g_a) * content[b, h, i])
+                usage[b, i] += (1.0 - usage[b, i]) * g_w * g_a * a
+    return weights
+
+
+def ntm_step(weights, inputs, state, shift_range=1, clip=20.0):
+    """One step of an NTM with a GRU controller: `(outputs, state)`, the state as a dict."""
+    memory = state["memory"]
+    reads, writes = state["read_weights"].shape[1], state["write_weights"].shape[1]
+    width = memory.shape[-1]
+    hidden, controller, cursor = control(weights, inputs, state, clip)
+    read_heads = _ntm_heads(cursor, reads, width, shift_range)
+    write_heads = _ntm_heads(cursor, writes, width, shift_range)
+    erase = sigmoid(cursor.take(writes, width))
+    add = cursor.take(writes, width)
+    cursor.finish()
+
+    write_weights = _ntm_weights(write_heads, memory, state["write_weights"])
+    memory = erase_and_write(memory, write_weights, erase, add)
+    read_weights = _ntm_weights(read_heads, memory, state["read_weights"])
+    read_vectors = read(memory, read_weights)
+    return readout(weights, hidden, read_vectors), {
+        "hidden": hidden,
+        "controller": [controller],
+        "memory": memory,
+        "read_weights": read_weights,
+        "write_weights": write_weights,
+        "read_vectors": read_vectors,
+    }
+
+
+def _ntm_heads(cursor, heads, width, shift_range):
+    """(keys, strengths, gates, taps, gammas) of a group of heads."""
+    return (
+        cursor.take(heads, width),
+        oneplus(cursor.take(heads)),
+        sigmoid(cursor.take(heads)),
+        np.apply_along_axis(softmax, -1, cursor.take(heads, 2 * shift_range + 1)),
+        oneplus(cursor.take(heads)),
+    )
+
+
+def _ntm_weights(heads, memory, weights_tm1):
+    """NTM figure 2."""
+    keys, strengths, gates, taps, gammas = heads
+    content = content_weights(memory, keys, strengths)
+    return sharpen(shift(interpolate(content, weights_tm1, gates), taps), gammas)

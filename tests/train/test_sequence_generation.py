@@ -1,0 +1,89 @@
+import json
+
+import keras
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+from mf_keras import TeacherForcing, data
+from train import sequence_generation
+
+SMALL = ["--controller-units", "4", "--memory-size", "3", "--word-size", "2", "--num-reads", "1"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "digits"
+    arguments = ["--dataset", "digits", "--epochs", "2", "--batch-size", "200", *SMALL]
+    sequence_generation.main([*arguments, "--learning-rate", "1e-2", "--out", str(folder)])
+    return folder
+
+
+def test_results_are_the_nll_of_the_best_generator_on_the_whole_test_split(run):
+    results = json.loads((run / "results.json").read_text())
+    generator = keras.models.load_model(run / "best.keras")
+    test = np.stack(list(data.digits("test").as_numpy_iterator()))
+    assert results["test"]["nll"] == pytest.approx(generator.nll(test).numpy().mean(), rel=1e-5)
+    assert len(test) == 200
+
+
+def test_history_has_a_row_for_each_epoch(run):
+    header, *rows = (run / "history.csv").read_text().splitlines()
+    assert {"epoch", "nll", "val_nll"} <= set(header.split(","))
+    assert len(rows) == 2
+    assert json.loads((run / "config.json").read_text())["learning_rate"] == 0.01
+
+
+@pytest.mark.parametrize("name", ["samples", "data", "nll", "memory", "memory_over_time"])
+def test_pictures_show_something(run, name):
+    assert imread(run / f"{name}.png")[..., :3].std() > 0.01
+
+
+def test_refuses_a_folder_that_holds_something(run):
+    before = {path: path.stat().st_mtime_ns for path in run.iterdir()}
+    with pytest.raises(SystemExit, match="holds something already"):
+        sequence_generation.main(["--dataset", "digits", "--out", str(run)])
+    assert {path: path.stat().st_mtime_ns for path in run.iterdir()} == before
+
+
+def test_says_at_once_that_data_is_missing_and_writes_nothing(tmp_path):
+    out = tmp_path / "run"
+    arguments = ["--dataset", "binarized_mnist", "--data-dir", str(tmp_path / "none")]
+    with pytest.raises(SystemExit, match="data_dir must be an existing folder"):
+        sequence_generation.main([*arguments, "--out", str(out)])
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--dataset", "faces"],
+        ["--dataset", "digits", "--method", "none"],
+        ["--dataset", "digits", "--epochs", "0"],
+        ["--dataset", "digits", "--learning-rate", "nan"],
+        ["--dataset", "digits", "--memory-size", "2.5"],
+        ["--dataset", "digits", "--seed", "-1"],
+    ],
+)
+def test_refuses_unknown_options(arguments, tmp_path, capsys):
+    out = tmp_path / "run"
+    with pytest.raises(SystemExit, match="2"):
+        sequence_generation.main([*arguments, "--out", str(out)])
+    assert arguments[-2] in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_raises_the_alarm_below_what_is_possible(monkeypatch, run, tmp_path):
+    monkeypatch.setitem(sequence_generation.LOWEST_POSSIBLE_NLL, "digits", 1e3)
+    arguments = ["--dataset", "digits", "--epochs", "1", "--batch-size", "1397", *SMALL]
+    with pytest.raises(SystemExit, match="ALARM"):
+        sequence_generation.main([*arguments, "--out", str(tmp_path / "run")])
+
+
+def test_ctrl_c_says_what_is_kept(monkeypatch, tmp_path):
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(TeacherForcing, "fit", interrupted)
+    with pytest.raises(SystemExit, match="stopped"):
+        sequence_generation.main(["--dataset", "digits", *SMALL, "--out", str(tmp_path / "run")])
