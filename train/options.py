@@ -1,0 +1,70 @@
+"""Command-line options that the experiments share."""
+
+import argparse
+
+import keras
+
+from mf_keras import DNCCell, NTMCell
+
+CELLS = {"dnc": DNCCell, "ntm": NTMCell}
+
+
+def positive_int(text):
+    """An argparse type: an integer >= 1."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be an integer >= 1, got {text!r}")
+    return value
+
+
+def positive_float(text):
+    """An argparse type: a finite number > 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a number > 0, got {text!r}")
+    return value
+
+
+def seed(text):
+    """An argparse type: an integer in [0, 2^32)."""
+    if not text.isdecimal() or int(text) >= 2**32:
+        raise argparse.ArgumentTypeError(f"must be an integer in [0, 2^32), got {text!r}")
+    return int(text)
+
+
+def add_model_options(parser):
+    """Options of the memory cell; the defaults are the paper's."""
+    group = parser.add_argument_group("model (the paper's settings by default)")
+    group.add_argument("--cell", choices=sorted(CELLS), default="dnc", help="default: dnc")
+    sizes = {
+        "controller-units": (64, "units of the GRU controller"),
+        "memory-size": (20, "slots of the memory, N"),
+        "word-size": (16, "length of a slot, W"),
+        "num-reads": (4, "read heads, R"),
+    }
+    for name, (default, text) in sizes.items():
+        group.add_argument(
+            f"--{name}", type=positive_int, default=default, help=f"{text}; default: {default}"
+        )
+
+
+def make_cell(options, units):
+    """The memory cell that the options describe."""
+    return CELLS[options.cell](
+        keras.layers.GRUCell(options.controller_units),
+        units,
+        memory_size=options.memory_size,
+        word_size=options.word_size,
+        num_reads=options.num_reads,
+    )
+
+
+def make_optimizer(learning_rate):
+    """The paper's Adam: beta 0.9 and 0.98, epsilon 1e-9."""
+    return keras.optimizers.Adam(learning_rate, beta_1=0.9, beta_2=0.98, epsilon=1e-9)

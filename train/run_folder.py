@@ -1,0 +1,43 @@
+"""The folder that a run writes: its configuration, history, weights, pictures and results."""
+
+import json
+import os
+import pathlib
+
+from mf_keras import plots
+
+MARKER = "config.json"
+
+
+class RunFolder:
+    """A folder of one run. It is made new; a folder that holds anything is refused.
+
+    Args:
+        path: where.
+        config: a dict of everything that determines the run, written as config.json.
+
+    Raises:
+        FileExistsError: `path` is a file, or a folder that is not empty.
+    """
+
+    def __init__(self, path, config):
+        self.path = pathlib.Path(path)
+        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise FileExistsError(
+                f"--out {str(path)!r} holds something already; give a new folder or remove it."
+            )
+        self.path.mkdir(parents=True, exist_ok=True)
+        self.write_json(MARKER, config)
+
+    def __truediv__(self, name):
+        return self.path / name
+
+    def write_json(self, name, content):
+        """Write a dict as a JSON file, whole or not at all."""
+        temporary = self.path / f".{name}.tmp"
+        temporary.write_text(json.dumps(content, indent=2) + "\n")
+        os.replace(temporary, self.path / name)
+
+    def save_figure(self, name, figure):
+        """Write a figure as a PNG, whole or not at all."""
+        plots.save(figure, self.path / name)
