@@ -1,0 +1,57 @@
+"""Measure a function in a process of its own: time and peak memory."""
+
+import json
+import multiprocessing
+import pathlib
+import platform
+import resource
+import time
+
+
+def isolated(function, *arguments):
+    """`function(*arguments)` in a fresh process, so that its peak memory is its own.
+
+    The function returns a callable, which is called once to warm up and compile, then timed.
+
+    Returns:
+        A dict: seconds (best of several calls), first_seconds (with tracing and compilation),
+        peak_mb (of the whole process, the libraries' 600 MB or so included).
+    """
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_measure, args=(sender, function, arguments))
+    process.start()
+    sender.close()
+    try:
+        return receiver.recv()
+    finally:
+        process.join()
+
+
+def _measure(sender, function, arguments):
+    run = function(*arguments)
+    start = time.perf_counter()
+    run()
+    first = time.perf_counter() - start
+    times = []
+    while len(times) < 3 or (sum(times) < 3.0 and len(times) < 20):
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    sender.send({"seconds": min(times), "first_seconds": first, "peak_mb": peak})
+
+
+def write_json(path, rows):
+    """Write the rows with the machine they were measured on."""
+    machine = {"processor": _processor(), "python": platform.python_version()}
+    content = json.dumps({"machine": machine, "rows": rows}, indent=2)
+    pathlib.Path(path).write_text(content + "\n")
+
+
+def _processor():
+    try:
+        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()

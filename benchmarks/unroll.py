@@ -1,0 +1,115 @@
+"""How long a time step of a DNC takes, beside Keras' own loop, a plain GRU and PyPI's `dnc`.
+
+python -m benchmarks.unroll --json unroll.json
+
+The paper's sizes (GRU-64, memory 20 x 16, 4 read heads), forward and backward unless stated. Every
+row runs in its own process on otherwise idle cores; times are the best of several calls, and peak
+memory is the process's. PyPI's `dnc` (with torch) is measured where it is installed.
+"""
+
+import argparse
+import importlib.util
+
+from benchmarks import measure
+
+MEMORY = {"memory_size": 20, "word_size": 16, "num_reads": 4}
+
+
+def make(case, time, batch):
+    """The function to time."""
+    if case == "dnc_torch":
+        return make_torch(time, batch)
+    import keras
+    import tensorflow as tf
+
+    from mf_keras import DNCCell, unroll
+
+    x = tf.random.stateless_uniform((batch, time, 1), seed=(0, 0))
+    kind, _, way = case.partition("/")
+    if kind == "gru":
+        layer = keras.Sequential(
+            [keras.layers.GRU(64, return_sequences=True), keras.layers.Dense(1)]
+        )
+    else:
+        cell = DNCCell(keras.layers.GRUCell(64), 1, **MEMORY)
+        layer = keras.layers.RNN(cell, return_sequences=True)
+    layer.build((batch, time, 1))
+    variables = [v.value for v in layer.trainable_variables]
+
+    def loss():
+        if kind != "unroll":
+            return tf.reduce_sum(layer(x) ** 2)
+        outputs, trace, _ = unroll(cell, x)
+        total = tf.reduce_sum(outputs**2)
+        if way == "trace":
+            total += tf.reduce_sum(trace.hidden**2) + tf.reduce_sum(trace.memory**2)
+        return total
+
+    def step():
+        if way == "forward":
+            return loss()
+        with tf.GradientTape() as tape:
+            total = loss()
+        return tape.gradient(total, variables)
+
+    compiled = tf.function(step, jit_compile=way != "graph")
+    return lambda: [part.numpy() for part in tf.nest.flatten(compiled())]
+
+
+def make_torch(time, batch):
+    """The same step by PyPI's `dnc`."""
+    import torch
+    from dnc import DNC
+
+    model = DNC(1, 64, rnn_type="gru", nr_cells=20, cell_size=16, read_heads=4, batch_first=True)
+    x = torch.rand(batch, time, 1)
+
+    def step():
+        outputs, _ = model(x, (None, None, None), reset_experience=True)
+        model.zero_grad()
+        (outputs**2).sum().backward()
+
+    return step
+
+
+CASES = {
+    "unroll/xla": "unroll, XLA",
+    "unroll/trace": "unroll, XLA, gradients through hidden and memory too",
+    "unroll/forward": "unroll, XLA, forward alone",
+    "rnn/graph": "keras.layers.RNN(DNCCell), TF graph, Keras' default",
+    "rnn/xla": "keras.layers.RNN(DNCCell), XLA",
+    "gru/xla": "keras.layers.GRU(64) + Dense(1), XLA: the floor",
+    "dnc_torch": "PyPI dnc on torch",
+}
+
+
+def main(arguments=None):
+    """Measure, print the table, write the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--times", type=int, nargs="+", default=[98, 784], help="sequence lengths")
+    parser.add_argument("--batch", type=int, default=64, help="default: 64")
+    parser.add_argument("--cases", nargs="+", choices=sorted(CASES), default=list(CASES))
+    parser.add_argument("--json", help="file to write the rows to")
+    options = parser.parse_args(arguments)
+    rows = []
+    print(f"{'':58}{'T':>6}{'us/step':>9}{'x floor':>9}{'peak MB':>9}{'first s':>9}")
+    for time in options.times:
+        floor = measure.isolated(make, "gru/xla", time, options.batch)["seconds"]
+        for case in options.cases:
+            if case == "dnc_torch" and importlib.util.find_spec("dnc") is None:
+                print(f"{CASES[case]:58}  not installed")
+                continue
+            row = measure.isolated(make, case, time, options.batch)
+            rows.append({"case": case, "time": time, "batch": options.batch, **row})
+            rows[-1]["ratio_to_floor"] = row["seconds"] / floor
+            print(
+                f"{CASES[case]:58}{time:6d}{1e6 * row['seconds'] / time:9.0f}"
+                f"{row['seconds'] / floor:9.1f}{row['peak_mb']:9.0f}{row['first_seconds']:9.1f}",
+                flush=True,
+            )
+    if options.json:
+        measure.write_json(options.json, rows)
+
+
+if __name__ == "__main__":
+    main()
