@@ -1,0 +1,128 @@
+"""SequenceDiscriminator: tells two kinds of behaviour over time apart."""
+
+import keras
+from keras import ops
+
+from mf_keras import validation
+from mf_keras.gru import LinearTimeGRU
+
+POOLINGS = ("mean", "last")
+
+
+@keras.saving.register_keras_serializable(package="mf_keras")
+class SequenceDiscriminator(keras.Model):
+    """Maps a sequence of hidden states or of memory matrices to one logit.
+
+    A GRU reads the sequence, its states are pooled over time, and a stack of dense layers with
+    leaky ReLU ends in the logit. The sizes are those of the paper (Memory Forcing: GRU 128, Dense
+    256, 8, 4, 1). With plain ReLU the 8 and 4 unit layers die, and the discriminator stays at
+    chance for ever; the paper does not name its activation.
+
+    Args:
+        gru_units: size of the GRU.
+        dense_units: sizes of the dense layers before the logit.
+        pooling: "mean" of the states over time, or the "last" one.
+        spectral_normalization: divide the dense kernels by their largest singular value (Miyato et
+            al. 2018, arXiv:1802.05957). It works under XLA.
+        **kwargs: `name` and `dtype`, as for every Keras model.
+
+    Raises:
+        TypeError: a size is no integer.
+        ValueError: a size is below 1, or `pooling` is unknown.
+    """
+
+    def __init__(
+        self,
+        gru_units=128,
+        dense_units=(256, 8, 4),
+        pooling="mean",
+        spectral_normalization=False,
+        **kwargs,
+    ):
+        gru_units = validation.positive_int("gru_units", gru_units)
+        dense_units = [validation.positive_int("dense_units", size) for size in dense_units]
+        validation.one_of("pooling", pooling, POOLINGS)
+        super().__init__(**kwargs)
+        self.supports_masking = True
+        self.gru_units = gru_units
+        self.dense_units = tuple(dense_units)
+        self.pooling = pooling
+        self.spectral_normalization = bool(spectral_normalization)
+        self.gru = LinearTimeGRU(gru_units, dtype=self.dtype_policy, name="gru")
+        self.dense = [self._dense(size, f"dense_{i}") for i, size in enumerate(dense_units)]
+        self.logit = self._dense(1, "logit")
+
+    def _dense(self, units, name):
+        layer = keras.layers.Dense(units, dtype=self.dtype_policy, name=name)
+        if self.spectral_normalization:
+            layer = keras.layers.SpectralNormalization(layer, name=f"{name}_normalized")
+        return layer
+
+    def build(self, input_shape):
+        """Create the weights for inputs of shape (B, T, ...)."""
+        features = 1
+        for size in input_shape[2:]:
+            features *= size
+        self.features = features
+        self.gru.build((None, None, features))
+        size = self.gru_units
+        for layer, units in zip(self.dense, self.dense_units, strict=True):
+            layer.build((None, size))
+            size = units
+        self.logit.build((None, size))
+
+    def call(self, inputs, mask=None, training=False):
+        """The logit of each sequence; positive for the first kind of behaviour.
+
+        Args:
+            inputs: (B, T, ...), T >= 1.
+            mask: optional (B, T) of bool; False marks padding, which cannot change the logit. Each
+                sequence must have a step that counts.
+            training: whether the spectral norms are estimated anew.
+
+        Returns:
+            (B, 1).
+
+        Raises:
+            ValueError: the inputs do not have the size that the weights are built for.
+        """
+        features = tuple(inputs.shape[2:])
+        validation.shape_of("inputs", inputs, ("B", "T", *(size or "F" for size in features)))
+        flat = ops.reshape(inputs, (ops.shape(inputs)[0], -1, self._flat(features)))
+        states = self.gru(flat, mask=mask)  # (B, T, gru_units)
+        x = self._pool(states, mask)
+        for layer in self.dense:
+            x = ops.leaky_relu(self._apply(layer, x, training))
+        return self._apply(self.logit, x, training)
+
+    def _flat(self, features):
+        size = 1
+        for dim in features:
+            size *= dim
+        if size != self.features:
+            raise ValueError(
+                f"inputs must have {self.features} features a step, got {size} in {features}."
+            )
+        return size
+
+    def _pool(self, states, mask):
+        """One vector of each sequence, (B, gru_units)."""
+        if self.pooling == "last":
+            return states[:, -1]  # padding repeats the last state that counts
+        if mask is None:
+            return ops.mean(states, axis=1)
+        weights = ops.expand_dims(ops.cast(mask, states.dtype), -1)  # (B, T, 1)
+        return ops.sum(states * weights, axis=1) / ops.sum(weights, axis=1)
+
+    def _apply(self, layer, x, training):
+        return layer(x, training=training) if self.spectral_normalization else layer(x)
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {
+            **super().get_config(),
+            "gru_units": self.gru_units,
+            "dense_units": list(self.dense_units),
+            "pooling": self.pooling,
+            "spectral_normalization": self.spectral_normalization,
+        }

@@ -1,0 +1,116 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mf_keras import SequenceDiscriminator
+from mf_keras.gru import LinearTimeGRU
+
+SMALL = {"gru_units": 6, "dense_units": (5, 4)}
+
+
+def sequences(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype("float32")
+
+
+def small(shape, **kwargs):
+    discriminator = SequenceDiscriminator(**SMALL, **kwargs)
+    discriminator.build(shape)
+    return discriminator
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_gru_equals_that_of_keras_with_all_gradients(masked):
+    x, weights = tf.constant(sequences(3, 5, 4)), sequences(3, 5, 6, seed=1)
+    mask = np.array([[1, 1, 1, 0, 0], [1, 0, 1, 1, 0], [1, 1, 1, 1, 1]], bool) if masked else None
+    expected = keras.layers.GRU(6, return_sequences=True)
+    actual = LinearTimeGRU(6)
+    results = []
+    for layer in (expected, actual):
+        layer.build((3, 5, 4))
+        layer.set_weights([sequences(*w.shape, seed=i) for i, w in enumerate(layer.weights[:3])])
+        variables = [v.value for v in layer.trainable_variables]
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            states = layer(x, mask=mask)
+            loss = tf.reduce_sum(states * weights)
+        results.append([states, *tape.gradient(loss, [x, *variables])])
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(4, 3), (4, 2, 3)])
+def test_takes_vectors_and_matrices_of_any_length(shape):
+    discriminator = small((None, None, *shape[1:]))
+    for time in (1, 7):
+        assert discriminator(sequences(shape[0], time, *shape[1:])).shape == (4, 1)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "last"])
+def test_padding_cannot_change_the_logit(pooling):
+    discriminator = small((None, None, 3), pooling=pooling)
+    x = sequences(2, 6, 3)
+    mask = np.array([[1, 1, 1, 1, 0, 0], [1, 1, 0, 0, 0, 0]], bool)
+    expected = np.concatenate([discriminator(x[:1, :4]), discriminator(x[1:, :2])])
+    np.testing.assert_allclose(discriminator(x, mask=mask), expected, atol=1e-6)
+    other = np.where(mask[..., None], x, 100.0).astype("float32")
+    np.testing.assert_array_equal(discriminator(other, mask=mask), discriminator(x, mask=mask))
+
+
+def test_rows_do_not_mix():
+    discriminator = small((None, None, 3))
+    x = sequences(3, 5, 3)
+    expected = discriminator(x).numpy()
+    x[0] += 1.0
+    np.testing.assert_array_equal(discriminator(x).numpy()[1:], expected[1:])
+
+
+def test_spectral_normalization_bounds_the_dense_kernels_under_xla():
+    discriminator = small((None, None, 3), spectral_normalization=True)
+    for layer in discriminator.dense:
+        layer.layer.kernel.assign(10.0 * layer.layer.kernel)
+    run = tf.function(lambda x: discriminator(x, training=True), jit_compile=True)
+    for _ in range(30):
+        run(sequences(2, 4, 3))
+    for layer in discriminator.dense:
+        norm = np.linalg.svd(layer.layer.kernel.numpy(), compute_uv=False)[0]
+        assert norm == pytest.approx(1.0, abs=0.05)
+
+
+def test_keras_file_brings_back_the_same_numbers(tmp_path):
+    discriminator = small((None, None, 4, 3), pooling="last")
+    x = sequences(2, 5, 4, 3)
+    discriminator(x)
+    discriminator.save(tmp_path / "discriminator.keras")
+    loaded = keras.models.load_model(tmp_path / "discriminator.keras")
+    np.testing.assert_array_equal(loaded(x), discriminator(x))
+
+
+def test_default_sizes_are_the_paper_s():
+    discriminator = SequenceDiscriminator()
+    discriminator.build((None, None, 20, 16))
+    shapes = [tuple(v.shape) for v in discriminator.trainable_variables]
+    dense = [(128, 256), (256,), (256, 8), (8,), (8, 4), (4,), (4, 1), (1,)]
+    assert shapes == [(320, 384), (128, 384), (2, 384), *dense]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ({"gru_units": 0}, ValueError, "gru_units"),
+        ({"gru_units": 2.0}, TypeError, "gru_units"),
+        ({"dense_units": (4, 0)}, ValueError, "dense_units"),
+        ({"pooling": "max"}, ValueError, "pooling"),
+    ],
+)
+def test_refuses_bad_arguments(arguments, error, words):
+    with pytest.raises(error, match=words):
+        SequenceDiscriminator(**arguments)
+
+
+def test_refuses_inputs_that_do_not_fit():
+    discriminator = small((None, None, 3))
+    with pytest.raises(ValueError, match="inputs must have 3 features"):
+        discriminator(sequences(2, 4, 2, 2))
+    with pytest.raises(ValueError, match="inputs must have shape"):
+        discriminator(np.zeros((2, 0, 3), "float32"))
