@@ -3,13 +3,15 @@
 * `DNCCell`, `NTMCell`: Keras RNN cells around any controller cell.
 * `unroll`: the loop over time that returns what the memory did.
 * `SequenceGenerator`, `SequenceTransducer`: models of binary sequences.
-* `TeacherForcing`: their training under `model.fit`.
+* `TeacherForcing`, `ProfessorForcing`, `MemoryForcing`: their training under `model.fit`, with
+  `SequenceDiscriminator`s for the last two.
 * `addressing`: the papers' equations; `data`: the tasks; `plots`: pictures of samples and memory.
 """
 
 from mf_keras import addressing
 from mf_keras.cells import DNCCell, DNCState, NTMCell, NTMState
-from mf_keras.forcing import TeacherForcing
+from mf_keras.discriminator import SequenceDiscriminator
+from mf_keras.forcing import MemoryForcing, ProfessorForcing, TeacherForcing
 from mf_keras.generator import SequenceGenerator
 from mf_keras.transducer import SequenceTransducer
 from mf_keras.unroll import unroll
@@ -18,8 +20,11 @@ from mf_keras.version import __version__
 __all__ = [
     "DNCCell",
     "DNCState",
+    "MemoryForcing",
     "NTMCell",
     "NTMState",
+    "ProfessorForcing",
+    "SequenceDiscriminator",
     "SequenceGenerator",
     "SequenceTransducer",
     "TeacherForcing",

@@ -23,6 +23,8 @@ class Forcing(keras.Model):
     sequences so far whose every counted bit was right.
     """
 
+    shortest = 1  # steps of a sequence
+
     def __init__(self, model, **kwargs):
         if not isinstance(model, (SequenceGenerator, SequenceTransducer)):
             raise TypeError(
@@ -53,7 +55,11 @@ class Forcing(keras.Model):
     # Metrics.
 
     def _metric_names(self):
-        """Names of the logs; `correct_predictions` is summed, the others are averaged."""
+        """Logs of `fit`; `correct_predictions` is summed, the others are averaged."""
+        return self._evaluation_names()
+
+    def _evaluation_names(self):
+        """Logs of `evaluate`."""
         return ["loss", "nll", "bits_per_step" if self._generates else "correct_predictions"]
 
     def _track(self, **values):
@@ -137,7 +143,7 @@ class Forcing(keras.Model):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         nll, _ = self._nll(x, y, sample_weight, training=False)
         self._track(loss=nll)
-        return self.get_metrics_result()
+        return {name: self._trackers[name].result() for name in self._evaluation_names()}
 
     def _nll(self, x, y, sample_weight, training):
         """NLL of each sequence, (B,), and the trace; updates the metrics."""
@@ -195,9 +201,16 @@ class Forcing(keras.Model):
             return self._check_dataset(x_name, x), y
         name, value = (x_name, x) if self._generates else (y_name, y)
         if hasattr(value, "shape"):
-            validation.shape_of(name, value, ("B", "T", self.generator.units))
+            self._check_shape(name, value)
             validation.binary_values(name, np.asarray(value))
         return x, y
+
+    def _check_shape(self, name, value):
+        validation.shape_of(name, value, ("B", "T", self.generator.units))
+        if value.shape[1] is not None and value.shape[1] < self.shortest:
+            raise ValueError(
+                f"{name} must have at least {self.shortest} steps, got shape {value.shape}."
+            )
 
     def _check_dataset(self, name, dataset):
         position = 0 if self._generates else 1
@@ -212,7 +225,7 @@ class Forcing(keras.Model):
 
         spec = binary_part(dataset.element_spec)
         if spec.shape.rank is not None:
-            validation.shape_of(f"a batch of {name}", spec, ("B", "T", self.generator.units))
+            self._check_shape(f"a batch of {name}", spec)
 
         def check(*parts):
             bits = binary_part(parts)

@@ -1,0 +1,158 @@
+"""One adversary of a sequence model: a discriminator, its optimizer, and the gate between them."""
+
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+# The cotangent of a logit is kept away from zero, where it could not be rescaled.
+_SMALLEST_COTANGENT = 1e-12
+
+
+class Round(NamedTuple):
+    """What one round of the game gave. A is the behaviour to imitate, B the imitation."""
+
+    discriminator_loss: Any  # (), eq. 7
+    accuracy: Any  # (), share of both halves on the right side of 0
+    cost: Any  # (), C of eq. 8: E[-log D(B)]
+    to_imitation: Any  # like B, gradient of C; zero while the gate is closed
+    reverse_cost: Any  # (), E[-log(1 - D(A))]
+    to_model: Any  # like A, gradient of the reverse cost; None where it was not asked for
+
+
+class Adversary(keras.layers.Layer):
+    """A discriminator, its own optimizer and the gate on a moving average of its accuracy.
+
+    A round is one pass of the discriminator over both behaviours, and one backward pass that serves
+    both players. A sequence's logit l depends on that sequence alone, so the gradient of any loss
+    with respect to the sequence is dloss/dl times the same dl/dsequence: what the backward pass of
+    eq. 7 brings to the imitation is rescaled by the quotient of the two losses' slopes to give the
+    gradient of eq. 8. Neither player's gradient can reach the other one's weights.
+
+    Args:
+        discriminator: a `SequenceDiscriminator`, or any model (B, T, ...) -> (B, 1) whose rows do
+            not mix.
+        gate: (lower, upper) accuracy: the model hears the discriminator only above `lower`, the
+            discriminator learns only below `upper`; None for no gate.
+        decay: of the moving average of the accuracy, which begins at 0.5.
+        label_smoothing: how far the target of A lies below 1 in eq. 7.
+    """
+
+    def __init__(self, discriminator, gate, decay=0.95, label_smoothing=0.0, **kwargs):
+        super().__init__(**{"autocast": False, **kwargs})
+        self.discriminator = discriminator
+        self.gate = gate
+        self.decay = decay
+        self.label_smoothing = label_smoothing
+        self.optimizer = None
+        self.average = self.add_weight(
+            name="accuracy", shape=(), initializer=keras.initializers.Constant(0.5), trainable=False
+        )
+        self.built = True
+
+    def set_optimizer(self, optimizer):
+        """Give the optimizer, and build it on the discriminator's weights."""
+        self.optimizer = optimizer
+        if not optimizer.built:
+            optimizer.build(self.discriminator.trainable_variables)
+
+    def play(self, real, imitation, mask=None, scale=1.0, reverse=False):
+        """One round: move the discriminator, and return what the model should hear.
+
+        Args:
+            real: (B, T, ...), the behaviour to imitate, A.
+            imitation: (B', T, ...), B.
+            mask: optional (B + B', T) of bool, of A and B together.
+            scale: factor on the returned gradients, for loss scaling.
+            reverse: whether to return `to_model`, at the price of a second backward pass.
+
+        Returns:
+            A `Round`.
+        """
+        count = ops.shape(real)[0]
+        both = ops.stop_gradient(ops.concatenate([real, imitation], axis=0))
+        with tf.GradientTape(persistent=reverse) as tape:
+            tape.watch(both)
+            logits = self._logits(both, mask)
+        real_logits, fake_logits = logits[:count], logits[count:]
+        real_slope, fake_slope = self._slopes(real_logits, fake_logits)
+        own_scale = self._own_scale()
+        variables = self.discriminator.trainable_variables
+        *gradients, into_both = tape.gradient(
+            logits, [*variables, both], ops.concatenate([real_slope, fake_slope]) * own_scale
+        )
+        hears, learns = self._gates(self._accuracy(real_logits, fake_logits))
+        self._learn(learns, gradients, variables)
+        # Slope of eq. 8 over slope of eq. 7, for each imitation.
+        wanted = -ops.sigmoid(-fake_logits) / self._size(fake_logits)
+        to_imitation = _scaled(into_both[count:], hears * scale / own_scale * wanted / fake_slope)
+        to_model = None
+        if reverse:
+            cotangent = ops.sigmoid(real_logits) / self._size(real_logits)
+            cotangent = ops.concatenate([cotangent, ops.zeros_like(fake_logits)])
+            to_model = _scaled(tape.gradient(logits, both, cotangent)[:count], hears * scale)
+        return Round(
+            discriminator_loss=self._loss(real_logits, fake_logits),
+            accuracy=self._accuracy(real_logits, fake_logits),
+            cost=ops.mean(ops.softplus(-fake_logits)),
+            to_imitation=to_imitation,
+            reverse_cost=ops.mean(ops.softplus(real_logits)),
+            to_model=to_model,
+        )
+
+    def _logits(self, both, mask):
+        """Logits (B + B',), in at least float32."""
+        logits = self.discriminator(both, mask=mask, training=True)[:, 0]
+        return logits if logits.dtype == "float64" else ops.cast(logits, "float32")
+
+    def _loss(self, real_logits, fake_logits):
+        """Eq. 7: E[-log D(A)] + E[-log(1 - D(B))]."""
+        right = ops.softplus(-real_logits) + self.label_smoothing * real_logits
+        return ops.mean(right) + ops.mean(ops.softplus(fake_logits))
+
+    def _slopes(self, real_logits, fake_logits):
+        """Derivatives of eq. 7 by every logit."""
+        real = ops.sigmoid(real_logits) - (1.0 - self.label_smoothing)
+        fake = ops.maximum(ops.sigmoid(fake_logits), _SMALLEST_COTANGENT)
+        return real / self._size(real_logits), fake / self._size(fake_logits)
+
+    def _size(self, logits):
+        return ops.cast(ops.shape(logits)[0], logits.dtype)
+
+    def _own_scale(self):
+        """The optimizer's loss scale, 1 unless it is a `LossScaleOptimizer`."""
+        return self.optimizer.scale_loss(ops.ones(()))
+
+    def _accuracy(self, real_logits, fake_logits):
+        right = ops.concatenate([real_logits > 0, fake_logits <= 0])
+        return ops.mean(ops.cast(right, "float32"))
+
+    def _gates(self, accuracy):
+        """Update the average; whether the model hears (0. or 1.), and whether to learn (bool)."""
+        average = self.decay * self.average + (1.0 - self.decay) * accuracy
+        self.average.assign(average)
+        if self.gate is None:
+            return 1.0, True
+        lower, upper = self.gate
+        return ops.cast(average > lower, "float32"), average < upper
+
+    def _learn(self, learns, gradients, variables):
+        if learns is True:
+            self.optimizer.apply(gradients, variables)
+            return
+
+        def apply():
+            self.optimizer.apply(gradients, variables)
+            return tf.constant(True)
+
+        # With a gradient of zero an optimizer with momentum would move, hence a real branch.
+        tf.cond(learns, apply, lambda: tf.constant(False))
+
+
+def _scaled(gradient, factors):
+    """`gradient` (B, ...) times one factor for each row, or for all."""
+    factors = ops.convert_to_tensor(factors)
+    if len(factors.shape):
+        factors = ops.reshape(factors, (-1,) + (1,) * (len(gradient.shape) - 1))
+    return gradient * ops.cast(factors, gradient.dtype)

@@ -1,0 +1,289 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mf_keras import MemoryForcing, ProfessorForcing, SequenceDiscriminator, TeacherForcing
+from tests.models import binary, small_generator, small_transducer
+
+BOTH = pytest.mark.parametrize("method", [ProfessorForcing, MemoryForcing])
+SHAPES = {"hidden": (None, None, 8), "memory": (None, None, 5, 4)}
+
+
+def discriminators(method):
+    """Small discriminators, the same at every call."""
+    made = {}
+    for index, part in enumerate(method.watched):
+        keras.utils.set_random_seed(10 + index)
+        discriminator = SequenceDiscriminator(gru_units=4, dense_units=(3,))
+        discriminator.build(SHAPES[part])
+        discriminator.built = True
+        made[f"{part}_discriminator"] = discriminator
+    return made
+
+
+def make(
+    method=MemoryForcing, optimizer=None, discriminator_optimizer=None, compiling=(), **kwargs
+):
+    """A small model; it runs eagerly unless `compiling` says other things, to spare compilation."""
+    keras.utils.set_random_seed(3)
+    # Rows of 1e-6 have a direction that a rounding error changes, so begin with other rows.
+    generator = small_generator(learn_initial_memory=True)
+    given = {} if method is TeacherForcing else discriminators(method)
+    model = method(generator, **given, **kwargs)
+    compiling = dict(compiling) or {"run_eagerly": True}
+    if method is not TeacherForcing:
+        compiling["discriminator_optimizer"] = discriminator_optimizer or keras.optimizers.SGD(0.5)
+    model.compile(optimizer or keras.optimizers.SGD(0.1), **compiling)
+    return model
+
+
+def weights_of(model):
+    return [np.array(v) for v in model.trainable_variables]
+
+
+def assert_close(first, second, tolerance=1e-5):
+    for a, b in zip(first, second, strict=True):
+        np.testing.assert_allclose(a, b, atol=tolerance, rtol=1e-4)
+
+
+def assert_same(first, second):
+    for a, b in zip(first, second, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def plain_step(model, x, weights, reverse=0.0):
+    """A step of eq. 7, 8 and 9 written plainly, with a tape and a pass for every loss."""
+    generator, players = model.generator, model.adversaries
+    noise = keras.random.SeedGenerator(0)
+    with tf.GradientTape(persistent=True) as tape:
+        logits, real = generator.teacher_force(x)
+        p = tf.sigmoid(logits)
+        nll = -tf.reduce_sum(tf.math.log(tf.where(x == 1.0, p, 1.0 - p)), axis=(1, 2))
+        loss = tf.reduce_mean(nll)
+        _, _, free = generator.free_run(len(x), x.shape[1], noise)
+        of_discriminators = {}
+        for part, player in players.items():
+            judge = player.discriminator
+            seen_real, seen_free = getattr(real, part), getattr(free, part)
+            d_real = tf.sigmoid(judge(tf.stop_gradient(seen_real)))
+            d_free = tf.sigmoid(judge(tf.stop_gradient(seen_free)))
+            of_discriminators[part] = -tf.reduce_mean(tf.math.log(d_real)) - tf.reduce_mean(
+                tf.math.log(1.0 - d_free)
+            )
+            c = -tf.reduce_mean(tf.math.log(tf.sigmoid(judge(seen_free))))
+            c += -reverse * tf.reduce_mean(tf.math.log(1.0 - tf.sigmoid(judge(seen_real))))
+            loss += weights[part] * c
+    groups = [(loss, generator.trainable_variables, 0.1)]
+    for part, of_discriminator in of_discriminators.items():
+        groups.append((of_discriminator, players[part].discriminator.trainable_variables, 0.5))
+    updates = [(v, rate, tape.gradient(total, v.value)) for total, vs, rate in groups for v in vs]
+    for variable, rate, gradient in updates:
+        variable.assign_sub(rate * (gradient if gradient is not None else 0.0))
+    return float(loss)
+
+
+@BOTH
+@pytest.mark.parametrize("reverse", [0.0, 0.5])
+def test_a_step_equals_the_plainly_written_one(method, reverse):
+    weights = {"hidden": 2.0, "memory": 3.0}
+    options = {f"{part}_weight": weights[part] for part in method.watched}
+    options |= {"gate": None, "reverse_weight": reverse}
+    x = binary(4, 4, 1)
+    expected = make(method, **options)
+    loss = plain_step(expected, tf.constant(x), weights, reverse)
+    model = make(method, **options)
+    logs = model.train_on_batch(x, return_dict=True)
+    assert_close(weights_of(model), weights_of(expected))
+    assert logs["loss"] == pytest.approx(loss, rel=1e-5)
+
+
+@BOTH
+def test_with_weights_of_zero_a_step_moves_the_generator_as_teacher_forcing_does(method):
+    options = {f"{part}_weight": 0.0 for part in method.watched}
+    x = binary(4, 4, 1)
+    models = [make(TeacherForcing), make(method, gate=None, **options)]
+    for model in models:
+        model.fit(x, epochs=2, shuffle=False, verbose=0)
+    assert_same(*(weights_of(model.generator) for model in models))
+
+
+def test_without_c_m_memory_forcing_is_professor_forcing():
+    x = binary(4, 4, 1)
+    models = [make(ProfessorForcing), make(MemoryForcing, memory_weight=0.0)]
+    for model in models:
+        model.fit(x, epochs=2, shuffle=False, verbose=0)
+    assert_same(*(weights_of(model.generator) for model in models))
+    assert_same(*(weights_of(model.hidden_discriminator) for model in models))
+
+
+def test_memory_forcing_hears_the_memory():
+    x = binary(4, 4, 1)
+    models = [make(memory_weight=weight, gate=None) for weight in (0.0, 5.0)]
+    for model in models:
+        model.fit(x, verbose=0)
+    first, second = (weights_of(model.generator) for model in models)
+    assert any((a != b).any() for a, b in zip(first, second, strict=True))
+
+
+def test_closed_gates_leave_teacher_forcing_and_still_discriminators():
+    x = binary(4, 4, 1)
+    teacher, model = make(TeacherForcing), make(gate=(1.0, 0.0))
+    before = weights_of(model.memory_discriminator)
+    for each in (teacher, model):
+        each.fit(x, epochs=2, shuffle=False, verbose=0)
+    assert_same(weights_of(model.generator), weights_of(teacher.generator))
+    assert_same(weights_of(model.memory_discriminator), before)
+
+
+def test_warm_up_is_teacher_forcing_with_learning_discriminators():
+    x = binary(4, 4, 1)
+    teacher, model = make(TeacherForcing), make(gate=None, warm_up_steps=2)
+    before = weights_of(model.hidden_discriminator)
+    for each in (teacher, model):
+        each.fit(x, epochs=2, shuffle=False, verbose=0)
+    assert_same(weights_of(model.generator), weights_of(teacher.generator))
+    after = weights_of(model.hidden_discriminator)
+    assert any((a != b).any() for a, b in zip(before, after, strict=True))
+    for each in (teacher, model):
+        each.fit(x, shuffle=False, verbose=0)
+    pairs = zip(weights_of(model.generator), weights_of(teacher.generator), strict=True)
+    assert any((a != b).any() for a, b in pairs)
+
+
+def test_logs_and_evaluation():
+    x = binary(6, 6, 1)
+    model = make(compiling={"jit_compile": True})
+    history = model.fit(x, validation_data=x, verbose=0).history
+    adversarial = {"c_h", "c_m"} | {
+        f"{part}_discriminator_{log}"
+        for part in ("hidden", "memory")
+        for log in ("loss", "accuracy")
+    }
+    shared = {"loss", "nll", "bits_per_step"}
+    assert set(history) == adversarial | shared | {f"val_{name}" for name in shared}
+    assert history["loss"][0] == pytest.approx(
+        history["nll"][0] + history["c_h"][0] + history["c_m"][0], rel=1e-5
+    )
+    logs = model.evaluate(x, verbose=0, return_dict=True)
+    assert set(logs) == shared
+    assert logs["loss"] == pytest.approx(model.generator.nll(x).numpy().mean(), rel=1e-5)
+    assert model.predict(x, verbose=0).shape == (6, 6, 1)
+
+
+def adam():
+    return keras.optimizers.Adam(1e-2)
+
+
+def assert_same_run(first, second):
+    assert_same(weights_of(first), weights_of(second))
+    for part in ("hidden", "memory"):
+        a, b = first.adversaries[part], second.adversaries[part]
+        np.testing.assert_array_equal(a.average, b.average)
+        assert_same(map(np.array, a.optimizer.variables), map(np.array, b.optimizer.variables))
+    np.testing.assert_array_equal(first.seed_generator.state, second.seed_generator.state)
+
+
+@pytest.mark.filterwarnings("error:Skipping variable loading")
+def test_a_resumed_run_is_the_same_run_to_the_bit(tmp_path):
+    """Compiled by XLA, broken by a .keras file after step 3, by BackupAndRestore after step 4."""
+    data = tf.data.Dataset.from_tensor_slices(binary(24, 4, 1)).batch(4)
+    options = {"gate": (0.5, 0.9), "compiling": {"jit_compile": True}}
+    options |= {"discriminator_optimizer": adam()}
+    whole = make(optimizer=adam(), **options)
+    whole.fit(data.take(5), verbose=0)
+    model = make(optimizer=adam(), **options)
+    model.fit(data.take(3), verbose=0)
+    model.save(tmp_path / "model.keras")
+    resumed = keras.models.load_model(tmp_path / "model.keras")
+    backup = keras.callbacks.BackupAndRestore(tmp_path / "backup", delete_checkpoint=False)
+    resumed.fit(data.skip(3).take(1), callbacks=[backup], verbose=0)
+    again = make(optimizer=adam(), **options)
+    backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
+    again.fit(data.skip(4).take(1), epochs=2, callbacks=[backup], verbose=0)
+    assert_same_run(again, whole)
+
+
+def test_clipping_schedules_and_several_steps_per_execution():
+    schedule = keras.optimizers.schedules.CosineDecay(1e-2, 10)
+    optimizer = keras.optimizers.Adam(schedule, clipnorm=1.0)
+    model = make(
+        optimizer=optimizer,
+        discriminator_optimizer=adam(),
+        compiling={"steps_per_execution": 2, "jit_compile": True},
+    )
+    data = tf.data.Dataset.from_tensor_slices(binary(16, 4, 1)).batch(4)
+    history = model.fit(data, verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+    assert int(model.optimizer.iterations) == 4
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_trains_under_mixed_precision(policy):
+    keras.config.set_dtype_policy(policy)
+    model = make(optimizer=adam(), discriminator_optimizer=adam(), gate=None)
+    before = weights_of(model)
+    # The loss scale of float16 begins too high, and halves until the gradients are finite.
+    history = model.fit(binary(4, 4, 1), epochs=12, verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+    moved = [bool((a != b).any()) for a, b in zip(before, weights_of(model), strict=True)]
+    generator = len(model.generator.trainable_variables)
+    assert any(moved[:generator])
+    assert any(moved[generator:])
+
+
+def test_each_discriminator_may_have_its_own_optimizer():
+    optimizers = {"hidden": keras.optimizers.SGD(0.0), "memory": keras.optimizers.SGD(1.0)}
+    model = make(gate=None)
+    model.compile(keras.optimizers.SGD(0.1), discriminator_optimizer=optimizers)
+    before = weights_of(model.hidden_discriminator), weights_of(model.memory_discriminator)
+    model.fit(binary(4, 6, 1), verbose=0)
+    assert_same(before[0], weights_of(model.hidden_discriminator))
+    pairs = zip(before[1], weights_of(model.memory_discriminator), strict=True)
+    assert any((a != b).any() for a, b in pairs)
+
+
+def test_refuses_shared_optimizers():
+    model, shared = make(), adam()
+    with pytest.raises(ValueError, match="must not be shared between players"):
+        model.compile(shared, discriminator_optimizer=shared)
+    with pytest.raises(ValueError, match="must not be shared between players"):
+        model.compile(adam(), discriminator_optimizer={"hidden": shared, "memory": shared})
+    with pytest.raises(ValueError, match="must have the names"):
+        model.compile(adam(), discriminator_optimizer={"hidden": shared})
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"gate": 0.5}, ValueError, "gate must be"),
+        ({"gate": (0.5, 2.0)}, ValueError, "gate must be"),
+        ({"gate": ("a", 1.0)}, TypeError, "gate must be"),
+        ({"hidden_weight": -1.0}, ValueError, "hidden_weight"),
+        ({"memory_weight": float("nan")}, ValueError, "memory_weight"),
+        ({"warm_up_steps": -1}, ValueError, "warm_up_steps"),
+        ({"label_smoothing": 0.9}, ValueError, "label_smoothing"),
+        ({"reverse_weight": "a"}, TypeError, "reverse_weight"),
+        ({"seed": -1}, ValueError, "seed"),
+        ({"memory_discriminator": "a"}, TypeError, "memory_discriminator"),
+    ],
+)
+def test_refuses_bad_options(options, error, words):
+    with pytest.raises(error, match=words):
+        MemoryForcing(small_generator(), **options)
+
+
+def test_refuses_discriminators_that_do_not_fit():
+    given = discriminators(MemoryForcing)
+    with pytest.raises(ValueError, match="hidden_discriminator does not fit"):
+        MemoryForcing(small_generator(), hidden_discriminator=given["memory_discriminator"])
+
+
+def test_refuses_bad_data_and_fit_before_compile():
+    model = make()
+    with pytest.raises(ValueError, match="x must have at least 2 steps"):
+        model.fit(binary(4, 1, 1), verbose=0)
+    with pytest.raises(ValueError, match="compile"):
+        MemoryForcing(small_generator(), **discriminators(MemoryForcing)).fit(binary(4, 6, 1))
+    with pytest.raises(TypeError, match="generator must be a SequenceGenerator"):
+        MemoryForcing(small_transducer())
