@@ -51,3 +51,22 @@ def test_refuses_bad_input(tmp_path):
         callbacks.SaveBest(tmp_path / "best.h5")
     with pytest.raises(ValueError, match="monitor must be one of 'nll'"):
         callbacks.SaveBest(tmp_path / "best.keras").on_epoch_end(0, {"nll": 1.0})
+
+
+def test_checkpoint_saves_inside_and_after_epochs(tmp_path):
+    checkpoint = callbacks.Checkpoint(tmp_path / "last.keras", every=2)
+    checkpoint.set_model(small_generator())
+    checkpoint.on_train_batch_end(0)
+    assert not (tmp_path / "last.keras").exists()
+    checkpoint.on_train_batch_end(1)
+    assert (tmp_path / "last.keras").exists()
+    (tmp_path / "last.keras").unlink()
+    checkpoint.on_epoch_end(0)
+    assert (tmp_path / "last.keras").exists()
+
+
+def test_stops_at_once_and_names_what_is_not_finite():
+    stop = callbacks.StopOnNonFinite()
+    stop.on_train_batch_end(0, {"nll": 1.0, "c_h": 2.0})
+    with pytest.raises(FloatingPointError, match="c_h is nan at step 2"):
+        stop.on_train_batch_end(1, {"nll": 1.0, "c_h": float("nan")})

@@ -29,6 +29,20 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         self.write_json(MARKER, config)
 
+    @classmethod
+    def open(cls, path):
+        """An existing run and its configuration: `(folder, config)`.
+
+        Raises:
+            FileNotFoundError: there is no run in `path`.
+        """
+        folder = cls.__new__(cls)
+        folder.path = pathlib.Path(path)
+        marker = folder.path / MARKER
+        if not marker.is_file():
+            raise FileNotFoundError(f"--resume {str(path)!r} is no run folder: no {MARKER} in it.")
+        return folder, json.loads(marker.read_text())
+
     def __truediv__(self, name):
         return self.path / name
 

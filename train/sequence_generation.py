@@ -2,12 +2,15 @@
 
 python -m train.sequence_generation --dataset digits --method teacher_forcing --epochs 80
 
-Writes a run folder: config.json, history.csv (nats per image, each epoch), best.keras (the
-generator of the best validation NLL), samples.png, data.png, nll.png, memory.png,
-memory_over_time.png, and results.json with the NLL of the whole test split.
+Writes a run folder: config.json, history.csv (nats per image, each epoch), last.keras (everything,
+to go on from), best.keras (the generator of the best validation NLL), samples.png, data.png,
+nll.png, memory.png, memory_over_time.png, discriminators.png, and results.json with the NLL of the
+whole test split. Ctrl-C saves; `--resume RUN` goes on to the same weights that a run without the
+interruption has.
 """
 
 import argparse
+import csv
 import json
 import sys
 import time
@@ -16,7 +19,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mf_keras import SequenceGenerator, TeacherForcing, callbacks, data, plots
+from mf_keras import (
+    MemoryForcing,
+    ProfessorForcing,
+    SequenceGenerator,
+    TeacherForcing,
+    callbacks,
+    data,
+    plots,
+)
 from train import options as shared
 from train.run_folder import RunFolder
 
@@ -25,7 +36,12 @@ from train.run_folder import RunFolder
 # wrong, such as a model that sees the pixel it predicts.
 LOWEST_POSSIBLE_NLL = {"binarized_mnist": 47.0, "digits": 0.0}
 IMAGE_SHAPES = {"binarized_mnist": data.BINARIZED_MNIST_SHAPE, "digits": data.DIGITS_SHAPE}
-METHODS = {"teacher_forcing": TeacherForcing}
+METHODS = {
+    "teacher_forcing": TeacherForcing,
+    "professor_forcing": ProfessorForcing,
+    "memory_forcing": MemoryForcing,
+}
+CHECKPOINT_STEPS = 200  # between two savings inside an epoch
 EVALUATION_BATCH = 200  # divides every evaluated split, so nothing is compiled twice
 
 
@@ -34,7 +50,7 @@ def parse_arguments(arguments=None):
     parser = argparse.ArgumentParser(
         prog="python -m train.sequence_generation", description=__doc__.split("\n\n")[0]
     )
-    parser.add_argument("--dataset", choices=sorted(IMAGE_SHAPES), required=True)
+    parser.add_argument("--dataset", choices=sorted(IMAGE_SHAPES), default="digits")
     parser.add_argument("--method", choices=sorted(METHODS), default="teacher_forcing")
     parser.add_argument("--data-dir", help="folder where TFDS has prepared binarized_mnist")
     parser.add_argument("--manual-dir", help="folder with binarized_mnist's published text files")
@@ -45,6 +61,9 @@ def parse_arguments(arguments=None):
     )
     parser.add_argument("--seed", type=shared.seed, default=0, help="default: 0")
     parser.add_argument("--out", help="run folder, new; default: runs/DATASET-METHOD-SEED")
+    parser.add_argument(
+        "--resume", metavar="RUN", help="go on with the run in this folder, by its own options"
+    )
     shared.add_model_options(parser)
     options = parser.parse_args(arguments)
     options.out = options.out or f"runs/{options.dataset}-{options.method}-{options.seed}"
@@ -68,25 +87,67 @@ def make_model(options):
     return model
 
 
+def training_batches(split, batch_size, seed):
+    """An endless stream of batches, each epoch in an order that seed and epoch determine.
+
+    So a resumed run skips what it has seen and goes on with the same batches.
+    """
+    images = np.stack(list(split.as_numpy_iterator())).astype("uint8")
+    size = len(images)
+    images = tf.constant(images)
+
+    def epoch(index):
+        order = tf.random.experimental.stateless_shuffle(tf.range(size), seed=[seed, index])
+        chosen = tf.data.Dataset.from_tensor_slices(order).batch(batch_size, drop_remainder=True)
+        return chosen.map(lambda rows: tf.cast(tf.gather(images, rows), tf.float32))
+
+    return tf.data.Dataset.counter().flat_map(epoch), size // batch_size
+
+
 def train(model, splits, options, folder):
-    """Fit, keeping the best generator; returns the history and the best epoch."""
-    size = int(splits["train"].cardinality())
-    batch_size = min(options.batch_size, size)
-    batches = (
-        splits["train"].shuffle(size, seed=options.seed).batch(batch_size, drop_remainder=True)
-    )
+    """Fit from where the model is to the last epoch, keeping the best generator."""
+    batch_size = min(options.batch_size, int(splits["train"].cardinality()))
+    batches, per_epoch = training_batches(splits["train"], batch_size, options.seed)
+    done = int(model.optimizer.iterations)
     best = callbacks.SaveBest(folder / "best.keras", model.generator)
-    history = model.fit(
-        batches.prefetch(tf.data.AUTOTUNE),
-        epochs=options.epochs,
-        validation_data=splits["validation"].batch(EVALUATION_BATCH),
-        callbacks=[
+    for row in read_history(folder):
+        if row["val_nll"] < best.best:
+            best.best, best.best_epoch = row["val_nll"], int(row["epoch"]) + 1
+    shared_arguments = {
+        "validation_data": splits["validation"].batch(EVALUATION_BATCH),
+        "callbacks": [
+            callbacks.StopOnNonFinite(),
             best,
-            keras.callbacks.CSVLogger(folder / "history.csv"),
-            keras.callbacks.TerminateOnNaN(),
+            keras.callbacks.CSVLogger(folder / "history.csv", append=True),
+            callbacks.Checkpoint(folder / "last.keras", every=CHECKPOINT_STEPS),
         ],
-    )
-    return history.history, best.best_epoch
+    }
+    epoch = done // per_epoch
+    if done % per_epoch:  # the rest of an interrupted epoch
+        rest = batches.skip(done).prefetch(tf.data.AUTOTUNE)
+        steps = per_epoch - done % per_epoch
+        model.fit(
+            rest, initial_epoch=epoch, epochs=epoch + 1, steps_per_epoch=steps, **shared_arguments
+        )
+        done, epoch = done + steps, epoch + 1
+    if epoch < options.epochs:
+        model.fit(
+            batches.skip(done).prefetch(tf.data.AUTOTUNE),
+            initial_epoch=epoch,
+            epochs=options.epochs,
+            steps_per_epoch=per_epoch,
+            **shared_arguments,
+        )
+    return best.best_epoch
+
+
+def read_history(folder):
+    """The rows of history.csv, one dict of floats for each epoch."""
+    path = folder / "history.csv"
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
 
 
 def evaluate(generator, split):
@@ -97,16 +158,13 @@ def evaluate(generator, split):
     return {"nll": float(logs["nll"]), "bits_per_step": float(logs["bits_per_step"])}
 
 
-def draw(generator, splits, history, options, folder):
+def draw(generator, splits, options, folder):
     """The pictures of a run."""
     shape = IMAGE_SHAPES[options.dataset]
     samples = generator.sample(64, shape[0] * shape[1], seed=options.seed)
     folder.save_figure("samples.png", plots.sample_grid(samples, shape, title="samples"))
     images = np.stack(list(splits["train"].take(64).as_numpy_iterator()))
     folder.save_figure("data.png", plots.sample_grid(images, shape, title="training images"))
-    epochs = np.arange(1, len(history["nll"]) + 1)
-    series = {"training": (epochs, history["nll"]), "validation": (epochs, history["val_nll"])}
-    folder.save_figure("nll.png", plots.curves(series, "epoch", "NLL (nats per image)"))
     _, trace = generator.teacher_force(images[:1])
     memory = trace.memory[0]
     folder.save_figure("memory.png", plots.memory_heatmaps(memory, title="memory, one image"))
@@ -114,20 +172,41 @@ def draw(generator, splits, history, options, folder):
     folder.save_figure("memory_over_time.png", over_time)
 
 
-def finish(options, splits, history, best_epoch, seconds, folder):
+def draw_history(history, folder):
+    """NLL, and the accuracy of the discriminators, over the epochs."""
+    epochs = [row["epoch"] + 1 for row in history]
+
+    def curves(names):
+        return {
+            label: (epochs, [row[name] for row in history])
+            for label, name in names.items()
+            if name in history[0]
+        }
+
+    nll = curves({"training": "nll", "validation": "val_nll"})
+    folder.save_figure("nll.png", plots.curves(nll, "epoch", "NLL (nats per image)"))
+    names = {part: f"{part}_discriminator_accuracy" for part in ("hidden", "memory")}
+    if accuracies := curves(names):
+        figure = plots.curves(accuracies, "epoch", "discriminator accuracy")
+        folder.save_figure("discriminators.png", figure)
+
+
+def finish(options, splits, best_epoch, seconds, folder):
     """Evaluate and draw the best generator; write and print the results."""
     generator = keras.models.load_model(folder / "best.keras")
+    history = read_history(folder)
     results = {
         "test": evaluate(generator, splits["test"]),
         "validation": evaluate(generator, splits["validation"]),
         "best_epoch": best_epoch,
-        "epochs": len(history["nll"]),
+        "epochs": len(history),
         "train_seconds": round(seconds, 1),
         "tensorflow": tf.__version__,
         "keras": keras.__version__,
     }
     folder.write_json("results.json", results)
-    draw(generator, splits, history, options, folder)
+    draw(generator, splits, options, folder)
+    draw_history(history, folder)
     test_nll = results["test"]["nll"]
     print(f"test NLL: {test_nll:.2f} nats per image, at the best epoch by validation, {best_epoch}")
     print(f"run folder: {folder.path}")
@@ -139,22 +218,41 @@ def finish(options, splits, history, best_epoch, seconds, folder):
         )
 
 
-def main(arguments=None):
-    options = parse_arguments(arguments)
-    keras.utils.set_random_seed(options.seed)
-    try:
+def start(options):
+    """Data, folder and model of a new run, or of one to go on with."""
+    if options.resume:
+        folder, config = RunFolder.open(options.resume)
+        options = argparse.Namespace(**config)
+        splits = load(options)
+        if (folder / "last.keras").exists():
+            return options, splits, folder, keras.models.load_model(folder / "last.keras")
+    else:
         splits = load(options)
         folder = RunFolder(options.out, vars(options))
+    keras.utils.set_random_seed(options.seed)
+    return options, splits, folder, make_model(options)
+
+
+def main(arguments=None):
+    """Run the experiment."""
+    options = parse_arguments(arguments)
+    try:
+        options, splits, folder, model = start(options)
     except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")
-    model = make_model(options)
     print(f"{model.generator.count_params()} weights; settings: {json.dumps(vars(options))}")
-    start = time.time()
+    begin = time.time()
     try:
-        history, best_epoch = train(model, splits, options, folder)
+        best_epoch = train(model, splits, options, folder)
     except KeyboardInterrupt:
-        sys.exit(f"\nstopped; the best generator so far and the history are in {folder.path}")
-    finish(options, splits, history, best_epoch, time.time() - start, folder)
+        callbacks.save_model(model, folder / "last.keras")
+        sys.exit(
+            "\nstopped and saved; to go on: "
+            f"python -m train.sequence_generation --resume {folder.path}"
+        )
+    except FloatingPointError as error:
+        sys.exit(f"\nerror: {error}")
+    finish(options, splits, best_epoch, time.time() - begin, folder)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from mf_keras import TeacherForcing, data
+from mf_keras import TeacherForcing, callbacks, data
 from train import sequence_generation
 
 SMALL = ["--controller-units", "4", "--memory-size", "3", "--word-size", "2", "--num-reads", "1"]
@@ -85,5 +85,36 @@ def test_ctrl_c_says_what_is_kept(monkeypatch, tmp_path):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(TeacherForcing, "fit", interrupted)
-    with pytest.raises(SystemExit, match="stopped"):
+    with pytest.raises(SystemExit, match="stopped and saved"):
         sequence_generation.main(["--dataset", "digits", *SMALL, "--out", str(tmp_path / "run")])
+
+
+def test_a_resumed_run_ends_as_an_unbroken_one(monkeypatch, tmp_path):
+    """Broken off in the middle of the second epoch of three."""
+    arguments = ["--dataset", "digits", "--epochs", "3", "--batch-size", "400", *SMALL]
+    arguments += ["--learning-rate", "1e-2"]
+    sequence_generation.main([*arguments, "--out", str(tmp_path / "whole")])
+    on_batch_end = callbacks.Checkpoint.on_train_batch_end
+
+    def interrupt(self, batch, logs=None):
+        on_batch_end(self, batch, logs)
+        if int(self.model.optimizer.iterations) == 5:  # three batches an epoch
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(callbacks.Checkpoint, "on_train_batch_end", interrupt)
+    broken = str(tmp_path / "broken")
+    with pytest.raises(SystemExit, match=r"to go on: .* --resume .*broken"):
+        sequence_generation.main([*arguments, "--out", broken])
+    monkeypatch.undo()
+    sequence_generation.main(["--resume", broken])
+    models = [
+        keras.models.load_model(tmp_path / name / "last.keras") for name in ("whole", "broken")
+    ]
+    for a, b in zip(*(model.trainable_variables for model in models), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert len((tmp_path / "broken" / "history.csv").read_text().splitlines()) == 1 + 3
+
+
+def test_resuming_what_is_no_run_is_refused(tmp_path):
+    with pytest.raises(SystemExit, match="is no run folder"):
+        sequence_generation.main(["--resume", str(tmp_path)])
