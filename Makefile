@@ -1,16 +1,19 @@
 # make demo   train a generator on real handwritten digits and draw pictures
 # make test   lint and tests, what CI runs
-# Both need Python >= 3.11, make and PyPI, and set up .venv by themselves.
+# make figures RUNS='runs/A runs/B'   figures 4 and 5 of the paper, from run folders
+# They need Python >= 3.11, make and PyPI, and set up .venv by themselves.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEMO := runs/demo
+RUNS ?= $(DEMO)
+FIGURES ?= runs/figures
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test lint format bench clean
+.PHONY: demo test lint format figures bench clean
 
 demo: $(INSTALLED)
 	rm -rf $(DEMO)
@@ -29,8 +32,12 @@ format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+figures: $(INSTALLED)
+	$(BIN)/python -m train.figures $(RUNS) --out $(FIGURES)
+
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.unroll
+	$(BIN)/python -m benchmarks.train_step
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build *.egg-info

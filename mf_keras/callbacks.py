@@ -6,8 +6,10 @@ import pathlib
 import uuid
 
 import keras
+import numpy as np
 
-from mf_keras import validation
+from mf_keras import backend, plots, validation
+from mf_keras.events import EventFile
 
 
 class SaveBest(keras.callbacks.Callback):
@@ -107,3 +109,106 @@ def save_model(model, path):
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+class Pictures(keras.callbacks.Callback):
+    """Draw, while it trains, what a generator samples and what its memory does.
+
+    After every `every`-th epoch, and after the last one, it writes to `folder`:
+
+    * `samples_EPOCH.png`: samples from noise that stays the same over the training;
+    * `memory_EPOCH.png`: memory on an example beside memory running free (figure 4 of the paper);
+    * `nll.png` and, where there are discriminators, `discriminators.png`: the logs so far.
+
+    With `tensorboard`, the pictures and all logs go there as event files, too.
+
+    Args:
+        folder: where; created if need be.
+        generator: a `SequenceGenerator`.
+        example: (T, units), one sequence for the teacher-forced memory; T is the length of samples.
+        image_shape: (height, width) of a sequence as an image.
+        every: epochs between pictures.
+        num_samples: in the grid.
+        seed: of the noise.
+        tensorboard: a folder for event files, or None.
+
+    Raises:
+        TypeError, ValueError: an argument has the wrong type, shape or range.
+    """
+
+    def __init__(
+        self,
+        folder,
+        generator,
+        example,
+        image_shape,
+        every=1,
+        num_samples=16,
+        seed=0,
+        tensorboard=None,
+    ):
+        super().__init__()
+        validation.shape_of("example", example, ("T", generator.units))
+        self.folder = pathlib.Path(folder)
+        self.generator = generator
+        self.example = np.asarray(example)[np.newaxis]
+        self.image_shape = image_shape
+        self.every = validation.positive_int("every", every)
+        self.num_samples = validation.positive_int("num_samples", num_samples)
+        self.seed = validation.seed("seed", seed)
+        self.events = EventFile(tensorboard) if tensorboard else None
+        self._memories = backend.compiled(self._run)
+        self.history = {}
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Keep the logs, and draw if it is time to."""
+        for name, value in (logs or {}).items():
+            self.history.setdefault(name, []).append((epoch + 1, float(value)))
+        if self.events:
+            self.events.scalars(logs or {}, epoch + 1)
+        if (epoch + 1) % self.every == 0:
+            self._draw(epoch + 1)
+
+    def on_train_end(self, logs=None):
+        """Draw the last epoch, if it has not been drawn."""
+        if self.history:
+            last = max(epoch for epoch, _ in next(iter(self.history.values())))
+            if last % self.every:
+                self._draw(last)
+
+    def _draw(self, epoch):
+        for name, figure in self._figures(epoch).items():
+            path = plots.save(figure, self.folder / f"{name}.png")
+            if self.events:
+                self.events.picture(name.removesuffix(f"_{epoch:04d}"), path, epoch)
+
+    def _run(self, example):
+        _, real = self.generator.teacher_force(example)
+        _, _, free = self.generator.free_run(1, example.shape[1], seed=self.seed)
+        return {"teacher-forced": real.memory[0], "free-running": free.memory[0]}
+
+    def _figures(self, epoch):
+        length = self.example.shape[1]
+        samples = self.generator.sample(self.num_samples, length, seed=self.seed)
+        memories = self._memories(self.example)
+        title = f"epoch {epoch}"
+        figures = {
+            f"samples_{epoch:04d}": plots.sample_grid(samples, self.image_shape, title=title),
+            f"memory_{epoch:04d}": plots.memory_comparison(memories, title=title),
+        }
+        nll = self._curves({"training": "nll", "validation": "val_nll"})
+        if nll:
+            figures["nll"] = plots.curves(nll, "epoch", "NLL (nats per sequence)")
+        names = {part: f"{part}_discriminator_accuracy" for part in ("hidden", "memory")}
+        accuracy = self._curves(names)
+        if accuracy:
+            figures["discriminators"] = plots.curves(accuracy, "epoch", "discriminator accuracy")
+        return figures
+
+    def _curves(self, names):
+        """label -> (epochs, values) of the logs that there are."""
+        return {
+            label: tuple(zip(*self.history[name], strict=True))
+            for label, name in names.items()
+            if name in self.history
+        }

@@ -151,6 +151,52 @@ def memory_heatmaps(memory, every=None, title=None, limit=None):
     return figure
 
 
+def memory_comparison(memories, every=None, title=None):
+    """Memories of several sequences at the same time steps, one row each, in the same colours.
+
+    For teacher-forced beside free-running memory (figure 4 of the paper).
+
+    Args:
+        memories: label -> (T, N, W), all of one shape.
+        every: show t = every, 2 every, ...; None for what gives about eight columns.
+        title: a line above the pictures.
+
+    Returns:
+        A figure with one axes for each label and shown step, row by row, then the colour bar's.
+
+    Raises:
+        TypeError: an argument has the wrong type.
+        ValueError: there is nothing to show, shapes differ, a value is not finite, or `every` is
+            not in [1, T] or gives more than 20 columns.
+    """
+    if not isinstance(memories, Mapping):
+        raise TypeError(f"memories must map labels to arrays, got {type(memories).__name__}.")
+    if not memories:
+        raise ValueError("memories must hold at least one memory, got none.")
+    arrays = {label: _array(f"memories[{label!r}]", value) for label, value in memories.items()}
+    shape = next(iter(arrays.values())).shape
+    for label, array in arrays.items():
+        shape_of(f"memories[{label!r}]", array, shape if len(shape) == 3 else ("T", "N", "W"))
+    every = math.ceil(shape[0] / 8) if every is None else positive_int("every", every)
+    shown = np.arange(every, shape[0] + 1, every)
+    if not 1 <= len(shown) <= 20:
+        raise ValueError(f"every must give 1 to 20 columns of {shape[0]} steps, got {every}.")
+    limit = max(_colour_limit(array[shown - 1], None) for array in arrays.values())
+    height = 1.1 * min(max(shape[1] / shape[2], 0.6), 2.5)
+    figure = _figure(1.3 + 1.15 * len(shown), 0.6 + (0.3 + height) * len(arrays), title)
+    grid = figure.subplots(len(arrays), len(shown), sharex=True, sharey=True, squeeze=False)
+    for row, (label, array) in zip(grid, arrays.items(), strict=True):
+        for axes, step in zip(row, shown, strict=True):
+            image = _heatmap(axes, array[step - 1], _SIGNED, -limit, limit)
+            axes.locator_params(axis="x", nbins=4)
+        row[0].set_ylabel(f"{label}\nslot", fontsize=_NORMAL)
+    for axes, step in zip(grid[0], shown, strict=True):
+        axes.set_title(f"t = {step}", fontsize=_NORMAL)
+    figure.supxlabel("column of the memory", fontsize=_NORMAL)
+    _colour_bar(figure, image, list(grid.flat), "memory", height=len(arrays) * height)
+    return figure
+
+
 def weights_over_time(weights, title=None):
     """Where the heads of one sequence look: slots over time, one row per head.
 

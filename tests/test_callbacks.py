@@ -1,6 +1,8 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
+from tensorflow.core.util import event_pb2
 
 from mf_keras import TeacherForcing, callbacks
 from tests.models import binary, small_generator
@@ -70,3 +72,42 @@ def test_stops_at_once_and_names_what_is_not_finite():
     stop.on_train_batch_end(0, {"nll": 1.0, "c_h": 2.0})
     with pytest.raises(FloatingPointError, match="c_h is nan at step 2"):
         stop.on_train_batch_end(1, {"nll": 1.0, "c_h": float("nan")})
+
+
+def event_values(folder):
+    """(tag, step, plugin, tensor) of every summary in the event files."""
+    found = []
+    for path in folder.iterdir():
+        for record in tf.data.TFRecordDataset(str(path)):
+            event = event_pb2.Event.FromString(record.numpy())
+            for value in event.summary.value:
+                plugin = value.metadata.plugin_data.plugin_name
+                found.append((value.tag, event.step, plugin, tf.make_ndarray(value.tensor)))
+    return found
+
+
+def test_pictures_of_samples_memory_and_logs(tmp_path):
+    generator = small_generator()
+    pictures = callbacks.Pictures(
+        tmp_path / "pictures",
+        generator,
+        example=binary(16, 1),
+        image_shape=(4, 4),
+        every=2,
+        num_samples=4,
+        tensorboard=tmp_path / "events",
+    )
+    for epoch in range(3):
+        logs = {"nll": 3.0 - epoch, "val_nll": 4.0, "hidden_discriminator_accuracy": 0.5}
+        pictures.on_epoch_end(epoch, logs)
+    pictures.on_train_end()
+    names = {path.name for path in (tmp_path / "pictures").iterdir()}
+    drawn = {f"{kind}_{epoch:04d}.png" for kind in ("samples", "memory") for epoch in (2, 3)}
+    assert names == drawn | {"nll.png", "discriminators.png"}
+    values = event_values(tmp_path / "events")
+    scalars = {(tag, step): float(x) for tag, step, plugin, x in values if plugin == "scalars"}
+    assert scalars["nll", 2] == 2.0
+    images = {(tag, step): x for tag, step, plugin, x in values if plugin == "images"}
+    assert {("samples", 2), ("memory", 2), ("samples", 3), ("nll", 3)} <= set(images)
+    width, height, png = images["memory", 2]
+    assert tf.io.decode_png(png).shape[:2] == (int(height), int(width))

@@ -422,3 +422,33 @@ def test_a_curve_of_one_point_can_be_seen():
 def test_curves_refuse(series, error, message):
     with pytest.raises(error, match=message):
         plots.curves(series, "x", "y")
+
+
+def test_memory_comparison_has_a_row_for_each_memory_in_the_same_colours():
+    random = np.random.default_rng(0)
+    memories = {"a": random.normal(size=(16, 5, 4)), "b": 3.0 * random.normal(size=(16, 5, 4))}
+    figure = plots.memory_comparison(memories, every=4)
+    panels, bar = figure.axes[:-1], figure.axes[-1]
+    assert len(panels) == 2 * 4
+    limits = {panel.images[0].get_clim() for panel in panels}
+    shown = max(np.abs(m[3::4]).max() for m in memories.values())
+    assert limits == {(-shown, shown)}
+    np.testing.assert_array_equal(panels[5].images[0].get_array(), memories["b"][7])
+    assert bar.get_ylabel() == "memory"
+
+
+@pytest.mark.parametrize(
+    ("memories", "every", "error", "words"),
+    [
+        ([np.zeros((4, 3, 2))], None, TypeError, "memories must map"),
+        ({}, None, ValueError, "memories must hold"),
+        ({"a": np.zeros((4, 3))}, None, ValueError, "memories"),
+        ({"a": np.zeros((4, 3, 2)), "b": np.zeros((4, 3, 3))}, None, ValueError, "memories"),
+        ({"a": np.full((4, 3, 2), np.nan)}, None, ValueError, "finite"),
+        ({"a": np.zeros((4, 3, 2))}, 5, ValueError, "every"),
+        ({"a": np.zeros((40, 3, 2))}, 1, ValueError, "every"),
+    ],
+)
+def test_memory_comparison_refuses_bad_input(memories, every, error, words):
+    with pytest.raises(error, match=words):
+        plots.memory_comparison(memories, every=every)

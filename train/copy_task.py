@@ -65,17 +65,18 @@ def train(options, seed, folder):
     )
     stream = data.copy_task(options.length, options.width, seed=seed).batch(options.batch_size)
     print(f"seed {seed}")
-    history = model.fit(
-        stream.prefetch(tf.data.AUTOTUNE),
-        epochs=options.steps // WINDOW,
-        steps_per_epoch=WINDOW,
-        callbacks=[
-            WindowProgress(options.steps // WINDOW, WINDOW * options.batch_size),
-            keras.callbacks.CSVLogger(folder / f"seed_{seed}.csv"),
-            keras.callbacks.TerminateOnNaN(),
-        ],
-        verbose=0,
-    )
+    with folder.csv_logger(f"seed_{seed}.csv") as logger:
+        history = model.fit(
+            stream.prefetch(tf.data.AUTOTUNE),
+            epochs=options.steps // WINDOW,
+            steps_per_epoch=WINDOW,
+            callbacks=[
+                WindowProgress(options.steps // WINDOW, WINDOW * options.batch_size),
+                logger,
+                callbacks.StopOnNonFinite(),
+            ],
+            verbose=0,
+        )
     callbacks.save_model(transducer, folder / f"seed_{seed}.keras")
     return history.history
 
@@ -135,6 +136,8 @@ def main(arguments=None):
                 f"correct predictions: {results[seed]['correct_predictions']} of "
                 f"{results[seed]['predictions']}, {results[seed]['seconds']:.0f} s"
             )
+    except FloatingPointError as error:
+        sys.exit(f"\nerror: {error}")
     except KeyboardInterrupt:
         sys.exit(f"\nstopped; what the seeds so far gave is in {folder.path}")
     draw(histories, folder)

@@ -1,8 +1,11 @@
 """The folder that a run writes: its configuration, history, weights, pictures and results."""
 
+import contextlib
 import json
 import os
 import pathlib
+
+import keras
 
 from mf_keras import plots
 
@@ -40,7 +43,7 @@ class RunFolder:
         folder.path = pathlib.Path(path)
         marker = folder.path / MARKER
         if not marker.is_file():
-            raise FileNotFoundError(f"--resume {str(path)!r} is no run folder: no {MARKER} in it.")
+            raise FileNotFoundError(f"{str(path)!r} is no run folder: no {MARKER} in it.")
         return folder, json.loads(marker.read_text())
 
     def __truediv__(self, name):
@@ -51,6 +54,18 @@ class RunFolder:
         temporary = self.path / f".{name}.tmp"
         temporary.write_text(json.dumps(content, indent=2) + "\n")
         os.replace(temporary, self.path / name)
+
+    @contextlib.contextmanager
+    def csv_logger(self, name):
+        """A Keras callback that appends the logs of every epoch to a CSV file."""
+        logger = keras.callbacks.CSVLogger(self.path / name, append=True)
+        try:
+            yield logger
+        finally:
+            if getattr(
+                logger, "csv_file", None
+            ):  # Keras leaves it open when training is broken off
+                logger.csv_file.close()
 
     def save_figure(self, name, figure):
         """Write a figure as a PNG, whole or not at all."""

@@ -3,10 +3,9 @@
 python -m train.sequence_generation --dataset digits --method teacher_forcing --epochs 80
 
 Writes a run folder: config.json, history.csv (nats per image, each epoch), last.keras (everything,
-to go on from), best.keras (the generator of the best validation NLL), samples.png, data.png,
-nll.png, memory.png, memory_over_time.png, discriminators.png, and results.json with the NLL of the
-whole test split. Ctrl-C saves; `--resume RUN` goes on to the same weights that a run without the
-interruption has.
+to go on from), best.keras (the generator of the best validation NLL), pictures of samples, memory
+and learning curves, and results.json with the NLL of the whole test split. Ctrl-C saves;
+`--resume RUN` goes on to the same weights that a run without the interruption has.
 """
 
 import argparse
@@ -62,6 +61,13 @@ def parse_arguments(arguments=None):
     parser.add_argument("--seed", type=shared.seed, default=0, help="default: 0")
     parser.add_argument("--out", help="run folder, new; default: runs/DATASET-METHOD-SEED")
     parser.add_argument(
+        "--pictures-every",
+        metavar="EPOCHS",
+        type=shared.positive_int,
+        help="draw samples and memory so often while it trains, to RUN/pictures and, for "
+        "TensorBoard, RUN/events; default: only at the end",
+    )
+    parser.add_argument(
         "--resume", metavar="RUN", help="go on with the run in this folder, by its own options"
     )
     shared.add_model_options(parser)
@@ -113,32 +119,52 @@ def train(model, splits, options, folder):
     for row in read_history(folder):
         if row["val_nll"] < best.best:
             best.best, best.best_epoch = row["val_nll"], int(row["epoch"]) + 1
-    shared_arguments = {
-        "validation_data": splits["validation"].batch(EVALUATION_BATCH),
-        "callbacks": [
-            callbacks.StopOnNonFinite(),
-            best,
-            keras.callbacks.CSVLogger(folder / "history.csv", append=True),
-            callbacks.Checkpoint(folder / "last.keras", every=CHECKPOINT_STEPS),
-        ],
-    }
-    epoch = done // per_epoch
-    if done % per_epoch:  # the rest of an interrupted epoch
-        rest = batches.skip(done).prefetch(tf.data.AUTOTUNE)
-        steps = per_epoch - done % per_epoch
-        model.fit(
-            rest, initial_epoch=epoch, epochs=epoch + 1, steps_per_epoch=steps, **shared_arguments
-        )
-        done, epoch = done + steps, epoch + 1
-    if epoch < options.epochs:
-        model.fit(
-            batches.skip(done).prefetch(tf.data.AUTOTUNE),
-            initial_epoch=epoch,
-            epochs=options.epochs,
-            steps_per_epoch=per_epoch,
-            **shared_arguments,
-        )
+    with folder.csv_logger("history.csv") as logger:
+        arguments = {
+            "validation_data": splits["validation"].batch(EVALUATION_BATCH),
+            "callbacks": [
+                callbacks.StopOnNonFinite(),
+                best,
+                logger,
+                callbacks.Checkpoint(folder / "last.keras", every=CHECKPOINT_STEPS),
+                *pictures(model, splits, options, folder),
+            ],
+        }
+        fit_from(model, batches, per_epoch, done, options.epochs, arguments)
     return best.best_epoch
+
+
+def fit_from(model, batches, per_epoch, done, epochs, arguments):
+    """Fit from step `done` to the last epoch, first to the end of a broken one."""
+    rest = -done % per_epoch
+    for steps, end in ((rest, -(-done // per_epoch)), (per_epoch, epochs)):
+        epoch = done // per_epoch
+        if steps and epoch < end:
+            model.fit(
+                batches.skip(done).prefetch(tf.data.AUTOTUNE),
+                initial_epoch=epoch,
+                epochs=end,
+                steps_per_epoch=steps,
+                **arguments,
+            )
+        done += rest
+
+
+def pictures(model, splits, options, folder):
+    """The callback that draws while it trains, if the options ask for it."""
+    if not options.pictures_every:
+        return []
+    return [
+        callbacks.Pictures(
+            folder / "pictures",
+            model.generator,
+            example=next(splits["train"].as_numpy_iterator()),
+            image_shape=IMAGE_SHAPES[options.dataset],
+            every=options.pictures_every,
+            seed=options.seed,
+            tensorboard=folder / "events",
+        )
+    ]
 
 
 def read_history(folder):
@@ -168,6 +194,9 @@ def draw(generator, splits, options, folder):
     _, trace = generator.teacher_force(images[:1])
     memory = trace.memory[0]
     folder.save_figure("memory.png", plots.memory_heatmaps(memory, title="memory, one image"))
+    _, _, free = generator.free_run(1, len(memory), seed=options.seed)
+    both = {"teacher-forced": memory, "free-running": free.memory[0]}
+    folder.save_figure("memory_free_running.png", plots.memory_comparison(both))
     over_time = plots.memory_over_time(memory, trace.write_weights[0], trace.read_weights[0])
     folder.save_figure("memory_over_time.png", over_time)
 

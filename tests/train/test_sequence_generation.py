@@ -6,7 +6,7 @@ import pytest
 from matplotlib.image import imread
 
 from mf_keras import TeacherForcing, callbacks, data
-from train import sequence_generation
+from train import figures, sequence_generation
 
 SMALL = ["--controller-units", "4", "--memory-size", "3", "--word-size", "2", "--num-reads", "1"]
 
@@ -15,6 +15,7 @@ SMALL = ["--controller-units", "4", "--memory-size", "3", "--word-size", "2", "-
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "digits"
     arguments = ["--dataset", "digits", "--epochs", "2", "--batch-size", "200", *SMALL]
+    arguments += ["--pictures-every", "2"]
     sequence_generation.main([*arguments, "--learning-rate", "1e-2", "--out", str(folder)])
     return folder
 
@@ -34,9 +35,25 @@ def test_history_has_a_row_for_each_epoch(run):
     assert json.loads((run / "config.json").read_text())["learning_rate"] == 0.01
 
 
-@pytest.mark.parametrize("name", ["samples", "data", "nll", "memory", "memory_over_time"])
+@pytest.mark.parametrize(
+    "name", ["samples", "data", "nll", "memory", "memory_free_running", "memory_over_time"]
+)
 def test_pictures_show_something(run, name):
     assert imread(run / f"{name}.png")[..., :3].std() > 0.01
+
+
+def test_draws_while_it_trains(run):
+    names = {path.name for path in (run / "pictures").iterdir()}
+    assert {"samples_0002.png", "memory_0002.png", "nll.png"} <= names
+    assert any(path.stat().st_size > 1000 for path in (run / "events").iterdir())
+
+
+def test_figures_4_and_5_are_drawn_from_runs(run, tmp_path):
+    figures.main([str(run), "--out", str(tmp_path)])
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {f"figure_{n}_digits-teacher_forcing-0.png" for n in (4, 5)}
+    with pytest.raises(SystemExit, match="is no run folder"):
+        figures.main([str(tmp_path), "--out", str(tmp_path / "other")])
 
 
 def test_refuses_a_folder_that_holds_something(run):

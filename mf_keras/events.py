@@ -1,0 +1,48 @@
+"""Event files for TensorBoard: scalars and pictures, without the tensorboard package."""
+
+import pathlib
+
+import tensorflow as tf
+from tensorflow.core.framework.summary_pb2 import SummaryMetadata
+
+
+class EventFile:
+    """Writes what TensorBoard shows under Scalars and Images.
+
+    `tf.summary.scalar` and `tf.summary.image` are part of the tensorboard package, which TensorFlow
+    no longer brings along; the format underneath is TensorFlow's own.
+
+    Args:
+        folder: TensorBoard's log folder; created if need be.
+    """
+
+    def __init__(self, folder):
+        self.writer = tf.summary.create_file_writer(str(folder))
+
+    def scalars(self, values, step):
+        """Write a dict of numbers."""
+        metadata = _metadata("scalars")
+        with self.writer.as_default(step=step):
+            for name, value in values.items():
+                tf.summary.write(name, tf.constant(float(value)), metadata=metadata)
+        self.writer.flush()
+
+    def picture(self, name, path, step):
+        """Write a PNG file."""
+        png = pathlib.Path(path).read_bytes()
+        height, width, _ = tf.io.decode_png(png).shape
+        # The format of an image summary: width and height as text, then the encoded pictures.
+        content = tf.constant([str(width), str(height), png])
+        with self.writer.as_default(step=step):
+            tf.summary.write(name, content, metadata=_metadata("images"))
+        self.writer.flush()
+
+
+def _metadata(plugin):
+    kind = {
+        "scalars": 1,  # DATA_CLASS_SCALAR
+        "images": 3,  # DATA_CLASS_BLOB_SEQUENCE
+    }[plugin]
+    return SummaryMetadata(
+        plugin_data=SummaryMetadata.PluginData(plugin_name=plugin), data_class=kind
+    )
