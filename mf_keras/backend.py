@@ -76,7 +76,7 @@ def to_tensor(name, value):
         tensor = keras.ops.convert_to_tensor(value)
     except Exception as error:
         raise TypeError(wrong) from error
-    if keras.backend.standardize_dtype(tensor.dtype) == "string":
+    if not isinstance(tensor, tf.Tensor) or tensor.dtype == tf.string:  # ragged, sparse, text
         raise TypeError(wrong)
     return tensor
 

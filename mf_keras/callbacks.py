@@ -62,6 +62,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     Raises:
         ValueError: `path` does not end in .keras, or `every` is below 1.
+        FloatingPointError: from `fit`, if a weight is NaN or infinite; the file stays as it was.
     """
 
     def __init__(self, path, every=None):
@@ -70,14 +71,28 @@ class Checkpoint(keras.callbacks.Callback):
         if self.path.suffix != ".keras":
             raise ValueError(f"path must end in .keras, got {str(path)!r}.")
         self.every = None if every is None else validation.positive_int("every", every)
+        self._seen = 0  # steps of this epoch
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Count from the start."""
+        self._seen = 0
 
     def on_train_batch_end(self, batch, logs=None):
-        """Save if enough steps have passed."""
-        if self.every and (batch + 1) % self.every == 0:
-            save_model(self.model, self.path)
+        """Save if enough steps have passed; several may pass at once (`steps_per_execution`)."""
+        before, self._seen = self._seen, batch + 1
+        if self.every and self._seen // self.every > before // self.every:
+            self._save()
 
     def on_epoch_end(self, epoch, logs=None):
         """Save."""
+        self._save()
+
+    def _save(self):
+        for variable in self.model.trainable_variables:
+            if not np.isfinite(keras.ops.convert_to_numpy(variable)).all():
+                raise FloatingPointError(
+                    f"{variable.path} is not finite; {self.path} keeps what it held before."
+                )
         save_model(self.model, self.path)
 
 
@@ -92,11 +107,18 @@ class StopOnNonFinite(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         """Check the logs of this step."""
+        self._check(logs, f"step {batch + 1} of the epoch")
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Check the logs of this epoch, those of the validation too."""
+        self._check(logs, f"the end of epoch {epoch + 1}")
+
+    def _check(self, logs, when):
         for name, value in (logs or {}).items():
             if not math.isfinite(value):
                 raise FloatingPointError(
-                    f"{name} is {float(value)} at step {batch + 1} of the epoch; training stopped. "
-                    "The files saved before are good. A lower learning rate or clipnorm may help."
+                    f"{name} is {float(value)} at {when}; training stopped. "
+                    "A lower learning rate or clipnorm may help."
                 )
 
 
@@ -149,6 +171,12 @@ class Pictures(keras.callbacks.Callback):
     ):
         super().__init__()
         validation.shape_of("example", example, ("T", generator.units))
+        validation.binary_values("example", np.asarray(example))
+        if math.prod(image_shape) != len(example):
+            raise ValueError(
+                f"image_shape must have as many pixels as the example has steps, {len(example)}, "
+                f"got {image_shape!r}."
+            )
         self.folder = pathlib.Path(folder)
         self.generator = generator
         self.example = np.asarray(example)[np.newaxis]

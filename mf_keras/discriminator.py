@@ -1,5 +1,7 @@
 """SequenceDiscriminator: tells two kinds of behaviour over time apart."""
 
+import math
+
 import keras
 from keras import ops
 
@@ -40,6 +42,8 @@ class SequenceDiscriminator(keras.Model):
         **kwargs,
     ):
         gru_units = validation.positive_int("gru_units", gru_units)
+        if not isinstance(dense_units, (tuple, list)):
+            raise TypeError(f"dense_units must be a tuple of integers, got {dense_units!r}.")
         dense_units = [validation.positive_int("dense_units", size) for size in dense_units]
         validation.one_of("pooling", pooling, POOLINGS)
         super().__init__(**kwargs)
@@ -47,7 +51,9 @@ class SequenceDiscriminator(keras.Model):
         self.gru_units = gru_units
         self.dense_units = tuple(dense_units)
         self.pooling = pooling
-        self.spectral_normalization = bool(spectral_normalization)
+        self.spectral_normalization = validation.boolean(
+            "spectral_normalization", spectral_normalization
+        )
         self.gru = LinearTimeGRU(gru_units, dtype=self.dtype_policy, name="gru")
         self.dense = [self._dense(size, f"dense_{i}") for i, size in enumerate(dense_units)]
         self.logit = self._dense(1, "logit")
@@ -60,11 +66,8 @@ class SequenceDiscriminator(keras.Model):
 
     def build(self, input_shape):
         """Create the weights for inputs of shape (B, T, ...)."""
-        features = 1
-        for size in input_shape[2:]:
-            features *= size
-        self.features = features
-        self.gru.build((None, None, features))
+        self.features = math.prod(input_shape[2:])
+        self.gru.build((None, None, self.features))
         size = self.gru_units
         for layer, units in zip(self.dense, self.dense_units, strict=True):
             layer.build((None, size))
@@ -76,8 +79,7 @@ class SequenceDiscriminator(keras.Model):
 
         Args:
             inputs: (B, T, ...), T >= 1.
-            mask: optional (B, T) of bool; False marks padding, which cannot change the logit. Each
-                sequence must have a step that counts.
+            mask: optional (B, T) of bool; False marks padding, which cannot change the logit.
             training: whether the spectral norms are estimated anew.
 
         Returns:
@@ -86,6 +88,8 @@ class SequenceDiscriminator(keras.Model):
         Raises:
             ValueError: the inputs do not have the size that the weights are built for.
         """
+        if mask is not None:
+            validation.shape_of("mask", mask, (inputs.shape[0] or "B", inputs.shape[1] or "T"))
         features = tuple(inputs.shape[2:])
         validation.shape_of("inputs", inputs, ("B", "T", *(size or "F" for size in features)))
         flat = ops.reshape(inputs, (ops.shape(inputs)[0], -1, self._flat(features)))
@@ -96,9 +100,7 @@ class SequenceDiscriminator(keras.Model):
         return self._apply(self.logit, x, training)
 
     def _flat(self, features):
-        size = 1
-        for dim in features:
-            size *= dim
+        size = math.prod(features)
         if size != self.features:
             raise ValueError(
                 f"inputs must have {self.features} features a step, got {size} in {features}."
@@ -112,7 +114,7 @@ class SequenceDiscriminator(keras.Model):
         if mask is None:
             return ops.mean(states, axis=1)
         weights = ops.expand_dims(ops.cast(mask, states.dtype), -1)  # (B, T, 1)
-        return ops.sum(states * weights, axis=1) / ops.sum(weights, axis=1)
+        return ops.sum(states * weights, axis=1) / ops.maximum(ops.sum(weights, axis=1), 1.0)
 
     def _apply(self, layer, x, training):
         return layer(x, training=training) if self.spectral_normalization else layer(x)

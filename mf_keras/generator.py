@@ -129,8 +129,8 @@ class SequenceGenerator(keras.Model):
         step by step in eager code, compiled inside a compiled function.
 
         Args:
-            batch_size: number of sequences B.
-            length: number of steps T.
+            batch_size: number of sequences B, an int or a scalar tensor.
+            length: number of steps T, an int or a scalar tensor.
             seed: int >= 0, or a `keras.random.SeedGenerator`.
             temperature: as in `sample`.
 
@@ -141,7 +141,10 @@ class SequenceGenerator(keras.Model):
         Raises:
             TypeError, ValueError: an argument has the wrong type or range.
         """
-        length = validation.positive_int("length", length)
+        if not ops.is_tensor(batch_size):
+            batch_size = validation.positive_int("batch_size", batch_size)
+        if not ops.is_tensor(length):
+            length = validation.positive_int("length", length)
         thresholds = self._thresholds(batch_size, length, seed, temperature)
         return self._free_run(thresholds)
 
@@ -161,6 +164,8 @@ class SequenceGenerator(keras.Model):
             TypeError, ValueError: an argument has the wrong type, shape or range.
         """
         prefix = self._check("prefix", prefix)
+        if prefix.shape[1] is None:
+            raise ValueError("prefix must have a known number of steps, got one that is unknown.")
         length = validation.positive_int("length", length, minimum=prefix.shape[1])
         rest = length - prefix.shape[1]
         if rest == 0:
@@ -231,7 +236,8 @@ class _FreeRunningCell:
         self.cell = cell
         self.compute_dtype = cell.compute_dtype
         self.output_size = cell.units
-        self.trainable_variables = cell.trainable_variables
+        self.input_size = cell.units
+        self.variables = cell.variables
 
     def initial_state(self, batch_size):
         samples = ops.zeros((batch_size, self.cell.units), dtype=self.compute_dtype)

@@ -79,9 +79,17 @@ class SequenceTransducer(keras.Model):
 
         Returns:
             (B,), nats, summed over T and units, in at least float32.
+
+        Raises:
+            TypeError: an argument is no tensor.
+            ValueError: a shape does not fit, or a target is neither 0 nor 1.
         """
         targets = backend.to_tensor("targets", targets)
         validation.shape_of("targets", targets, ("B", "T", self.units))
+        if backend.is_concrete(targets):
+            validation.binary_values("targets", ops.convert_to_numpy(targets))
+        if sample_weight is not None:
+            sample_weight = backend.to_tensor("sample_weight", sample_weight)
         return binary_nll(targets, self(inputs, training=training), sample_weight)
 
     def get_config(self):

@@ -18,7 +18,8 @@ def unroll(cell, inputs, initial_state=None, mask=None, training=False):
         trace.memory  # (B, T, N, W)
 
     Args:
-        cell: an `NTMCell` or `DNCCell`, or any cell with their `step` and `initial_state`.
+        cell: an `NTMCell` or `DNCCell`, or an object with their `step`, `initial_state`, `built`,
+            `input_size`, `output_size`, `compute_dtype` and `variables`.
         inputs: (B, T, D), T >= 1.
         initial_state: the cell's named tuple with (B, ...) tensors, e.g. an earlier call's
             `final_state`; None for `cell.initial_state(B)`.
@@ -44,13 +45,18 @@ def unroll(cell, inputs, initial_state=None, mask=None, training=False):
     if not cell.built:
         cell.build((None, inputs.shape[-1]))
         cell.built = True
+    if inputs.shape[-1] != cell.input_size:
+        raise ValueError(
+            f"inputs must have {cell.input_size} features a step, as the cell is built for, "
+            f"got shape {inputs.shape}."
+        )
     start = cell.initial_state(ops.shape(inputs)[0])
     state = start if initial_state is None else _check_state(initial_state, start)
     outputs = ops.zeros((ops.shape(inputs)[0], cell.output_size), dtype=cell.compute_dtype)
 
     sequences = [_swap_batch_and_time(inputs)]
     if mask is not None:
-        mask = ops.cast(mask, "bool")
+        mask = ops.cast(backend.to_tensor("mask", mask), "bool")
         validation.shape_of("mask", mask, (inputs.shape[0] or "B", inputs.shape[1] or "T"))
         sequences.append(_swap_batch_and_time(mask))
 
@@ -62,7 +68,9 @@ def unroll(cell, inputs, initial_state=None, mask=None, training=False):
             lambda new, old: _keep(inputs_t[1], new, old), carry_t, carry_tm1
         )
 
-    outputs, trace = backend.scan(step, cell.trainable_variables, (outputs, state), sequences)
+    # Frozen weights too: inside the scan every weight must come in as an argument.
+    weights = [v for v in cell.variables if keras.backend.is_float_dtype(v.dtype)]
+    outputs, trace = backend.scan(step, weights, (outputs, state), sequences)
     final_state = keras.tree.map_structure(lambda x: x[-1], trace)
     trace = keras.tree.map_structure(_swap_batch_and_time, trace)
     return _swap_batch_and_time(outputs), trace, final_state
@@ -80,7 +88,7 @@ def _check_state(state, expected):
         raise ValueError(f"initial_state does not fit the cell: {error}") from error
 
     def check(given, wanted):
-        validation.shape_of("initial_state", given, ("B", *wanted.shape[1:]))
+        validation.shape_of("initial_state", given, (wanted.shape[0] or "B", *wanted.shape[1:]))
         return ops.cast(given, wanted.dtype)
 
     return keras.tree.map_structure(check, state, expected)

@@ -26,6 +26,17 @@ def positive_int(name, value, minimum=1):
     return number
 
 
+def boolean(name, value):
+    """Return `value`, True or False.
+
+    Raises:
+        TypeError: it is anything else.
+    """
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, got {value!r}.")
+    return bool(value)
+
+
 def seed(name, value):
     """Return `value` as an int that can seed a random generator.
 

@@ -67,11 +67,36 @@ def test_checkpoint_saves_inside_and_after_epochs(tmp_path):
     assert (tmp_path / "last.keras").exists()
 
 
+def test_checkpoint_counts_steps_that_pass_at_once(tmp_path):
+    checkpoint = callbacks.Checkpoint(tmp_path / "last.keras", every=4)
+    checkpoint.set_model(small_generator())
+    saved = []
+    checkpoint._save = lambda: saved.append(checkpoint._seen)
+    checkpoint.on_epoch_begin(0)
+    for step in range(3, 25, 3):
+        checkpoint.on_train_batch_end(step - 1)
+    assert saved == [6, 9, 12, 18, 21, 24]
+
+
+def test_checkpoint_keeps_the_good_file_when_weights_are_not_finite(tmp_path):
+    generator = small_generator()
+    checkpoint = callbacks.Checkpoint(tmp_path / "last.keras")
+    checkpoint.set_model(generator)
+    checkpoint.on_epoch_end(0)
+    good = (tmp_path / "last.keras").read_bytes()
+    generator.trainable_variables[0].assign(np.nan * generator.trainable_variables[0])
+    with pytest.raises(FloatingPointError, match="is not finite"):
+        checkpoint.on_epoch_end(1)
+    assert (tmp_path / "last.keras").read_bytes() == good
+
+
 def test_stops_at_once_and_names_what_is_not_finite():
     stop = callbacks.StopOnNonFinite()
     stop.on_train_batch_end(0, {"nll": 1.0, "c_h": 2.0})
     with pytest.raises(FloatingPointError, match="c_h is nan at step 2"):
         stop.on_train_batch_end(1, {"nll": 1.0, "c_h": float("nan")})
+    with pytest.raises(FloatingPointError, match="val_nll is inf at the end of epoch 3"):
+        stop.on_epoch_end(2, {"nll": 1.0, "val_nll": float("inf")})
 
 
 def event_values(folder):

@@ -114,3 +114,10 @@ def test_refuses_inputs_that_do_not_fit():
         discriminator(sequences(2, 4, 2, 2))
     with pytest.raises(ValueError, match="inputs must have shape"):
         discriminator(np.zeros((2, 0, 3), "float32"))
+    with pytest.raises(ValueError, match="mask must have shape"):
+        discriminator(sequences(2, 4, 3), mask=np.ones((2, 3), bool))
+
+
+def test_a_sequence_of_padding_alone_gives_a_finite_logit():
+    mask = np.array([[True, True], [False, False]])
+    assert np.isfinite(small((None, None, 3))(sequences(2, 2, 3), mask=mask)).all()

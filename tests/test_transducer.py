@@ -56,3 +56,7 @@ def test_refuses_bad_input():
     x, y, weights = data()
     with pytest.raises(ValueError, match="targets must have shape"):
         small_transducer().nll(x, y[..., :1], weights)
+    with pytest.raises(ValueError, match="targets must hold only 0 and 1"):
+        small_transducer().nll(x, 5.0 * y, weights)
+    with pytest.raises(ValueError, match=r"sample_weight must have shape \(3, 5\)"):
+        small_transducer().nll(x, y, weights[:, 0])

@@ -234,3 +234,24 @@ def test_refuses_bad_cells_masks_and_states():
     state = state._replace(memory=state.memory[:, :3])
     with pytest.raises(ValueError, match="initial_state must have shape"):
         unroll(cell, x, initial_state=state)
+
+
+def test_frozen_weights_get_no_gradient_and_do_no_harm():
+    cell = make("dnc")
+    cell.controller.trainable = False
+    with tf.GradientTape() as tape:
+        outputs, _, _ = unroll(cell, sequences(time=3))
+        loss = tf.reduce_sum(outputs**2)
+    variables = [v.value for v in cell.trainable_variables]
+    assert len(variables) == 4
+    assert all(np.abs(g).max() > 0 for g in tape.gradient(loss, variables))
+
+
+def test_refuses_inputs_and_states_of_other_sizes():
+    cell = make("dnc")
+    with pytest.raises(ValueError, match="inputs must have 3 features"):
+        unroll(cell, sequences(size=2))
+    with pytest.raises(ValueError, match="initial_state must have shape"):
+        unroll(cell, sequences(batch=2), initial_state=cell.initial_state(5))
+    with pytest.raises(TypeError, match="mask must be a tensor"):
+        unroll(cell, sequences(), mask="a")

@@ -119,6 +119,13 @@ def train(model, splits, options, folder):
     for row in read_history(folder):
         if row["val_nll"] < best.best:
             best.best, best.best_epoch = row["val_nll"], int(row["epoch"]) + 1
+    if done and done % per_epoch == 0 and done // per_epoch > last_known_epoch(folder):
+        # Broken off while it validated: the last epoch has no row, but may be the best.
+        logs = model.evaluate(
+            splits["validation"].batch(EVALUATION_BATCH), verbose=0, return_dict=True
+        )
+        best.set_model(model)
+        best.on_epoch_end(done // per_epoch - 1, {"val_nll": logs["nll"]})
     with folder.csv_logger("history.csv") as logger:
         arguments = {
             "validation_data": splits["validation"].batch(EVALUATION_BATCH),
@@ -165,6 +172,11 @@ def pictures(model, splits, options, folder):
             tensorboard=folder / "events",
         )
     ]
+
+
+def last_known_epoch(folder):
+    """The last epoch of history.csv, counted from 1; 0 if there is none."""
+    return max((int(row["epoch"]) + 1 for row in read_history(folder)), default=0)
 
 
 def read_history(folder):
@@ -228,7 +240,7 @@ def finish(options, splits, best_epoch, seconds, folder):
         "test": evaluate(generator, splits["test"]),
         "validation": evaluate(generator, splits["validation"]),
         "best_epoch": best_epoch,
-        "epochs": len(history),
+        "epochs": options.epochs,
         "train_seconds": round(seconds, 1),
         "tensorflow": tf.__version__,
         "keras": keras.__version__,

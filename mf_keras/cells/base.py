@@ -72,6 +72,7 @@ class MemoryCell(keras.layers.Layer):
             clip = validation.real_number("clip", clip, minimum=0.0)
         if clip == 0.0:
             raise ValueError("clip must be a positive number, or None for no clipping, got 0.")
+        learn_initial_memory = validation.boolean("learn_initial_memory", learn_initial_memory)
         super().__init__(**kwargs)
         self.controller = controller
         self.units = units
@@ -80,7 +81,7 @@ class MemoryCell(keras.layers.Layer):
         self.num_reads = num_reads
         self.num_writes = num_writes
         self.clip = clip
-        self.learn_initial_memory = bool(learn_initial_memory)
+        self.learn_initial_memory = learn_initial_memory
         self.input_size = None  # D, known once the cell is built
         self.interface = keras.layers.Dense(
             self.interface_size, dtype=self.dtype_policy, name="interface"
@@ -210,6 +211,8 @@ class MemoryCell(keras.layers.Layer):
         )
         memory = state.memory + ops.cast(INITIAL_MEMORY, self.compute_dtype)
         if self.learn_initial_memory:
+            if not self.built:
+                raise ValueError("The cell must be built before it has an initial memory.")
             memory = state.memory + ops.cast(self.initial_memory.value, self.compute_dtype)
         if hasattr(self.controller, "get_initial_state"):
             controller = keras.tree.flatten(self.controller.get_initial_state(batch_size))

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
-from mf_keras import addressing
+from mf_keras import addressing, validation
 from mf_keras.cells.base import MemoryCell, split_interface
 
 
@@ -95,9 +95,11 @@ class DNCCell(MemoryCell):
         sharpen_links=False,
         **kwargs,
     ):
-        self.masked_lookup = bool(masked_lookup)
-        self.erase_on_deallocation = bool(erase_on_deallocation)
-        self.sharpen_links = bool(sharpen_links)
+        self.masked_lookup = validation.boolean("masked_lookup", masked_lookup)
+        self.erase_on_deallocation = validation.boolean(
+            "erase_on_deallocation", erase_on_deallocation
+        )
+        self.sharpen_links = validation.boolean("sharpen_links", sharpen_links)
         super().__init__(
             controller,
             units,

@@ -179,8 +179,12 @@ class AdversarialForcing(Forcing):
         with tf.GradientTape() as tape:
             nll, real = self._nll(x, None, None, training=True)
             mean_nll = ops.mean(nll)
-            batch_size, length = ops.shape(x)[0], x.shape[1]
-            _, _, free = self.generator.free_run(batch_size, length, self.seed_generator)
+            batch_size, length, _ = ops.shape(x)
+            _, _, free = self.generator.free_run(
+                ops.convert_to_tensor(batch_size),
+                ops.convert_to_tensor(length),
+                self.seed_generator,
+            )
         scale = self.optimizer.scale_loss(ops.ones_like(mean_nll))
         targets, cotangents, costs = [mean_nll], [scale], 0.0
         for name, adversary in self.adversaries.items():

@@ -103,7 +103,8 @@ class Adversary(keras.layers.Layer):
 
     def _logits(self, both, mask):
         """Logits (B + B',), in at least float32."""
-        logits = self.discriminator(both, mask=mask, training=True)[:, 0]
+        options = {} if mask is None else {"mask": mask}
+        logits = self.discriminator(both, training=True, **options)[:, 0]
         return logits if logits.dtype == "float64" else ops.cast(logits, "float32")
 
     def _loss(self, real_logits, fake_logits):

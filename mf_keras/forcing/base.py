@@ -93,6 +93,9 @@ class Forcing(keras.Model):
         for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
             if kwargs.pop(name, None) is not None:
                 raise TypeError(f"{name} must not be given: {type(self).__name__} has its own.")
+        steps_per_execution = validation.positive_int("steps_per_execution", steps_per_execution)
+        if optimizer is None:
+            raise ValueError("optimizer must be a Keras optimizer, got None.")
         super().compile(
             optimizer=optimizer,
             jit_compile=bool(jit_compile and not run_eagerly),
@@ -150,7 +153,8 @@ class Forcing(keras.Model):
         if self._generates:
             logits, trace = self.generator.teacher_force(x, training=training)
             nll = binary_nll(x, logits)
-            self._track(bits_per_step=nll / (np.log(2.0) * x.shape[1]))
+            steps = ops.cast(ops.shape(x)[1], nll.dtype)
+            self._track(bits_per_step=nll / (np.log(2.0) * steps))
         else:
             logits, trace = self.generator.trace(x, training=training)
             nll = binary_nll(y, logits, sample_weight)
@@ -161,7 +165,17 @@ class Forcing(keras.Model):
 
     # Data.
 
-    def fit(self, x=None, y=None, *, sample_weight=None, validation_data=None, **kwargs):
+    def fit(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        epochs=1,
+        *,
+        sample_weight=None,
+        validation_data=None,
+        **kwargs,
+    ):
         """`keras.Model.fit` on checked data; see the class for what the data are.
 
         Raises:
@@ -169,41 +183,83 @@ class Forcing(keras.Model):
                 shapes are checked at once and the values as they come
                 (`tf.errors.InvalidArgumentError`).
         """
-        x, y = self._check_data("x", "y", x, y)
+        x, y = self._check_data("x", "y", x, y, sample_weight)
         if isinstance(x, tf.data.Dataset):
             kwargs.setdefault("shuffle", False)  # Keras' default only makes it warn
         if validation_data is not None:
             validation_data = self._check_validation_data(validation_data)
+        self._build_for(x)
         return super().fit(
-            x, y, sample_weight=sample_weight, validation_data=validation_data, **kwargs
+            x,
+            y,
+            batch_size=batch_size,
+            epochs=epochs,
+            sample_weight=sample_weight,
+            validation_data=validation_data,
+            **kwargs,
         )
 
-    def evaluate(self, x=None, y=None, **kwargs):
+    def evaluate(self, x=None, y=None, batch_size=None, *, sample_weight=None, **kwargs):
         """`keras.Model.evaluate` on checked data: NLL without any forcing term.
 
         Raises:
             ValueError: as for `fit`.
         """
-        x, y = self._check_data("x", "y", x, y)
-        return super().evaluate(x, y, **kwargs)
+        x, y = self._check_data("x", "y", x, y, sample_weight)
+        self._build_for(x)
+        return super().evaluate(x, y, batch_size=batch_size, sample_weight=sample_weight, **kwargs)
+
+    def _build_for(self, x):
+        """Build by the shape of the data; what is built in a step would not be saved whole."""
+        if self.built:
+            return
+        if isinstance(x, tf.data.Dataset):
+            x = x.element_spec[0]
+        if hasattr(x, "shape"):
+            self.build(tuple(x.shape))
+        if self.optimizer is not None:
+            self._build_optimizer()
 
     def _check_validation_data(self, data):
         if isinstance(data, tf.data.Dataset):
-            return self._check_data("validation_data", "validation_data", data, None)[0]
+            return self._check_dataset("validation_data", data)
         if isinstance(data, (tuple, list)):
             x, y, *rest = (*data, None)[: max(2, len(data))]
-            return (*self._check_data("validation_data", "validation_data", x, y), *rest)
-        return self._check_data("validation_data", "validation_data", data, None)[0]
+            self._check_data("validation_data", "validation_data", x, y, *rest)
+        else:
+            self._check_data("validation_data", "validation_data", data, None)
+        return data
 
-    def _check_data(self, x_name, y_name, x, y):
+    def _check_data(self, x_name, y_name, x, y, sample_weight=None):
         """`(x, y)`, checked now where they are arrays, and while they stream where they do."""
+        if x is None:
+            raise ValueError(f"{x_name} must be given, got None.")
         if isinstance(x, tf.data.Dataset):
             return self._check_dataset(x_name, x), y
+        if self._generates and not (y is None and sample_weight is None):
+            raise ValueError(
+                f"{x_name} must come alone, a generator has no targets or sample weights; "
+                f"got {'y' if y is not None else 'sample_weight'} as well."
+            )
+        if not self._generates and hasattr(x, "shape"):
+            self._check_triple(x_name, y_name, x, y, sample_weight)
         name, value = (x_name, x) if self._generates else (y_name, y)
         if hasattr(value, "shape"):
             self._check_shape(name, value)
             validation.binary_values(name, np.asarray(value))
         return x, y
+
+    def _check_triple(self, x_name, y_name, x, y, sample_weight):
+        """The arrays of a transducer."""
+        if y is None:
+            raise ValueError(f"{y_name} must be given, a transducer learns targets; got None.")
+        validation.shape_of(x_name, x, ("B", "T", "D"))
+        batch, time, _ = x.shape
+        validation.shape_of(y_name, y, (batch, time, self.generator.units))
+        if sample_weight is not None:
+            validation.shape_of("sample_weight", sample_weight, (batch, time))
+        if not np.isfinite(np.asarray(x, dtype="float64")).all():
+            raise ValueError(f"{x_name} must be finite, got NaN or infinity.")
 
     def _check_shape(self, name, value):
         validation.shape_of(name, value, ("B", "T", self.generator.units))
@@ -217,6 +273,8 @@ class Forcing(keras.Model):
 
         def binary_part(data):
             parts = data if isinstance(data, tuple) else (data,)
+            if not hasattr(parts[0], "shape") or isinstance(parts[0], tf.RaggedTensorSpec):
+                raise TypeError(f"{name} must give dense tensors, got {parts[0]!r}.")
             if len(parts) <= position:
                 raise ValueError(
                     f"{name} must give (inputs, targets, sample_weight), got {len(parts)} part(s)."
@@ -229,7 +287,8 @@ class Forcing(keras.Model):
 
         def check(*parts):
             bits = binary_part(parts)
-            binary = tf.reduce_all(tf.logical_or(tf.equal(bits, 0), tf.equal(bits, 1)))
+            values = tf.cast(bits, tf.float32)
+            binary = tf.reduce_all(tf.logical_or(tf.equal(values, 0.0), tf.equal(values, 1.0)))
             message = f"{name} must hold only 0 and 1, got other values"
             with tf.control_dependencies([tf.debugging.Assert(binary, [message, bits])]):
                 parts = tf.nest.map_structure(tf.identity, parts)

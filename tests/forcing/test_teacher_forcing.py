@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mf_keras import TeacherForcing
+from mf_keras import SequenceTransducer, TeacherForcing
 from tests.models import binary, small_generator, small_transducer
 
 
@@ -121,14 +121,42 @@ def test_trains_a_transducer_and_counts_correct_predictions():
     assert history["nll"][-1] < history["nll"][0]
 
 
-def test_transducer_is_built_by_fit():
-    keras.utils.set_random_seed(0)
-    fresh = small_transducer().get_config()
-    transducer = type(small_transducer()).from_config(fresh)
-    x, y, weights = triples()
-    model = compiled(transducer)
-    model.fit(x, y, sample_weight=weights, verbose=0)
-    assert model.optimizer.built
+@pytest.mark.filterwarnings("error:Skipping variable loading")
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_transducer_built_by_fit_is_saved_whole(streamed, tmp_path):
+    model = compiled(SequenceTransducer.from_config(small_transducer().get_config()))
+    data = triples()
+    if streamed:
+        model.fit(tf.data.Dataset.from_tensors(data), verbose=0)
+    else:
+        model.fit(data[0], data[1], sample_weight=data[2], verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert_same(weights_of(loaded), weights_of(model))
+    assert_same(map(np.array, loaded.optimizer.variables), map(np.array, model.optimizer.variables))
+
+
+def test_batches_of_different_lengths_and_bits_as_booleans():
+    data = [binary(2, 4, 1), binary(2, 6, 1)]
+    spec = tf.TensorSpec((None, None, 1), tf.bool)
+    dataset = tf.data.Dataset.from_generator(lambda: (x > 0 for x in data), output_signature=spec)
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(2))
+    model = compiled(optimizer=keras.optimizers.SGD(0.0))
+    expected = [model.generator.nll(x).numpy() for x in data]
+    logs = model.fit(dataset, verbose=0).history
+    assert logs["nll"][0] == pytest.approx(np.mean(expected), rel=1e-5)
+    bits = np.mean([nll / (steps * np.log(2)) for nll, steps in zip(expected, (4, 6), strict=True)])
+    assert logs["bits_per_step"][0] == pytest.approx(bits, rel=1e-5)
+
+
+def test_a_frozen_controller_stays_as_it_is():
+    model = compiled(run_eagerly=True)
+    controller = model.generator.cell.controller
+    controller.trainable = False
+    model.compile(keras.optimizers.SGD(0.1), run_eagerly=True)
+    before = [np.array(v) for v in controller.variables]
+    model.fit(binary(4, 4, 1), verbose=0)
+    assert_same(before, [np.array(v) for v in controller.variables])
 
 
 BAD_DATA = [
@@ -168,3 +196,35 @@ def test_refuses_other_models_losses_and_fit_before_compile():
         compiled(loss="mse")
     with pytest.raises(ValueError, match="compile"):
         TeacherForcing(small_generator()).fit(binary(4, 6, 1), verbose=0)
+    with pytest.raises(ValueError, match="optimizer must be a Keras optimizer"):
+        compiled(optimizer=None)
+    with pytest.raises(ValueError, match="steps_per_execution"):
+        compiled(steps_per_execution=0)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ({}, "x must be given"),
+        ({"x": binary(4, 4, 1), "y": binary(4, 4, 1)}, "x must come alone"),
+        ({"x": binary(4, 4, 1), "sample_weight": np.ones(4)}, "x must come alone"),
+    ],
+)
+def test_a_generator_takes_x_alone(data, words):
+    with pytest.raises(ValueError, match=words):
+        compiled().fit(**data, verbose=0)
+    with pytest.raises(ValueError, match=words):
+        compiled().evaluate(**data, verbose=0)
+
+
+def test_a_transducer_takes_triples_that_fit():
+    x, y, weights = triples()
+    model = compiled(small_transducer())
+    for data, words in (
+        ((x, None, weights), "y must be given"),
+        ((x, y[:, :-1], weights), "y must have shape"),
+        ((x, y, weights[:, 0]), "sample_weight must have shape"),
+        ((np.full_like(x, np.nan), y, weights), "x must be finite"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            model.fit(data[0], data[1], sample_weight=data[2], verbose=0)
