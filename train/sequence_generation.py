@@ -49,8 +49,15 @@ def parse_arguments(arguments=None):
     parser = argparse.ArgumentParser(
         prog="python -m train.sequence_generation", description=__doc__.split("\n\n")[0]
     )
-    parser.add_argument("--dataset", choices=sorted(IMAGE_SHAPES), default="digits")
-    parser.add_argument("--method", choices=sorted(METHODS), default="teacher_forcing")
+    parser.add_argument(
+        "--dataset", choices=sorted(IMAGE_SHAPES), default="digits", help="default: digits"
+    )
+    parser.add_argument(
+        "--method",
+        choices=sorted(METHODS),
+        default="teacher_forcing",
+        help="default: teacher_forcing",
+    )
     parser.add_argument("--data-dir", help="folder where TFDS has prepared binarized_mnist")
     parser.add_argument("--manual-dir", help="folder with binarized_mnist's published text files")
     parser.add_argument("--epochs", type=shared.positive_int, default=10, help="default: 10")
