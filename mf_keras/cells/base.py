@@ -86,8 +86,8 @@ class MemoryCell(keras.layers.Layer):
         self.interface = keras.layers.Dense(
             self.interface_size, dtype=self.dtype_policy, name="interface"
         )
-        # Small, so that a fresh model predicts nothing at all. The copy task (12 x 6 bits, batch 1,
-        # Adam 1e-4, seed 0) then gives 64 007 correct predictions of 100 000, against 46 503 with
+        # Small, so that a fresh model predicts nothing at all. `python -m train.copy_task` (seed 0)
+        # then gives 64 007 correct predictions of 100 000, against 46 503 with
         # Keras' Glorot initializer; a small interface as well gives 55 072.
         self.readout = keras.layers.Dense(
             units,

@@ -22,11 +22,11 @@ class ProfessorForcing(AdversarialForcing):
         hidden_discriminator: sees the hidden states (B, T, H); None for a `SequenceDiscriminator()`
             of the paper's sizes. It is built at once.
         gate: (lower, upper) accuracy, on a moving average: the generator hears the discriminator
-            only above `lower`, it learns only below `upper` (Lamb et al., section 3: 0.75, 0.99);
+            only above `lower`, it learns only below `upper` (Lamb et al.: 0.75, 0.99);
             None for neither, as Memory Forcing's eq. 9 has it.
         hidden_weight: weight of C_h.
         reverse_weight: weight of the reverse costs, which draw teacher-forced behaviour towards
-            free-running one (C_t of Lamb et al., eq. 4), in proportion to their forward ones.
+            free-running one (C_t of Lamb et al.), in proportion to their forward ones.
         warm_up_steps: so many first steps of plain NLL; the discriminators learn meanwhile.
         label_smoothing: how far the target of teacher-forced behaviour lies below 1 (Salimans et
             al. 2016, arXiv:1606.03498, one-sided label smoothing).
