@@ -6,6 +6,7 @@ import tensorflow as tf
 from keras import ops
 
 from mf_keras import validation
+from mf_keras.forcing.checks import DataChecks
 from mf_keras.generator import SequenceGenerator
 from mf_keras.losses import binary_nll
 from mf_keras.transducer import SequenceTransducer, correct
@@ -165,6 +166,9 @@ class Forcing(keras.Model):
 
     # Data.
 
+    def _checks(self):
+        return DataChecks(self.generator.units, not self._generates, self.shortest)
+
     def fit(
         self,
         x=None,
@@ -179,15 +183,15 @@ class Forcing(keras.Model):
         """`keras.Model.fit` on checked data; see the class for what the data are.
 
         Raises:
-            ValueError: data of another shape, or values other than 0 and 1. Of a dataset, the
-                shapes are checked at once and the values as they come
-                (`tf.errors.InvalidArgumentError`).
+            ValueError: data of another shape, values other than 0 and 1, or a sequence of which
+                `sample_weight` counts no step. Of a dataset, the shapes are checked at once and
+                the values as they come (`tf.errors.InvalidArgumentError`).
         """
-        x, y = self._check_data("x", "y", x, y, sample_weight)
+        x = self._checks().data("x", "y", x, y, sample_weight)
         if isinstance(x, tf.data.Dataset):
             kwargs.setdefault("shuffle", False)  # Keras' default only makes it warn
         if validation_data is not None:
-            validation_data = self._check_validation_data(validation_data)
+            validation_data = self._checks().validation_data(validation_data)
         self._build_for(x)
         return super().fit(
             x,
@@ -205,7 +209,7 @@ class Forcing(keras.Model):
         Raises:
             ValueError: as for `fit`.
         """
-        x, y = self._check_data("x", "y", x, y, sample_weight)
+        x = self._checks().data("x", "y", x, y, sample_weight)
         self._build_for(x)
         return super().evaluate(x, y, batch_size=batch_size, sample_weight=sample_weight, **kwargs)
 
@@ -219,79 +223,3 @@ class Forcing(keras.Model):
             self.build(tuple(x.shape))
         if self.optimizer is not None:
             self._build_optimizer()
-
-    def _check_validation_data(self, data):
-        if isinstance(data, tf.data.Dataset):
-            return self._check_dataset("validation_data", data)
-        if isinstance(data, (tuple, list)):
-            x, y, *rest = (*data, None)[: max(2, len(data))]
-            self._check_data("validation_data", "validation_data", x, y, *rest)
-        else:
-            self._check_data("validation_data", "validation_data", data, None)
-        return data
-
-    def _check_data(self, x_name, y_name, x, y, sample_weight=None):
-        """`(x, y)`, checked now where they are arrays, and while they stream where they do."""
-        if x is None:
-            raise ValueError(f"{x_name} must be given, got None.")
-        if isinstance(x, tf.data.Dataset):
-            return self._check_dataset(x_name, x), y
-        if self._generates and not (y is None and sample_weight is None):
-            raise ValueError(
-                f"{x_name} must come alone, a generator has no targets or sample weights; "
-                f"got {'y' if y is not None else 'sample_weight'} as well."
-            )
-        if not self._generates and hasattr(x, "shape"):
-            self._check_triple(x_name, y_name, x, y, sample_weight)
-        name, value = (x_name, x) if self._generates else (y_name, y)
-        if hasattr(value, "shape"):
-            self._check_shape(name, value)
-            validation.binary_values(name, np.asarray(value))
-        return x, y
-
-    def _check_triple(self, x_name, y_name, x, y, sample_weight):
-        """The arrays of a transducer."""
-        if y is None:
-            raise ValueError(f"{y_name} must be given, a transducer learns targets; got None.")
-        validation.shape_of(x_name, x, ("B", "T", "D"))
-        batch, time, _ = x.shape
-        validation.shape_of(y_name, y, (batch, time, self.generator.units))
-        if sample_weight is not None:
-            validation.shape_of("sample_weight", sample_weight, (batch, time))
-        if not np.isfinite(np.asarray(x, dtype="float64")).all():
-            raise ValueError(f"{x_name} must be finite, got NaN or infinity.")
-
-    def _check_shape(self, name, value):
-        validation.shape_of(name, value, ("B", "T", self.generator.units))
-        if value.shape[1] is not None and value.shape[1] < self.shortest:
-            raise ValueError(
-                f"{name} must have at least {self.shortest} steps, got shape {value.shape}."
-            )
-
-    def _check_dataset(self, name, dataset):
-        position = 0 if self._generates else 1
-
-        def binary_part(data):
-            parts = data if isinstance(data, tuple) else (data,)
-            if not hasattr(parts[0], "shape") or isinstance(parts[0], tf.RaggedTensorSpec):
-                raise TypeError(f"{name} must give dense tensors, got {parts[0]!r}.")
-            if len(parts) <= position:
-                raise ValueError(
-                    f"{name} must give (inputs, targets, sample_weight), got {len(parts)} part(s)."
-                )
-            return parts[position]
-
-        spec = binary_part(dataset.element_spec)
-        if spec.shape.rank is not None:
-            self._check_shape(f"a batch of {name}", spec)
-
-        def check(*parts):
-            bits = binary_part(parts)
-            values = tf.cast(bits, tf.float32)
-            binary = tf.reduce_all(tf.logical_or(tf.equal(values, 0.0), tf.equal(values, 1.0)))
-            message = f"{name} must hold only 0 and 1, got other values"
-            with tf.control_dependencies([tf.debugging.Assert(binary, [message, bits])]):
-                parts = tf.nest.map_structure(tf.identity, parts)
-            return parts if len(parts) > 1 else parts[0]
-
-        return dataset.map(check)
