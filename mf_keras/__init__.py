@@ -3,16 +3,23 @@
 * `DNCCell`, `NTMCell`: Keras RNN cells around any controller cell.
 * `unroll`: the loop over time that returns what the memory did.
 * `SequenceGenerator`, `SequenceTransducer`: models of binary sequences.
-* `TeacherForcing`, `ProfessorForcing`, `MemoryForcing`: their training under `model.fit`, with
-  `SequenceDiscriminator`s for the last two.
+* `TeacherForcing`, `ProfessorForcing`, `MemoryForcing`, `PositiveNegativeMemoryForcing`: their
+  training under `model.fit`, with `SequenceDiscriminator`s for all but the first and a
+  `MemoryReplay` for the last.
 * `addressing`: the papers' equations; `data`: the tasks; `plots`: pictures of samples and memory.
 """
 
 from mf_keras import addressing
 from mf_keras.cells import DNCCell, DNCState, NTMCell, NTMState
 from mf_keras.discriminator import SequenceDiscriminator
-from mf_keras.forcing import MemoryForcing, ProfessorForcing, TeacherForcing
+from mf_keras.forcing import (
+    MemoryForcing,
+    PositiveNegativeMemoryForcing,
+    ProfessorForcing,
+    TeacherForcing,
+)
 from mf_keras.generator import SequenceGenerator
+from mf_keras.replay import MemoryReplay
 from mf_keras.transducer import SequenceTransducer
 from mf_keras.unroll import unroll
 from mf_keras.version import __version__
@@ -21,8 +28,10 @@ __all__ = [
     "DNCCell",
     "DNCState",
     "MemoryForcing",
+    "MemoryReplay",
     "NTMCell",
     "NTMState",
+    "PositiveNegativeMemoryForcing",
     "ProfessorForcing",
     "SequenceDiscriminator",
     "SequenceGenerator",

@@ -105,6 +105,24 @@ class SequenceTransducer(keras.Model):
         return cls(**{**config, "cell": keras.saving.deserialize_keras_object(config["cell"])})
 
 
+def bit_errors(targets, logits, sample_weight=None):
+    """How many thresholded bits are wrong on the steps that count, the copy task's usual measure.
+
+    Args:
+        targets: (B, T, units) of 0/1.
+        logits: (B, T, units); a bit is predicted 1 where its logit is positive.
+        sample_weight: optional (B, T); steps of weight 0 do not count, all others count once.
+
+    Returns:
+        (B,) of float32.
+    """
+    wrong = ops.not_equal(logits > 0, ops.cast(targets, "bool"))
+    errors = ops.sum(ops.cast(wrong, "float32"), axis=-1)  # (B, T)
+    if sample_weight is not None:
+        errors = ops.where(ops.equal(sample_weight, 0), 0.0, errors)
+    return ops.sum(errors, axis=-1)
+
+
 def correct(targets, logits, sample_weight=None):
     """Which sequences are exactly right: every thresholded bit of every step that counts.
 
@@ -118,7 +136,17 @@ def correct(targets, logits, sample_weight=None):
     Returns:
         (B,) of bool.
     """
-    right = ops.all(ops.equal(logits > 0, ops.cast(targets, "bool")), axis=-1)  # (B, T)
-    if sample_weight is not None:
-        right = ops.logical_or(right, ops.equal(sample_weight, 0))
-    return ops.all(right, axis=-1)
+    return ops.equal(bit_errors(targets, logits, sample_weight), 0.0)
+
+
+def counted_steps(sample_weight):
+    """The number of steps up to the last one that counts; what follows is padding.
+
+    Args:
+        sample_weight: (B, T).
+
+    Returns:
+        (B,) of int32.
+    """
+    positions = ops.arange(1, ops.shape(sample_weight)[1] + 1, dtype="int32")
+    return ops.max(ops.where(ops.equal(sample_weight, 0), 0, positions), axis=1)

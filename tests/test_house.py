@@ -16,7 +16,7 @@ FLOORS = [
     ["addressing", "losses", "data", "plots", "events"],
     ["cells"],
     ["unroll", "gru"],
-    ["generator", "transducer", "discriminator"],
+    ["generator", "transducer", "discriminator", "replay"],
     ["callbacks", "forcing"],
 ]
 USE_TENSORFLOW = {"backend", "events", "data", "forcing"}

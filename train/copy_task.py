@@ -1,13 +1,16 @@
 """Train on the copy task and count the sequences that are copied exactly, as the paper does.
 
-python -m train.copy_task --method teacher_forcing --steps 100000
+python -m train.copy_task --method positive_negative --seeds 10
 
-Every prediction is counted before it is learned from. Writes a run folder: config.json, for each
-seed seed_K.csv (per 1000 steps: NLL in nats per sequence, correct predictions) and seed_K.keras,
-nll.png, and results.json.
+Every prediction is counted before it is learned from. Writes a run folder: config.json, and for
+each seed seed_K.csv (per 1000 steps: NLL in nats and wrong bits per sequence, correct predictions,
+the discriminator's logs, seconds) and seed_K.keras, the trained transducer; nll.png, and
+results.json with counts and errors on longer sequences. A run that was broken off goes on by
+`--resume RUN` from its last checkpoint, to the same weights.
 """
 
 import argparse
+import json
 import sys
 import time
 
@@ -15,13 +18,24 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mf_keras import SequenceTransducer, TeacherForcing, callbacks, data, plots
+from mf_keras import (
+    MemoryReplay,
+    PositiveNegativeMemoryForcing,
+    SequenceTransducer,
+    TeacherForcing,
+    callbacks,
+    data,
+    plots,
+)
 from train import options as shared
 from train.run_folder import RunFolder
 
-METHODS = {"teacher_forcing": TeacherForcing}
+METHODS = ("teacher_forcing", "positive_negative")
 WINDOW = 1000  # steps between two rows of the history
 STEPS_PER_EXECUTION = 200
+CHECKPOINT_WINDOWS = 10  # between two savings
+LONGER = (1, 2, 4)  # lengths that are tested, in lengths that were trained
+TEST_SEQUENCES, TEST_SEED = 500, 2**40  # a stream that no seed of a run draws
 
 
 def parse_arguments(arguments=None):
@@ -29,10 +43,13 @@ def parse_arguments(arguments=None):
     parser = argparse.ArgumentParser(
         prog="python -m train.copy_task", description=__doc__.split("\n\n")[0]
     )
-    parser.add_argument("--method", choices=sorted(METHODS), default="teacher_forcing")
     parser.add_argument(
-        "--seeds", type=shared.positive_int, default=1, help="runs, of seeds 0, 1, ...; default: 1"
+        "--method", choices=METHODS, default="teacher_forcing", help="default: teacher_forcing"
     )
+    parser.add_argument(
+        "--seeds", type=shared.positive_int, default=1, help="how many runs, one a seed; default: 1"
+    )
+    parser.add_argument("--first-seed", type=shared.seed, default=0, help="default: 0")
     parser.add_argument(
         "--steps",
         type=shared.positive_int,
@@ -46,6 +63,10 @@ def parse_arguments(arguments=None):
         "--learning-rate", type=shared.positive_float, default=1e-4, help="Adam's; default: 1e-4"
     )
     parser.add_argument("--out", help="run folder, new; default: runs/copy_task-METHOD")
+    parser.add_argument(
+        "--resume", metavar="RUN", help="go on with the run in this folder, by its own options"
+    )
+    add_forcing_options(parser)
     shared.add_model_options(parser)
     options = parser.parse_args(arguments)
     if options.steps % WINDOW:
@@ -54,31 +75,90 @@ def parse_arguments(arguments=None):
     return options
 
 
-def train(options, seed, folder):
-    """Train one seed; returns its history, one entry per window."""
+def add_forcing_options(parser):
+    """Options of the discriminator and its buffers."""
+    group = parser.add_argument_group("positive/negative forcing")
+    group.add_argument(
+        "--weight", type=shared.positive_float, default=1.0, help="of C_p; default: 1"
+    )
+    group.add_argument(
+        "--no-gate", action="store_true", help="eq. 10 to the letter; default: gate (0.75, 0.99)"
+    )
+    group.add_argument(
+        "--capacity", type=shared.positive_int, default=512, help="of each buffer; default: 512"
+    )
+    group.add_argument(
+        "--discriminator-batch",
+        type=shared.positive_int,
+        default=8,
+        help="positive and as many negative dynamics a step; default: 8",
+    )
+    group.add_argument(
+        "--discriminator-learning-rate",
+        type=shared.positive_float,
+        default=1e-3,
+        help="Adam's; default: 1e-3",
+    )
+    group.add_argument(
+        "--final-memory",
+        action="store_true",
+        help="show the discriminator the last memory alone, not the whole dynamics",
+    )
+
+
+def make_model(options, seed):
+    """The compiled model of one seed; both methods begin with the same weights."""
     keras.utils.set_random_seed(seed)
     transducer = SequenceTransducer(shared.make_cell(options, options.width))
     transducer.build((None, None, options.width + 1))
-    model = METHODS[options.method](transducer)
-    model.compile(
-        shared.make_optimizer(options.learning_rate), steps_per_execution=STEPS_PER_EXECUTION
+    optimizer = shared.make_optimizer(options.learning_rate)
+    compiling = {"steps_per_execution": STEPS_PER_EXECUTION}
+    if options.method == "teacher_forcing":
+        model = TeacherForcing(transducer)
+    else:
+        model = PositiveNegativeMemoryForcing(
+            transducer,
+            replay=MemoryReplay(options.capacity),
+            discriminator_batch=options.discriminator_batch,
+            weight=options.weight,
+            final_memory=options.final_memory,
+            seed=seed,
+            **({"gate": None} if options.no_gate else {}),
+        )
+        rate = options.discriminator_learning_rate
+        compiling["discriminator_optimizer"] = keras.optimizers.Adam(rate)
+    model.compile(optimizer, **compiling)
+    return model
+
+
+def train(options, seed, folder):
+    """Train one seed, from its last checkpoint if there is one; returns the transducer."""
+    history, checkpoint = f"seed_{seed}.csv", folder / f"seed_{seed}-last.keras"
+    model = (
+        keras.models.load_model(checkpoint) if checkpoint.exists() else make_model(options, seed)
     )
+    done = int(model.optimizer.iterations)
+    folder.keep_rows(history, done // WINDOW)
     stream = data.copy_task(options.length, options.width, seed=seed).batch(options.batch_size)
-    print(f"seed {seed}")
-    with folder.csv_logger(f"seed_{seed}.csv") as logger:
-        history = model.fit(
-            stream.prefetch(tf.data.AUTOTUNE),
-            epochs=options.steps // WINDOW,
+    windows = options.steps // WINDOW
+    with folder.csv_logger(history) as logger:
+        model.fit(
+            stream.skip(done).prefetch(tf.data.AUTOTUNE),
+            initial_epoch=done // WINDOW,
+            epochs=windows,
             steps_per_epoch=WINDOW,
             callbacks=[
-                WindowProgress(options.steps // WINDOW, WINDOW * options.batch_size),
+                WindowProgress(windows, WINDOW * options.batch_size),
                 logger,
                 callbacks.StopOnNonFinite(),
+                WindowCheckpoint(checkpoint),
             ],
             verbose=0,
         )
+    transducer = model.generator
     callbacks.save_model(transducer, folder / f"seed_{seed}.keras")
-    return history.history
+    checkpoint.unlink(missing_ok=True)
+    return transducer
 
 
 class WindowProgress(keras.callbacks.Callback):
@@ -89,58 +169,111 @@ class WindowProgress(keras.callbacks.Callback):
         self.bar = keras.utils.Progbar(windows, unit_name="k", stateful_metrics=["nll", "correct"])
         self.sequences = sequences_per_window
 
+    def on_epoch_begin(self, epoch, logs=None):
+        """Start the clock."""
+        self.start = time.time()
+
     def on_epoch_end(self, epoch, logs=None):
-        """Advance the bar by one window."""
+        """Advance the bar by one window, and log its seconds for the callbacks that follow."""
+        logs["seconds"] = time.time() - self.start
         share = logs["correct_predictions"] / self.sequences
         self.bar.update(epoch + 1, [("nll", logs["nll"]), ("correct", share)])
 
 
-def summarize(history, seconds, options):
-    """Counts of one seed."""
-    correct = np.asarray(history["correct_predictions"])
+class WindowCheckpoint(keras.callbacks.Callback):
+    """Save everything every so many windows."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.path = path
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Save, if it is time to."""
+        if (epoch + 1) % CHECKPOINT_WINDOWS == 0:
+            callbacks.save_model(self.model, self.path)
+
+
+def summarize(history, options):
+    """Counts of one seed, from the rows of its history."""
+    correct = np.array([row["correct_predictions"] for row in history])
     converged = np.flatnonzero(correct >= 0.95 * WINDOW * options.batch_size)
     return {
         "correct_predictions": int(correct.sum()),
         "predictions": options.steps * options.batch_size,
-        "last_nll": float(history["nll"][-1]),
+        "last_nll": history[-1]["nll"],
         "steps_to_95_percent": int(converged[0] + 1) * WINDOW if len(converged) else None,
-        "seconds": round(seconds, 1),
+        "seconds": round(sum(row["seconds"] for row in history), 1),
     }
 
 
-def draw(histories, folder):
-    """The NLL of every seed over the training (figure 7 of the paper)."""
-    series = {
-        f"seed {seed}": (np.arange(1, len(history["nll"]) + 1), history["nll"])
-        for seed, history in histories.items()
-    }
-    figure = plots.curves(series, "training steps (thousands)", "NLL (nats per sequence)")
-    folder.save_figure("nll.png", figure)
+def evaluate(transducer, options):
+    """Errors on new sequences, as long as those of the training and longer."""
+    model = TeacherForcing(transducer)
+    model.compile(jit_compile=False)
+    errors = {}
+    for length in (factor * options.length for factor in LONGER):
+        test = data.copy_task(length, options.width, seed=TEST_SEED).take(TEST_SEQUENCES)
+        logs = model.evaluate(test.batch(TEST_SEQUENCES // 5), verbose=0, return_dict=True)
+        errors[str(length)] = {
+            "bit_errors": logs["bit_errors"],
+            "correct": logs["correct_predictions"] / TEST_SEQUENCES,
+        }
+    return errors
+
+
+def draw(folder, seeds):
+    """The NLL of every seed over the training, and what the discriminators knew."""
+    histories = {seed: folder.rows(f"seed_{seed}.csv") for seed in seeds}
+
+    def series(name):
+        return {
+            f"seed {seed}": ([row["epoch"] + 1 for row in rows], [row[name] for row in rows])
+            for seed, rows in histories.items()
+        }
+
+    steps = "training steps (thousands)"
+    folder.save_figure("nll.png", plots.curves(series("nll"), steps, "NLL (nats per sequence)"))
+    if "discriminator_accuracy" in next(iter(histories.values()))[0]:
+        figure = plots.curves(series("discriminator_accuracy"), steps, "discriminator accuracy")
+        folder.save_figure("discriminator.png", figure)
+
+
+def start(options):
+    """Folder and options of a new run, or of one to go on with; and its results so far."""
+    if not options.resume:
+        return RunFolder(options.out, vars(options)), options, {}
+    folder, config = RunFolder.open(options.resume)
+    results = folder / "results.json"
+    known = json.loads(results.read_text()) if results.exists() else {}
+    return folder, argparse.Namespace(**config), known
 
 
 def main(arguments=None):
     """Run the experiment."""
     options = parse_arguments(arguments)
     try:
-        folder = RunFolder(options.out, vars(options))
+        folder, options, results = start(options)
     except OSError as error:
         sys.exit(f"error: {error}")
-    histories, results = {}, {}
+    seeds = range(options.first_seed, options.first_seed + options.seeds)
     try:
-        for seed in range(options.seeds):
-            start = time.time()
-            histories[seed] = train(options, seed, folder)
-            results[seed] = summarize(histories[seed], time.time() - start, options)
+        for seed in seeds:
+            if str(seed) in results:
+                continue
+            print(f"seed {seed}")
+            transducer = train(options, seed, folder)
+            result = summarize(folder.rows(f"seed_{seed}.csv"), options)
+            results[str(seed)] = {**result, "test": evaluate(transducer, options)}
             folder.write_json("results.json", results)
             print(
-                f"correct predictions: {results[seed]['correct_predictions']} of "
-                f"{results[seed]['predictions']}, {results[seed]['seconds']:.0f} s"
+                f"correct predictions: {result['correct_predictions']} of "
+                f"{result['predictions']}, {result['seconds']:.0f} s"
             )
     except FloatingPointError as error:
         sys.exit(f"\nerror: {error}")
     except KeyboardInterrupt:
-        sys.exit(f"\nstopped; what the seeds so far gave is in {folder.path}")
-    draw(histories, folder)
+        sys.exit(f"\nstopped; to go on: python -m train.copy_task --resume {folder.path}")
+    draw(folder, seeds)
     print(f"run folder: {folder.path}")
 
 

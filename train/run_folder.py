@@ -1,6 +1,7 @@
 """The folder that a run writes: its configuration, history, weights, pictures and results."""
 
 import contextlib
+import csv
 import json
 import os
 import pathlib
@@ -54,6 +55,26 @@ class RunFolder:
         temporary = self.path / f".{name}.tmp"
         temporary.write_text(json.dumps(content, indent=2) + "\n")
         os.replace(temporary, self.path / name)
+
+    def rows(self, name):
+        """The rows of a CSV file that `csv_logger` wrote, one dict of floats each; none yet: []."""
+        path = self.path / name
+        if not path.exists():
+            return []
+        with path.open(newline="") as file:
+            return [
+                # Keras' logger keeps columns for a validation that there may never be.
+                {key: float(value) for key, value in row.items() if value != "NA"}
+                for row in csv.DictReader(file)
+            ]
+
+    def keep_rows(self, name, count):
+        """Cut a CSV file back to its first `count` rows, whole or not at all."""
+        path, temporary = self.path / name, self.path / f".{name}.tmp"
+        if path.exists():
+            lines = path.read_text().splitlines(keepends=True)
+            temporary.write_text("".join(lines[: count + 1]))
+            os.replace(temporary, path)
 
     @contextlib.contextmanager
     def csv_logger(self, name):

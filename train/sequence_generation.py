@@ -9,7 +9,6 @@ and learning curves, and results.json with the NLL of the whole test split. Ctrl
 """
 
 import argparse
-import csv
 import json
 import sys
 import time
@@ -40,6 +39,7 @@ METHODS = {
     "professor_forcing": ProfessorForcing,
     "memory_forcing": MemoryForcing,
 }
+HISTORY = "history.csv"
 CHECKPOINT_STEPS = 200  # between two savings inside an epoch
 EVALUATION_BATCH = 200  # divides every evaluated split, so nothing is compiled twice
 
@@ -123,7 +123,7 @@ def train(model, splits, options, folder):
     batches, per_epoch = training_batches(splits["train"], batch_size, options.seed)
     done = int(model.optimizer.iterations)
     best = callbacks.SaveBest(folder / "best.keras", model.generator)
-    for row in read_history(folder):
+    for row in folder.rows(HISTORY):
         if row["val_nll"] < best.best:
             best.best, best.best_epoch = row["val_nll"], int(row["epoch"]) + 1
     if done and done % per_epoch == 0 and done // per_epoch > last_known_epoch(folder):
@@ -133,7 +133,7 @@ def train(model, splits, options, folder):
         )
         best.set_model(model)
         best.on_epoch_end(done // per_epoch - 1, {"val_nll": logs["nll"]})
-    with folder.csv_logger("history.csv") as logger:
+    with folder.csv_logger(HISTORY) as logger:
         arguments = {
             "validation_data": splits["validation"].batch(EVALUATION_BATCH),
             "callbacks": [
@@ -183,16 +183,7 @@ def pictures(model, splits, options, folder):
 
 def last_known_epoch(folder):
     """The last epoch of history.csv, counted from 1; 0 if there is none."""
-    return max((int(row["epoch"]) + 1 for row in read_history(folder)), default=0)
-
-
-def read_history(folder):
-    """The rows of history.csv, one dict of floats for each epoch."""
-    path = folder / "history.csv"
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+    return max((int(row["epoch"]) + 1 for row in folder.rows(HISTORY)), default=0)
 
 
 def evaluate(generator, split):
@@ -242,7 +233,7 @@ def draw_history(history, folder):
 def finish(options, splits, best_epoch, seconds, folder):
     """Evaluate and draw the best generator; write and print the results."""
     generator = keras.models.load_model(folder / "best.keras")
-    history = read_history(folder)
+    history = folder.rows(HISTORY)
     results = {
         "test": evaluate(generator, splits["test"]),
         "validation": evaluate(generator, splits["validation"]),

@@ -187,6 +187,10 @@ class MemoryCell(keras.layers.Layer):
         memory = [_Shape(shape) for shape in self.memory_shapes()]
         return self.state_type(_Shape((self.hidden_size,)), controller, *memory)
 
+    def trace_shape(self, name):
+        """Shape of a step of the trace's field `name`, without the batch: (N, W) for "memory"."""
+        return getattr(self._shapes(), name).dims
+
     def pack(self, state):
         """The named tuple as Keras' flat list of (B, size) tensors."""
         flat = keras.tree.flatten(state)

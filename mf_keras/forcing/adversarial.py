@@ -1,63 +1,62 @@
-"""Professor Forcing and Memory Forcing: free-running behaviour made like teacher-forced one."""
+"""What the algorithms with discriminators share: players, optimizers, gates, warm-up, saving."""
+
+from typing import NamedTuple
 
 import keras
-import tensorflow as tf
 from keras import ops
 
 from mf_keras import validation
 from mf_keras.discriminator import SequenceDiscriminator
 from mf_keras.forcing.adversary import Adversary
 from mf_keras.forcing.base import Forcing
-from mf_keras.generator import SequenceGenerator
 
 DEFAULT_GATE = (0.75, 0.99)
 
 
+class Part(NamedTuple):
+    """How the arguments and the logs of a watched part of the trace are called."""
+
+    discriminator: str
+    weight: str
+    cost: str
+
+
 class AdversarialForcing(Forcing):
-    """Trains a generator on NLL and on what discriminators of its behaviour say.
+    """Trains a sequence model on NLL and on what discriminators of its behaviour say.
 
-    A step runs the generator twice over sequences of equal length: teacher-forced on the data, and
-    free, on its own samples. Each discriminator sees one part of both traces. It minimises
+    Each discriminator sees one part of the trace. It minimises
 
-        E[-log D(teacher-forced)] + E[-log(1 - D(free-running))]         (Memory Forcing, eq. 7)
+        E[-log D(behaviour to imitate)] + E[-log(1 - D(imitation))]      (Memory Forcing, eq. 7)
 
-    and the generator minimises NLL + sum of w C with C = E[-log D(free-running)] (eq. 8, 9).
-    Samples are detached; the gradient of C flows through the free-running trace alone. Both players
-    move on the weights from before the step.
+    and the model minimises NLL + sum of w C with C = E[-log D(its behaviour)] (eq. 8, 9, 10). Both
+    players move on the weights from before the step.
 
-    Subclasses name in `watched` the parts of the trace that a discriminator sees.
+    Subclasses give in `watched` the parts of the trace that their discriminators see, by the
+    trace's names, and write `train_step`.
     """
 
-    watched = ()
-    shortest = 2  # one step is the same in both runs: nothing to tell apart
+    watched = {}
 
     def __init__(
         self,
-        generator,
+        model,
         discriminators,
         weights,
         gate,
         warm_up_steps,
-        reverse_weight,
         label_smoothing,
         seed,
         **kwargs,
     ):
-        if not isinstance(generator, SequenceGenerator):
-            raise TypeError(
-                f"generator must be a SequenceGenerator, got {type(generator).__name__}."
-            )
         gate = _check_gate(gate)
         label_smoothing = validation.real_number("label_smoothing", label_smoothing, 0.0, 0.5)
-        reverse_weight = validation.real_number("reverse_weight", reverse_weight, 0.0)
         warm_up_steps = validation.positive_int("warm_up_steps", warm_up_steps, minimum=0)
-        for name, weight in zip(self.watched, weights, strict=True):
-            validation.real_number(f"{name}_weight", weight, 0.0)
+        for part, weight in zip(self.watched.values(), weights, strict=True):
+            validation.real_number(part.weight, weight, 0.0)
         seed = validation.seed("seed", seed)
-        super().__init__(generator, **kwargs)
+        super().__init__(model, **kwargs)
         self.gate = gate
         self.label_smoothing = label_smoothing
-        self.reverse_weight = reverse_weight
         self.warm_up_steps = warm_up_steps
         self.cost_weights = dict(zip(self.watched, weights, strict=True))
         self.seed = seed
@@ -72,20 +71,15 @@ class AdversarialForcing(Forcing):
             for name, discriminator in zip(self.watched, discriminators, strict=True)
         }
 
-    @property
-    def hidden_discriminator(self):
-        """The discriminator of hidden states, D_h."""
-        return self.adversaries["hidden"].discriminator
-
     def _discriminator(self, name, discriminator):
         """The given discriminator or a new one, built for its part of the trace."""
-        state = self.generator.cell.initial_state(1)
-        shape = (None, None, *getattr(state, name).shape[1:])
+        argument = self.watched[name].discriminator
+        shape = (None, None, *self.generator.cell.trace_shape(name))
         if discriminator is None:
             discriminator = SequenceDiscriminator()
         if not isinstance(discriminator, keras.layers.Layer):
             raise TypeError(
-                f"{name}_discriminator must be a Keras model (B, T, ...) -> (B, 1), "
+                f"{argument} must be a Keras model (B, T, ...) -> (B, 1), "
                 f"got {type(discriminator).__name__}."
             )
         if not discriminator.built:
@@ -95,10 +89,10 @@ class AdversarialForcing(Forcing):
             probe = discriminator(ops.zeros((2, 2, *shape[2:])))
         except ValueError as error:
             raise ValueError(
-                f"{name}_discriminator does not fit the generator's {name} of shape "
+                f"{argument} does not fit the model's {name} of shape "
                 f"(B, T, {', '.join(map(str, shape[2:]))}): {error}"
             ) from error
-        validation.shape_of(f"output of {name}_discriminator", probe, (2, 1))
+        validation.shape_of(f"output of {argument}", probe, (2, 1))
         return discriminator
 
     # Compilation.
@@ -107,9 +101,9 @@ class AdversarialForcing(Forcing):
         """Configure training; see `Forcing.compile`.
 
         Args:
-            optimizer: a Keras optimizer for the generator.
+            optimizer: a Keras optimizer for the generator or transducer.
             discriminator_optimizer: a Keras optimizer, cloned for each discriminator, or a dict
-                with one for each, by name ("hidden", "memory"); None for Adam(1e-3).
+                with one for each, by what it watches ("hidden", "memory"); None for Adam(1e-3).
             **kwargs: further arguments of `Forcing.compile`.
 
         Raises:
@@ -168,43 +162,9 @@ class AdversarialForcing(Forcing):
 
     def _metric_names(self):
         names = self._evaluation_names()
-        for name in self.watched:
-            names += [_cost(name), f"{name}_discriminator_loss", f"{name}_discriminator_accuracy"]
+        for part in self.watched.values():
+            names += [part.cost, f"{part.discriminator}_loss", f"{part.discriminator}_accuracy"]
         return names
-
-    def train_step(self, data):
-        """One step of both players."""
-        x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        variables = self.generator.trainable_variables
-        with tf.GradientTape() as tape:
-            nll, real = self._nll(x, None, None, training=True)
-            mean_nll = ops.mean(nll)
-            batch_size, length, _ = ops.shape(x)
-            _, _, free = self.generator.free_run(
-                ops.convert_to_tensor(batch_size),
-                ops.convert_to_tensor(length),
-                self.seed_generator,
-            )
-        scale = self.optimizer.scale_loss(ops.ones_like(mean_nll))
-        targets, cotangents, costs = [mean_nll], [scale], 0.0
-        for name, adversary in self.adversaries.items():
-            weight = self.cost_weights[name] * self._warm()
-            real_part, free_part = getattr(real, name), getattr(free, name)
-            game = adversary.play(
-                real_part, free_part, scale=scale * weight, reverse=self.reverse_weight > 0
-            )
-            targets.append(free_part)
-            cotangents.append(game.to_imitation)
-            costs = costs + weight * game.cost
-            if self.reverse_weight:
-                targets.append(real_part)
-                cotangents.append(game.to_model * ops.cast(self.reverse_weight, real_part.dtype))
-                costs = costs + weight * self.reverse_weight * game.reverse_cost
-            self._track_game(name, game)
-        gradients = tape.gradient(targets, variables, output_gradients=cotangents)
-        self.optimizer.apply(gradients, variables)
-        self._track(loss=nll + costs)
-        return self.get_metrics_result()
 
     def _warm(self):
         """0 during the warm-up, 1 after it."""
@@ -212,14 +172,16 @@ class AdversarialForcing(Forcing):
             return 1.0
         return ops.cast(self.optimizer.iterations >= self.warm_up_steps, "float32")
 
-    def _track_game(self, name, game):
-        self._track(
-            **{
-                _cost(name): game.cost,
-                f"{name}_discriminator_loss": game.discriminator_loss,
-                f"{name}_discriminator_accuracy": game.accuracy,
-            }
-        )
+    def _track_game(self, name, game, played=None):
+        """Update the logs of a discriminator; `played` False leaves them as they are."""
+        part = self.watched[name]
+        values = {
+            part.cost: game.cost,
+            f"{part.discriminator}_loss": game.discriminator_loss,
+            f"{part.discriminator}_accuracy": game.accuracy,
+        }
+        for log, value in values.items():
+            self._trackers[log].update_state(value, sample_weight=played)
 
     # Saving.
 
@@ -235,16 +197,14 @@ class AdversarialForcing(Forcing):
     def get_config(self):
         """The constructor's arguments, models serialized."""
         config = super().get_config()
-        for name, adversary in self.adversaries.items():
-            config[f"{name}_discriminator"] = keras.saving.serialize_keras_object(
-                adversary.discriminator
-            )
-            config[f"{name}_weight"] = self.cost_weights[name]
+        for name, part in self.watched.items():
+            discriminator = self.adversaries[name].discriminator
+            config[part.discriminator] = keras.saving.serialize_keras_object(discriminator)
+            config[part.weight] = self.cost_weights[name]
         return {
             **config,
             "gate": self.gate,
             "warm_up_steps": self.warm_up_steps,
-            "reverse_weight": self.reverse_weight,
             "label_smoothing": self.label_smoothing,
             "seed": self.seed,
         }
@@ -257,11 +217,6 @@ class AdversarialForcing(Forcing):
             for name, value in config.items()
         }
         return cls(**config)
-
-
-def _cost(name):
-    """The log of a discriminator's cost: c_h, c_m."""
-    return f"c_{name[0]}"
 
 
 def _check_gate(gate):

@@ -15,10 +15,17 @@ class Round(NamedTuple):
 
     discriminator_loss: Any  # (), eq. 7
     accuracy: Any  # (), share of both halves on the right side of 0
-    cost: Any  # (), C of eq. 8: E[-log D(B)]
-    to_imitation: Any  # like B, gradient of C; zero while the gate is closed
+    cost: Any  # (), C of eq. 8, E[-log D(B)]; of the learner, where one was given
+    to_imitation: Any  # like B (like the learner), gradient of C; zero while the gate is closed
     reverse_cost: Any  # (), E[-log(1 - D(A))]
     to_model: Any  # like A, gradient of the reverse cost; None where it was not asked for
+
+
+class Learner(NamedTuple):
+    """The behaviour of a model that hears the discriminator."""
+
+    behaviour: Any  # (B, T, ...)
+    mask: Any = None  # (B, T) of bool, or None
 
 
 class Adversary(keras.layers.Layer):
@@ -57,7 +64,7 @@ class Adversary(keras.layers.Layer):
         if not optimizer.built:
             optimizer.build(self.discriminator.trainable_variables)
 
-    def play(self, real, imitation, mask=None, scale=1.0, reverse=False):
+    def play(self, real, imitation, mask=None, scale=1.0, reverse=False, learner=None):
         """One round: move the discriminator, and return what the model should hear.
 
         Args:
@@ -66,6 +73,8 @@ class Adversary(keras.layers.Layer):
             mask: optional (B + B', T) of bool, of A and B together.
             scale: factor on the returned gradients, for loss scaling.
             reverse: whether to return `to_model`, at the price of a second backward pass.
+            learner: a `Learner`, the model's behaviour where that is not the imitation; the
+                discriminator does not learn from it.
 
         Returns:
             A `Round`.
@@ -79,14 +88,18 @@ class Adversary(keras.layers.Layer):
         real_slope, fake_slope = self._slopes(real_logits, fake_logits)
         own_scale = self._own_scale()
         variables = self.discriminator.trainable_variables
-        *gradients, into_both = tape.gradient(
-            logits, [*variables, both], ops.concatenate([real_slope, fake_slope]) * own_scale
-        )
+        slopes = ops.concatenate([real_slope, fake_slope]) * own_scale
         hears, learns = self._gates(self._accuracy(real_logits, fake_logits))
-        self._learn(learns, gradients, variables)
-        # Slope of eq. 8 over slope of eq. 7, for each imitation.
-        wanted = -ops.sigmoid(-fake_logits) / self._size(fake_logits)
-        to_imitation = _scaled(into_both[count:], hears * scale / own_scale * wanted / fake_slope)
+        if learner is None:
+            *gradients, into_both = tape.gradient(logits, [*variables, both], slopes)
+            self._learn(learns, lambda: gradients)
+            # Slope of eq. 8 over slope of eq. 7, for each imitation.
+            quotients = self._cost_slopes(fake_logits) / fake_slope
+            to_imitation = _scaled(into_both[count:], hears * scale / own_scale * quotients)
+            cost = ops.mean(ops.softplus(-fake_logits))
+        else:
+            cost, to_imitation = self._judge(learner, hears, scale)
+            self._learn(learns, lambda: tape.gradient(logits, variables, slopes))
         to_model = None
         if reverse:
             cotangent = ops.sigmoid(real_logits) / self._size(real_logits)
@@ -95,16 +108,36 @@ class Adversary(keras.layers.Layer):
         return Round(
             discriminator_loss=self._loss(real_logits, fake_logits),
             accuracy=self._accuracy(real_logits, fake_logits),
-            cost=ops.mean(ops.softplus(-fake_logits)),
+            cost=cost,
             to_imitation=to_imitation,
             reverse_cost=ops.mean(ops.softplus(real_logits)),
             to_model=to_model,
         )
 
-    def _logits(self, both, mask):
+    def _judge(self, learner, hears, scale):
+        """C of a behaviour that the discriminator does not learn from, and its gradient."""
+        behaviour = ops.stop_gradient(learner.behaviour)
+        with tf.GradientTape() as tape:
+            tape.watch(behaviour)
+            logits = self._logits(behaviour, learner.mask, training=False)
+
+        def gradient():
+            return tape.gradient(logits, behaviour, self._cost_slopes(logits) * scale)
+
+        if self.gate is not None:  # a closed gate saves the backward pass
+            to_learner = tf.cond(hears > 0, gradient, lambda: tf.zeros_like(behaviour))
+        else:
+            to_learner = gradient()
+        return ops.mean(ops.softplus(-logits)), to_learner
+
+    def _cost_slopes(self, logits):
+        """Derivatives of eq. 8 by every logit."""
+        return -ops.sigmoid(-logits) / self._size(logits)
+
+    def _logits(self, both, mask, training=True):
         """Logits (B + B',), in at least float32."""
         options = {} if mask is None else {"mask": mask}
-        logits = self.discriminator(both, training=True, **options)[:, 0]
+        logits = self.discriminator(both, training=training, **options)[:, 0]
         return logits if logits.dtype == "float64" else ops.cast(logits, "float32")
 
     def _loss(self, real_logits, fake_logits):
@@ -138,13 +171,15 @@ class Adversary(keras.layers.Layer):
         lower, upper = self.gate
         return ops.cast(average > lower, "float32"), average < upper
 
-    def _learn(self, learns, gradients, variables):
+    def _learn(self, learns, gradients):
+        """Move the discriminator by what `gradients()` gives, if it is to learn."""
+        variables = self.discriminator.trainable_variables
         if learns is True:
-            self.optimizer.apply(gradients, variables)
+            self.optimizer.apply(gradients(), variables)
             return
 
         def apply():
-            self.optimizer.apply(gradients, variables)
+            self.optimizer.apply(gradients(), variables)
             return tf.constant(True)
 
         # With a gradient of zero an optimizer with momentum would move, hence a real branch.

@@ -1,5 +1,7 @@
 """What the training algorithms share: data checks, metrics, compilation, saving."""
 
+from typing import Any, NamedTuple
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -9,7 +11,15 @@ from mf_keras import validation
 from mf_keras.forcing.checks import DataChecks
 from mf_keras.generator import SequenceGenerator
 from mf_keras.losses import binary_nll
-from mf_keras.transducer import SequenceTransducer, correct
+from mf_keras.transducer import SequenceTransducer, bit_errors
+
+
+class Forward(NamedTuple):
+    """What one teacher-forced pass gave."""
+
+    nll: Any  # (B,), nats
+    trace: Any  # the cell's named tuple with (B, T, ...) tensors
+    correct: Any  # (B,) of bool, sequences without a wrong bit; None for a generator
 
 
 class Forcing(keras.Model):
@@ -20,8 +30,8 @@ class Forcing(keras.Model):
     hold only 0 and 1.
 
     Logs of `fit` and `evaluate`, over whole sequences and whole epochs: `loss`; `nll`, nats per
-    sequence; `bits_per_step` for a generator; `correct_predictions` for a transducer, the number of
-    sequences so far whose every counted bit was right.
+    sequence; `bits_per_step` for a generator; for a transducer `correct_predictions`, the number of
+    sequences so far whose every counted bit was right, and `bit_errors`, wrong bits per sequence.
     """
 
     shortest = 1  # steps of a sequence
@@ -61,7 +71,8 @@ class Forcing(keras.Model):
 
     def _evaluation_names(self):
         """Logs of `evaluate`."""
-        return ["loss", "nll", "bits_per_step" if self._generates else "correct_predictions"]
+        own = ["bits_per_step"] if self._generates else ["correct_predictions", "bit_errors"]
+        return ["loss", "nll", *own]
 
     def _track(self, **values):
         """Update metrics with values of shape (B,) or ()."""
@@ -144,25 +155,25 @@ class Forcing(keras.Model):
 
     def test_step(self, data):
         """Metrics of one batch, free of any forcing term."""
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        nll, _ = self._nll(x, y, sample_weight, training=False)
-        self._track(loss=nll)
+        self._track(loss=self._forward(data, training=False).nll)
         return {name: self._trackers[name].result() for name in self._evaluation_names()}
 
-    def _nll(self, x, y, sample_weight, training):
-        """NLL of each sequence, (B,), and the trace; updates the metrics."""
+    def _forward(self, data, training):
+        """One teacher-forced pass over a batch; updates the metrics."""
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         if self._generates:
             logits, trace = self.generator.teacher_force(x, training=training)
-            nll = binary_nll(x, logits)
+            nll, right = binary_nll(x, logits), None
             steps = ops.cast(ops.shape(x)[1], nll.dtype)
             self._track(bits_per_step=nll / (np.log(2.0) * steps))
         else:
             logits, trace = self.generator.trace(x, training=training)
             nll = binary_nll(y, logits, sample_weight)
-            right = correct(y, logits, sample_weight)
-            self._track(correct_predictions=ops.cast(right, "float32"))
+            errors = bit_errors(y, logits, sample_weight)
+            right = ops.equal(errors, 0.0)
+            self._track(correct_predictions=ops.cast(right, "float32"), bit_errors=errors)
         self._track(nll=nll)
-        return nll, trace
+        return Forward(nll, trace, right)
 
     # Data.
 

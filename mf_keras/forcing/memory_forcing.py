@@ -2,11 +2,12 @@
 
 import keras
 
-from mf_keras.forcing.adversarial import DEFAULT_GATE, AdversarialForcing
+from mf_keras.forcing.adversarial import DEFAULT_GATE
+from mf_keras.forcing.behaviour import HIDDEN, MEMORY, BehaviourForcing
 
 
 @keras.saving.register_keras_serializable(package="mf_keras")
-class MemoryForcing(AdversarialForcing):
+class MemoryForcing(BehaviourForcing):
     """Memory Forcing (Asadulaev et al. 2018, eq. 9): the generator minimises NLL + C_h + C_m.
 
         model = MemoryForcing(SequenceGenerator(DNCCell(keras.layers.GRUCell(64), units=1)))
@@ -40,7 +41,7 @@ class MemoryForcing(AdversarialForcing):
         ValueError: a discriminator does not fit its part of the trace, or a number is out of range.
     """
 
-    watched = ("hidden", "memory")
+    watched = {"hidden": HIDDEN, "memory": MEMORY}
 
     def __init__(
         self,

@@ -2,11 +2,12 @@
 
 import keras
 
-from mf_keras.forcing.adversarial import DEFAULT_GATE, AdversarialForcing
+from mf_keras.forcing.adversarial import DEFAULT_GATE
+from mf_keras.forcing.behaviour import HIDDEN, BehaviourForcing
 
 
 @keras.saving.register_keras_serializable(package="mf_keras")
-class ProfessorForcing(AdversarialForcing):
+class ProfessorForcing(BehaviourForcing):
     """Professor Forcing (Lamb et al. 2016, arXiv:1610.09038): the generator minimises NLL + C_h.
 
         model = ProfessorForcing(generator)
@@ -38,7 +39,7 @@ class ProfessorForcing(AdversarialForcing):
         ValueError: the discriminator does not fit the hidden states, or a number is out of range.
     """
 
-    watched = ("hidden",)
+    watched = {"hidden": HIDDEN}
 
     def __init__(
         self,

@@ -28,9 +28,8 @@ class TeacherForcing(Forcing):
 
     def train_step(self, data):
         """One step of maximum likelihood."""
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         with tf.GradientTape() as tape:
-            nll, _ = self._nll(x, y, sample_weight, training=True)
+            nll = self._forward(data, training=True).nll
             loss = self.optimizer.scale_loss(ops.mean(nll))
         variables = self.generator.trainable_variables
         self.optimizer.apply(tape.gradient(loss, variables), variables)

@@ -1,0 +1,76 @@
+"""Behaviour forcing: free-running behaviour made like teacher-forced one."""
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from mf_keras import validation
+from mf_keras.forcing.adversarial import AdversarialForcing, Part
+from mf_keras.generator import SequenceGenerator
+
+HIDDEN = Part("hidden_discriminator", "hidden_weight", "c_h")
+MEMORY = Part("memory_discriminator", "memory_weight", "c_m")
+
+
+class BehaviourForcing(AdversarialForcing):
+    """What Professor Forcing and Memory Forcing do; they differ in what they watch.
+
+    A step runs the generator twice over sequences of equal length: teacher-forced on the data, and
+    free, on its own samples. The discriminators tell the two traces apart, and the generator makes
+    the free-running one like the teacher-forced one. Samples are detached; the gradient of C flows
+    through the free-running trace alone.
+    """
+
+    shortest = 2  # one step is the same in both runs: nothing to tell apart
+
+    def __init__(self, generator, *, reverse_weight, **kwargs):
+        if not isinstance(generator, SequenceGenerator):
+            raise TypeError(
+                f"generator must be a SequenceGenerator, got {type(generator).__name__}."
+            )
+        reverse_weight = validation.real_number("reverse_weight", reverse_weight, 0.0)
+        super().__init__(generator, **kwargs)
+        self.reverse_weight = reverse_weight
+
+    @property
+    def hidden_discriminator(self):
+        """The discriminator of hidden states, D_h."""
+        return self.adversaries["hidden"].discriminator
+
+    def train_step(self, data):
+        """One step of all players."""
+        x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        variables = self.generator.trainable_variables
+        with tf.GradientTape() as tape:
+            nll, real, _ = self._forward(data, training=True)
+            mean_nll = ops.mean(nll)
+            batch_size, length, _ = ops.shape(x)
+            _, _, free = self.generator.free_run(
+                ops.convert_to_tensor(batch_size),
+                ops.convert_to_tensor(length),
+                self.seed_generator,
+            )
+        scale = self.optimizer.scale_loss(ops.ones_like(mean_nll))
+        targets, cotangents, costs = [mean_nll], [scale], 0.0
+        for name, adversary in self.adversaries.items():
+            weight = self.cost_weights[name] * self._warm()
+            real_part, free_part = getattr(real, name), getattr(free, name)
+            game = adversary.play(
+                real_part, free_part, scale=scale * weight, reverse=self.reverse_weight > 0
+            )
+            targets.append(free_part)
+            cotangents.append(game.to_imitation)
+            costs = costs + weight * game.cost
+            if self.reverse_weight:
+                targets.append(real_part)
+                cotangents.append(game.to_model * ops.cast(self.reverse_weight, real_part.dtype))
+                costs = costs + weight * self.reverse_weight * game.reverse_cost
+            self._track_game(name, game)
+        gradients = tape.gradient(targets, variables, output_gradients=cotangents)
+        self.optimizer.apply(gradients, variables)
+        self._track(loss=nll + costs)
+        return self.get_metrics_result()
+
+    def get_config(self):
+        """The constructor's arguments, models serialized."""
+        return {**super().get_config(), "reverse_weight": self.reverse_weight}

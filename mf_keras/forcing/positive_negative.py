@@ -1,0 +1,192 @@
+"""Positive/negative Memory Forcing: a memory like that of correct predictions."""
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from mf_keras import validation
+from mf_keras.forcing.adversarial import DEFAULT_GATE, AdversarialForcing, Part
+from mf_keras.forcing.adversary import Learner, Round
+from mf_keras.replay import MemoryReplay
+from mf_keras.transducer import SequenceTransducer, counted_steps
+
+
+@keras.saving.register_keras_serializable(package="mf_keras")
+class PositiveNegativeMemoryForcing(AdversarialForcing):
+    """Variant B of Memory Forcing (Asadulaev et al. 2018, eq. 10): minimises NLL + C_p.
+
+        model = PositiveNegativeMemoryForcing(SequenceTransducer(cell))
+        model.compile(keras.optimizers.Adam(1e-4))
+        model.fit(data.copy_task(length=12, width=6).batch(1), steps_per_epoch=1000)
+
+    A step predicts, and keeps what the memory did in one of two buffers: a prediction is positive
+    if every thresholded bit that counts is right, and negative otherwise. Once both buffers hold
+    more than `discriminator_batch`, a discriminator D_p learns to tell samples of them apart (eq.
+    7, positive ones as the behaviour to imitate), and the transducer minimises NLL + C_p with C_p =
+    E[-log D_p(its memory in this step)]. Replayed samples carry no gradient to the transducer.
+
+    A sequence ends with the last step that `sample_weight` counts; what its memory does in the
+    padding that follows is seen by nobody.
+
+    Logs beside those of `TeacherForcing`: `c_p` (nats), `discriminator_loss` (eq. 7, nats) and
+    `discriminator_accuracy`, means over the steps of the epoch with adversarial training, 0 if
+    there was none; `loss` is NLL plus the weighted cost, whether the gate is open or not.
+    `evaluate` is free of adversarial terms and leaves the buffers alone.
+
+    Args:
+        transducer: a `SequenceTransducer`.
+        discriminator: sees memory dynamics (B, T, N, W); None for a `SequenceDiscriminator()` of
+            the paper's sizes. It is built at once.
+        replay: the buffers; None for a `MemoryReplay()`.
+        discriminator_batch: positive and as many negative dynamics that D_p sees in a step.
+        gate: (lower, upper) accuracy, on a moving average: the transducer hears D_p only above
+            `lower`, D_p learns only below `upper`; None for eq. 10 to the letter.
+        weight: of C_p.
+        final_memory: whether D_p sees only the memory after the last step that counts, in the
+            place of the whole dynamics.
+        warm_up_steps: so many first steps of plain NLL; the buffers fill and D_p learns meanwhile.
+        label_smoothing: how far the target of positive dynamics lies below 1.
+        seed: of the draws from the buffers.
+        **kwargs: `name`, as for every Keras model.
+
+    Raises:
+        TypeError: an argument has the wrong type.
+        ValueError: the discriminator does not fit the memory, a number is out of range, or the
+            buffers can never hold more than `discriminator_batch`.
+    """
+
+    watched = {"memory": Part("discriminator", "weight", "c_p")}
+
+    def __init__(
+        self,
+        transducer,
+        discriminator=None,
+        replay=None,
+        discriminator_batch=8,
+        gate=DEFAULT_GATE,
+        weight=1.0,
+        final_memory=False,
+        warm_up_steps=0,
+        label_smoothing=0.0,
+        seed=0,
+        **kwargs,
+    ):
+        if not isinstance(transducer, SequenceTransducer):
+            raise TypeError(
+                f"transducer must be a SequenceTransducer, got {type(transducer).__name__}."
+            )
+        replay = MemoryReplay() if replay is None else replay
+        if not isinstance(replay, MemoryReplay):
+            raise TypeError(f"replay must be a MemoryReplay, got {type(replay).__name__}.")
+        batch = validation.positive_int("discriminator_batch", discriminator_batch)
+        if replay.capacity <= batch:
+            raise ValueError(
+                "replay must have a capacity above discriminator_batch, or adversarial training "
+                f"never starts; got {replay.capacity} and {batch}."
+            )
+        final_memory = validation.boolean("final_memory", final_memory)
+        super().__init__(
+            transducer,
+            discriminators=(discriminator,),
+            weights=(weight,),
+            gate=gate,
+            warm_up_steps=warm_up_steps,
+            label_smoothing=label_smoothing,
+            seed=seed,
+            **kwargs,
+        )
+        self.replay = replay
+        self.discriminator_batch = batch
+        self.final_memory = final_memory
+        self.built = self.generator.built and replay.built
+
+    @property
+    def transducer(self):
+        """The model that is trained."""
+        return self.generator
+
+    @property
+    def discriminator(self):
+        """The discriminator of memory dynamics, D_p."""
+        return self.adversaries["memory"].discriminator
+
+    def build(self, input_shape):
+        """Build the transducer and the buffers for inputs of shape (B, T, D)."""
+        super().build(input_shape)
+        if not self.replay.built:
+            time = 1 if self.final_memory else input_shape[1]
+            self.replay.build((time, *self.transducer.cell.trace_shape("memory")))
+            self.replay.built = True
+
+    def train_step(self, data):
+        """One step of both players."""
+        _, _, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        variables = self.transducer.trainable_variables
+        with tf.GradientTape() as tape:
+            forward = self._forward(data, training=True)
+            mean_nll = ops.mean(forward.nll)
+            memory, steps = self._watched_memory(forward.trace.memory, sample_weight)
+        self.replay.push(memory, forward.correct, steps)
+        ready = ops.all(self.replay.counts > self.discriminator_batch)
+        scale = self.optimizer.scale_loss(ops.ones_like(mean_nll))
+        weight = self.cost_weights["memory"] * self._warm()
+        game = self._play_if(ready, memory, steps, scale * weight)
+        gradients = tape.gradient(
+            [mean_nll, memory], variables, output_gradients=[scale, game.to_imitation]
+        )
+        self.optimizer.apply(gradients, variables)
+        self._track_game("memory", game, played=ops.cast(ready, "float32"))
+        self._track(loss=forward.nll + weight * game.cost)
+        return self.get_metrics_result()
+
+    def _watched_memory(self, memory, sample_weight):
+        """What D_p sees, (B, T, N, W), and the number of steps that count, (B,)."""
+        batch, time = ops.shape(memory)[:2]
+        if sample_weight is None:
+            steps = ops.broadcast_to(ops.cast(time, "int32"), (batch,))
+        else:
+            steps = counted_steps(sample_weight)
+        if not self.final_memory:
+            return memory, steps
+        last = ops.reshape(steps - 1, (-1, 1, 1, 1))
+        return ops.take_along_axis(memory, last, axis=1), ops.ones_like(steps)
+
+    def _play_if(self, ready, memory, steps, scale):
+        """The round of this step; one of zeros while the buffers are not ready."""
+        # Drawn in every step, so that the branch does not take in the whole buffers.
+        samples, sample_steps = self.replay.sample(self.discriminator_batch, self.seed_generator)
+
+        def play():
+            count = self.discriminator_batch
+            game = self.adversaries["memory"].play(
+                samples[:count],
+                samples[count:],
+                mask=_mask(samples, sample_steps),
+                scale=scale,
+                learner=Learner(memory, _mask(memory, steps)),
+            )
+            return game.discriminator_loss, game.accuracy, game.cost, game.to_imitation
+
+        def wait():
+            nothing = ops.zeros(())
+            return nothing, nothing, nothing, ops.zeros_like(memory)
+
+        loss, accuracy, cost, to_memory = tf.cond(ready, play, wait)
+        return Round(loss, accuracy, cost, to_memory, reverse_cost=None, to_model=None)
+
+    def get_config(self):
+        """The constructor's arguments, models serialized."""
+        config = super().get_config()
+        transducer = config.pop("generator")
+        return {
+            **config,
+            "transducer": transducer,
+            "replay": keras.saving.serialize_keras_object(self.replay),
+            "discriminator_batch": self.discriminator_batch,
+            "final_memory": self.final_memory,
+        }
+
+
+def _mask(sequences, steps):
+    """Which of the (B, T) steps count."""
+    return ops.arange(ops.shape(sequences)[1], dtype="int32") < ops.expand_dims(steps, -1)

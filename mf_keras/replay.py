@@ -1,0 +1,171 @@
+"""MemoryReplay: what the memory did in right and in wrong predictions, kept for a discriminator."""
+
+import keras
+from keras import ops
+
+from mf_keras import validation
+
+POSITIVE, NEGATIVE = 0, 1
+DTYPES = ("float32", "bfloat16")
+
+
+@keras.saving.register_keras_serializable(package="mf_keras")
+class MemoryReplay(keras.layers.Layer):
+    """Two ring buffers of memory dynamics, of correct (positive) and of wrong (negative) ones.
+
+    The paper's replay buffer (Memory Forcing, section on positive/negative examples, eq. 10). The
+    dynamics of a sequence are its memory matrices over time, (T, N, W). A full buffer forgets its
+    oldest entry. All of it lives in Keras variables: pushing and sampling happen on the device,
+    inside a compiled step, and the contents are saved and restored with the model.
+
+        replay = MemoryReplay(capacity=512)
+        replay.build((25, 20, 16))                     # T, N, W
+        replay.push(trace.memory, correct, steps)
+        dynamics, steps = replay.sample(8, seed)       # 8 positive ones, then 8 negative ones
+
+    Cost: 2 capacity T N W numbers, of 4 bytes in float32 and 2 in bfloat16. 512 dynamics of the
+    paper's copy task (T = 25, memory 20 x 16) take 2 x 16 MB in float32.
+
+    Args:
+        capacity: dynamics in each buffer.
+        length: T, the longest dynamics that it can keep; None for what it is built with.
+        storage: "float32" or "bfloat16", in which the dynamics are kept.
+        **kwargs: `name`, as for every Keras layer.
+
+    Raises:
+        TypeError: `capacity` or `length` is no integer.
+        ValueError: they are below 1, or `storage` is another dtype.
+    """
+
+    def __init__(self, capacity=512, length=None, storage="float32", **kwargs):
+        capacity = validation.positive_int("capacity", capacity)
+        if length is not None:
+            length = validation.positive_int("length", length)
+        validation.one_of("storage", storage, DTYPES)
+        super().__init__(**{"autocast": False, **kwargs})
+        self.capacity = capacity
+        self.length = length
+        self.storage = storage
+
+    def build(self, input_shape):
+        """Make room for dynamics of shape (T, N, W).
+
+        Raises:
+            ValueError: T is unknown, and the constructor was not told; or it is longer than that.
+        """
+        time, *matrix = input_shape
+        length = self.length or time
+        if length is None:
+            raise ValueError(
+                "length must be given to MemoryReplay, or the sequences must have a known number "
+                f"of steps; got dynamics of shape {tuple(input_shape)}."
+            )
+        if time is not None and time > length:
+            raise ValueError(
+                f"length must be at least the {time} steps of the sequences, got {length}."
+            )
+        # One variable for both buffers: a sequence is either right or wrong, so every push writes
+        # each of its dynamics once. Rows [0, capacity) are positive, the others negative.
+        self.dynamics = self.add_weight(
+            name="dynamics",
+            shape=(2 * self.capacity, length, *matrix),
+            dtype=self.storage,
+            initializer="zeros",
+            trainable=False,
+        )
+        self.steps = self._counter("steps", 2 * self.capacity)
+        self.pushed = self._counter("pushed", 2)
+
+    def _counter(self, name, size):
+        return self.add_weight(
+            name=name, shape=(size,), dtype="int32", initializer="zeros", trainable=False
+        )
+
+    @property
+    def counts(self):
+        """How many positive and negative dynamics are there now: (2,) of int32."""
+        return ops.minimum(self.pushed.value, self.capacity)
+
+    def push(self, dynamics, correct, steps=None):
+        """Keep the dynamics of a batch, each in its buffer, in the order of the batch.
+
+        Args:
+            dynamics: (B, T, N, W); T at most the buffer's. No gradient flows back from the buffer.
+            correct: (B,) of bool; True goes to the positive buffer.
+            steps: optional (B,) of int32, how many steps of each count; None for all T.
+
+        Raises:
+            ValueError: the shapes do not fit the buffers.
+        """
+        length, *matrix = self.dynamics.shape[1:]
+        time = dynamics.shape[1]
+        validation.shape_of("dynamics", dynamics, ("B", "T", *matrix))
+        if time is not None and time > length:
+            raise ValueError(
+                f"dynamics must have at most {length} steps, as MemoryReplay is built for, "
+                f"got shape {tuple(dynamics.shape)}."
+            )
+        if steps is None:
+            steps = ops.zeros_like(ops.cast(correct, "int32")) + ops.shape(dynamics)[1]
+        # Of a batch beyond the capacity the last ones stay, so that no row is written twice.
+        dynamics, correct, steps = (x[-self.capacity :] for x in (dynamics, correct, steps))
+        padding = [[0, 0], [0, length - ops.shape(dynamics)[1]]] + [[0, 0]] * len(matrix)
+        dynamics = ops.pad(ops.cast(ops.stop_gradient(dynamics), self.storage), padding)
+        rows, counts = self._rows(ops.cast(correct, "int32"))
+        # Under XLA a scatter into a variable happens in place, whatever the capacity.
+        for variable, values in ((self.dynamics, dynamics), (self.steps, steps)):
+            values = ops.cast(values, variable.dtype)
+            variable.assign(ops.scatter_update(variable, rows, values))
+        self.pushed.assign(self.pushed + counts)
+
+    def _rows(self, right):
+        """The rows that a batch goes to, (B, 1), and what each buffer gets, (2,)."""
+        kinds = ops.stack([right, 1 - right], axis=-1)  # (B, 2)
+        earlier = ops.cumsum(kinds, axis=0) - kinds  # of the same kind in this batch
+        slots = (self.pushed + earlier) % self.capacity
+        rows = ops.sum(kinds * (slots + ops.array([0, self.capacity])), axis=-1, keepdims=True)
+        return rows, ops.sum(kinds, axis=0)
+
+    def sample(self, count, seed):
+        """Draw dynamics uniformly, with replacement.
+
+        Args:
+            count: how many of each kind.
+            seed: int, or a `keras.random.SeedGenerator`.
+
+        Returns:
+            `(dynamics, steps)`: (2 count, T, N, W) in float32, the first `count` of them positive,
+            and (2 count,) of int32, how many steps of each count. From an empty buffer come zeros.
+        """
+        noise = keras.random.uniform((2, count), seed=seed)
+        available = ops.cast(ops.expand_dims(self.counts, -1), "float32")  # (2, 1)
+        # Noise just below 1 may round up to the count itself.
+        slots = ops.minimum(ops.floor(noise * available), ops.maximum(available - 1.0, 0.0))
+        rows = ops.cast(slots, "int32") + ops.array([[0], [self.capacity]])
+        rows = ops.reshape(rows, (-1,))  # (2 count,)
+        dynamics = ops.take(self.dynamics, rows, axis=0)
+        return ops.cast(dynamics, "float32"), ops.take(self.steps, rows, axis=0)
+
+    def load_own_variables(self, store):
+        """Restore the contents.
+
+        Raises:
+            ValueError: they were saved from buffers of another shape.
+        """
+        for key, variable in enumerate(self.variables):
+            saved = tuple(store[str(key)].shape)
+            if saved != tuple(variable.shape):
+                raise ValueError(
+                    f"The saved {variable.name} of MemoryReplay has shape {saved}, but this one "
+                    f"has {tuple(variable.shape)}: capacity, length and memory must be the same."
+                )
+        super().load_own_variables(store)
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {
+            **super().get_config(),
+            "capacity": self.capacity,
+            "length": self.length,
+            "storage": self.storage,
+        }

@@ -1,0 +1,167 @@
+"""MemoryReplay against two plain deques."""
+
+import collections
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mf_keras import MemoryReplay, backend
+
+SHAPE = (3, 2, 2)  # T, N, W
+
+
+def make(capacity=4, shape=SHAPE, **kwargs):
+    replay = MemoryReplay(capacity, **kwargs)
+    replay.build(shape)
+    return replay
+
+
+def numbered(numbers, time=3):
+    """Dynamics of shape (B, time, 2, 2) that can be told apart by one number."""
+    return np.broadcast_to(
+        np.float32(numbers).reshape(-1, 1, 1, 1), (len(numbers), time, 2, 2)
+    ).copy()
+
+
+def contents(replay):
+    """The numbers in both buffers."""
+    stored, counts = np.array(replay.dynamics)[:, 0, 0, 0], np.array(replay.counts)
+    kinds = stored[: replay.capacity], stored[replay.capacity :]
+    return [sorted(kind[:count]) for kind, count in zip(kinds, counts, strict=True)]
+
+
+@settings(max_examples=30)
+@given(
+    capacity=st.integers(1, 5),
+    batches=st.lists(st.lists(st.booleans(), min_size=1, max_size=9), max_size=6),
+)
+def test_the_buffers_hold_the_last_of_each_kind(capacity, batches):
+    replay = make(capacity)
+    expected = [collections.deque(maxlen=capacity) for _ in range(2)]
+    number = 1
+    for correct in batches:
+        numbers = np.arange(number, number + len(correct))
+        number += len(correct)
+        replay.push(numbered(numbers), np.array(correct), np.arange(len(correct)) % 3 + 1)
+        for value, right in list(zip(numbers, correct, strict=True))[-capacity:]:
+            expected[0 if right else 1].append(value)
+    assert contents(replay) == [sorted(kind) for kind in expected]
+
+
+def test_pushes_and_samples_inside_a_compiled_step():
+    """The draws differ from eager ones, as TensorFlow's random numbers do under XLA."""
+    eager, compiled = make(), make()
+    correct = np.array([True, False, True, True, True, True, False])
+    dynamics, steps = numbered(range(1, 8)), np.arange(7, dtype="int32") % 3 + 1
+
+    @backend.compiled
+    def step(dynamics, correct, steps):
+        compiled.push(dynamics, correct, steps)
+        return compiled.sample(50, 3)
+
+    eager.push(dynamics, correct, steps)
+    drawn, drawn_steps = (np.array(x) for x in step(dynamics, correct, steps))
+    for a, b in zip(compiled.variables, eager.variables, strict=True):
+        np.testing.assert_array_equal(a, b)
+    numbers = drawn[:, 0, 0, 0].astype(int)
+    assert set(numbers[:50]) == {4, 5, 6}  # of a batch beyond the capacity the last four stay
+    assert set(numbers[50:]) == {7}
+    np.testing.assert_array_equal(drawn_steps, (numbers - 1) % 3 + 1)
+
+
+def test_samples_come_half_from_each_buffer_and_reach_every_entry():
+    replay = make(7)
+    replay.push(numbered(range(1, 8)), np.array([True] * 4 + [False] * 3))
+    noise = keras.random.SeedGenerator(0)
+    dynamics, steps = replay.sample(200, noise)
+    numbers = np.array(dynamics)[:, 0, 0, 0]
+    assert set(numbers[:200]) == {1, 2, 3, 4}
+    assert set(numbers[200:]) == {5, 6, 7}
+    assert np.bincount(numbers[:200].astype(int)).max() < 100  # uniform, 50 each
+    np.testing.assert_array_equal(steps, 3)
+    again, _ = replay.sample(200, noise)
+    assert (np.array(again) != np.array(dynamics)).any()
+
+
+def test_shorter_dynamics_are_padded_and_their_steps_kept():
+    replay = make()
+    replay.push(numbered([1], time=2), np.array([True]))
+    dynamics, steps = replay.sample(1, 0)
+    np.testing.assert_array_equal(np.array(dynamics)[0, :, 0, 0], [1, 1, 0])
+    np.testing.assert_array_equal(steps, [2, 0])  # the negative buffer is empty: zeros
+    np.testing.assert_array_equal(np.array(dynamics)[1], 0)
+
+
+@pytest.mark.parametrize("storage", ["float32", "bfloat16"])
+def test_contents_survive_saving_and_ring_on(tmp_path, storage):
+    def model():
+        inputs = keras.Input((2,))
+        kept = keras.Model(inputs, keras.layers.Dense(1)(inputs))
+        kept.replay = make(storage=storage)
+        return kept
+
+    saved, loaded = model(), model()
+    saved.replay.push(numbered([1, 2, 3]), np.array([True, False, True]))
+    saved.save_weights(tmp_path / "model.weights.h5")
+    loaded.load_weights(tmp_path / "model.weights.h5")
+    for replay in (saved.replay, loaded.replay):
+        replay.push(numbered([4, 5, 6]), np.array([True, True, True]))
+    for a, b in zip(saved.replay.variables, loaded.replay.variables, strict=True):
+        np.testing.assert_array_equal(np.array(a, "float32"), np.array(b, "float32"))
+    assert contents(loaded.replay) == [[3, 4, 5, 6], [2]]
+    assert loaded.replay.sample(1, 0)[0].dtype == "float32"
+
+
+def test_refuses_buffers_of_another_shape(tmp_path):
+    def model(capacity):
+        inputs = keras.Input((2,))
+        kept = keras.Model(inputs, keras.layers.Dense(1)(inputs))
+        kept.replay = make(capacity)
+        return kept
+
+    model(4).save_weights(tmp_path / "model.weights.h5")
+    with pytest.raises(ValueError, match=r"shape \(8, 3, 2, 2\).*has \(10, 3, 2, 2\)"):
+        model(5).load_weights(tmp_path / "model.weights.h5")
+
+
+def test_bfloat16_halves_the_memory():
+    def size(storage):
+        return sum(np.array(v).nbytes for v in make(8, storage=storage).variables[:1])
+
+    assert size("float32") == 2 * 8 * 3 * 2 * 2 * 4 == 2 * size("bfloat16")
+
+
+def test_configuration_comes_back():
+    replay = MemoryReplay(7, length=5, storage="bfloat16")
+    again = MemoryReplay.from_config(replay.get_config())
+    assert (again.capacity, again.length, again.storage) == (7, 5, "bfloat16")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ({"capacity": 0}, ValueError, "capacity must be an integer >= 1, got 0"),
+        ({"capacity": 2.0}, TypeError, "capacity"),
+        ({"length": -1}, ValueError, "length"),
+        ({"storage": "int8"}, ValueError, "storage must be one of"),
+    ],
+)
+def test_refuses_bad_arguments(arguments, error, words):
+    with pytest.raises(error, match=words):
+        MemoryReplay(**arguments)
+
+
+def test_refuses_dynamics_that_do_not_fit():
+    with pytest.raises(ValueError, match="length must be given"):
+        make(shape=(None, 2, 2))
+    with pytest.raises(ValueError, match="length must be at least the 3 steps"):
+        make(length=2)
+    assert make(length=9, shape=(None, 2, 2)).dynamics.shape == (8, 9, 2, 2)
+    replay = make()
+    with pytest.raises(ValueError, match="dynamics must have at most 3 steps"):
+        replay.push(numbered([1], time=4), np.array([True]))
+    with pytest.raises(ValueError, match="dynamics must have shape"):
+        replay.push(np.zeros((1, 3, 2, 5), "float32"), np.array([True]))
