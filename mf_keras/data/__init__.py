@@ -1,7 +1,21 @@
 """The paper's data as `tf.data` streams of single, unbatched examples."""
 
-from mf_keras.data.algorithmic import copy_task
+from mf_keras.data.algorithmic import (
+    associative_recall_task,
+    copy_task,
+    repeat_copy_task,
+    reverse_task,
+)
 from mf_keras.data.scanned_digits import DIGITS_SHAPE, digits
 from mf_keras.data.static_mnist import BINARIZED_MNIST_SHAPE, binarized_mnist
 
-__all__ = ["BINARIZED_MNIST_SHAPE", "DIGITS_SHAPE", "binarized_mnist", "copy_task", "digits"]
+__all__ = [
+    "BINARIZED_MNIST_SHAPE",
+    "DIGITS_SHAPE",
+    "associative_recall_task",
+    "binarized_mnist",
+    "copy_task",
+    "digits",
+    "repeat_copy_task",
+    "reverse_task",
+]

@@ -1,61 +1,201 @@
 """Algorithmic tasks: endless streams of (inputs, targets, sample_weight) that a seed determines.
 
+Every task gives examples of one shape, so nothing is compiled twice: where lengths vary, an example
+ends with its answer, and zero rows of weight 0 fill it up to the longest. What counts are the rows
+of weight 1; the literature's measures are the wrong bits per sequence there
+(`mf_keras.transducer.bit_errors`), and the sequences without any (`correct`).
+
 A task is a function from its sizes to `_endless(examples, ...)`, where `examples(key, count)` draws
-`count` examples from one key. Tasks whose examples differ in length fit too: each example is a
-triple of its own with time first, for `padded_batch`.
+`count` examples from one key.
 """
 
 import numpy as np
 import tensorflow as tf
 
-from mf_keras.validation import positive_int
+from mf_keras.validation import boolean, positive_int
 
 _LARGEST_BLOCK = 1024  # examples
 _LARGEST_BLOCK_SIZE = 2**20  # entries, so that long sequences do not fill the memory
 _LARGEST_SEED = 2**63 - 1
 
 
-def copy_task(length=12, width=6, seed=0, delimiter=True):
+def copy_task(length=12, width=6, seed=0, delimiter=True, min_length=None):
     """Repeat a sequence of random bits after its end (Graves et al., arXiv:1410.5401, section 4.1).
 
-    An example, with T = 2 length + 1 steps:
+    An example of length L, with T = 2 length + 1 steps:
 
-        inputs (T, width + 1): the bits, a row whose last channel alone is 1, `length` zero rows
-        targets (T, width): zeros until the delimiter, then the bits
-        sample_weight (T,): 1 on the answer's rows, 0 on the others
+        inputs (T, width + 1): L rows of bits, a row whose last channel alone is 1, zero rows
+        targets (T, width): zeros until the delimiter, then the bits, then zeros
+        sample_weight (T,): 1 on the answer's L rows, 0 on the others
 
     Args:
-        length: number of rows of bits.
+        length: number of rows of bits, the longest where lengths vary.
         width: bits per row.
         seed: the same seed gives the same stream, in every iteration.
         delimiter: False leaves out the delimiter's row and channel: inputs (2 length, width).
+        min_length: L is drawn uniformly from here to `length`; None for `length` always.
 
     Returns:
         An endless `tf.data.Dataset` of float32 triples (inputs, targets, sample_weight), unbatched.
 
     Raises:
         TypeError: an argument has the wrong type.
-        ValueError: `length` or `width` below 1, or `seed` outside [0, 2^63).
+        ValueError: a size is below 1, `min_length` above `length`, or `seed` outside [0, 2^63).
     """
-    length = positive_int("length", length)
-    width = positive_int("width", width)
-    seed = _seed(seed)
-    if not isinstance(delimiter, (bool, np.bool_)):
-        raise TypeError(f"delimiter must be True or False, got {delimiter!r}.")
-    extra = int(delimiter)
-    steps = 2 * length + extra
-    marker = np.zeros((steps, width + extra), "float32")
-    if delimiter:
-        marker[length, -1] = 1.0
-    answer = np.repeat(np.float32([0.0, 1.0]), [length + extra, length])  # (T,)
+    return _recall(length, width, seed, delimiter, min_length, backwards=False)
+
+
+def reverse_task(length=12, width=6, seed=0, delimiter=True, min_length=None):
+    """Give a sequence of random bits backwards after its end.
+
+    The examples are those of `copy_task`, with the rows of the answer in reverse order.
+
+    Args:
+        length: number of rows of bits, the longest where lengths vary.
+        width: bits per row.
+        seed: the same seed gives the same stream, in every iteration.
+        delimiter: False leaves out the delimiter's row and channel: inputs (2 length, width).
+        min_length: L is drawn uniformly from here to `length`; None for `length` always.
+
+    Returns:
+        An endless `tf.data.Dataset` of float32 triples (inputs, targets, sample_weight), unbatched.
+
+    Raises:
+        TypeError: an argument has the wrong type.
+        ValueError: a size is below 1, `min_length` above `length`, or `seed` outside [0, 2^63).
+    """
+    return _recall(length, width, seed, delimiter, min_length, backwards=True)
+
+
+def repeat_copy_task(length=10, width=8, repeats=10, seed=0, min_length=1, min_repeats=1):
+    """Repeat a sequence several times, then say so (Graves et al., arXiv:1410.5401, section 4.2).
+
+    An example of L rows and R repetitions, with T = length + 2 + length repeats steps:
+
+        inputs (T, width + 2): L rows of bits; a row with 1 in the last channel but one and in the
+            last one R, normalised to mean 0 and variance 1 over its range; zero rows
+        targets (T, width + 1): zeros until that row, then the bits R times, a row whose last
+            channel alone is 1, zeros
+        sample_weight (T,): 1 on the L R + 1 rows of the answer, 0 on the others
+
+    Args:
+        length: the largest L.
+        width: bits per row.
+        repeats: the largest R.
+        seed: the same seed gives the same stream, in every iteration.
+        min_length: L is drawn uniformly from here to `length`.
+        min_repeats: R is drawn uniformly from here to `repeats`.
+
+    Returns:
+        An endless `tf.data.Dataset` of float32 triples (inputs, targets, sample_weight), unbatched.
+
+    Raises:
+        TypeError: an argument has the wrong type.
+        ValueError: a size is out of range, or `seed` outside [0, 2^63).
+    """
+    length, width = positive_int("length", length), positive_int("width", width)
+    repeats, seed = positive_int("repeats", repeats), _seed(seed)
+    min_length = _smallest("min_length", min_length, "length", length)
+    min_repeats = _smallest("min_repeats", min_repeats, "repeats", repeats)
+    steps = length + 2 + length * repeats
+    time = tf.range(steps)
+    counts = np.arange(min_repeats, repeats + 1)
+    spread = max(float(counts.std()), 1e-6)  # one number alone is 0
 
     def examples(key, count):
         bits = _random_bits(key, (count, length, width))
-        inputs = tf.pad(bits, [[0, 0], [0, length + extra], [0, extra]]) + marker
-        targets = tf.pad(bits, [[0, 0], [length + extra, 0], [0, 0]])
-        return inputs, targets, tf.tile(answer[np.newaxis], [count, 1])
+        rows = _random_sizes(key, 1, count, min_length, length)  # (count, 1)
+        times = _random_sizes(key, 2, count, min_repeats, repeats)
+        number = (tf.cast(times, tf.float32) - counts.mean()) / spread
+        delimiter, marker = _one(time == rows), _one(time == rows + 1 + rows * times)
+        since = time - rows - 1  # steps since the answer began
+        answer = tf.logical_and(since >= 0, since < rows * times)
+        inputs = [_rows(bits, time, time < rows), delimiter, delimiter * number[..., tf.newaxis]]
+        targets = [_rows(bits, since % rows, answer), marker]
+        weight = tf.cast(answer, tf.float32) + marker[..., 0]
+        return tf.concat(inputs, axis=-1), tf.concat(targets, axis=-1), weight
 
-    return _endless(examples, seed, example_size=marker.size)
+    return _endless(examples, seed, example_size=steps * (width + 2))
+
+
+def associative_recall_task(items=6, item_length=3, width=6, seed=0, min_items=2):
+    """Show items, ask for the one after a given one (Graves et al., arXiv:1410.5401, section 4.3).
+
+    An example of K items, with T = items (1 + item_length) + 2 + 2 item_length steps:
+
+        inputs (T, width + 2): K times a row whose last channel but one alone is 1 and an item of
+            `item_length` rows; then, between two rows whose last channel alone is 1, one of the
+            items but the last; zero rows
+        targets (T, width): the item that came after that one, after the second of these rows
+        sample_weight (T,): 1 on the answer's rows, 0 on the others
+
+    Args:
+        items: the largest K.
+        item_length: rows of an item.
+        width: bits per row.
+        seed: the same seed gives the same stream, in every iteration.
+        min_items: K is drawn uniformly from here to `items`; at least 2.
+
+    Returns:
+        An endless `tf.data.Dataset` of float32 triples (inputs, targets, sample_weight), unbatched.
+
+    Raises:
+        TypeError: an argument has the wrong type.
+        ValueError: a size is out of range, or `seed` outside [0, 2^63).
+    """
+    items = positive_int("items", items, minimum=2)
+    item_length = positive_int("item_length", item_length)
+    width, seed = positive_int("width", width), _seed(seed)
+    min_items = _smallest("min_items", min_items, "items", items, least=2)
+    stride = 1 + item_length
+    steps = items * stride + 2 + 2 * item_length
+    time = tf.range(steps)
+
+    def examples(key, count):
+        bits = _random_bits(key, (count, items * item_length, width))
+        shown = _random_sizes(key, 1, count, min_items, items)  # (count, 1)
+        # One of the items but the last one shown, each as likely.
+        uniform = tf.random.stateless_uniform((count, 1), _fold(key, 2), alg="philox")
+        asked = tf.cast(uniform * tf.cast(shown - 1, tf.float32), tf.int32)
+        asked = tf.minimum(asked, shown - 2)  # uniform x n may round up to n
+        begin = shown * stride  # of the query
+        end = begin + stride
+        item_delimiter = tf.logical_and(time < begin, time % stride == 0)
+        query_delimiter = tf.logical_or(time == begin, time == end)
+        item = tf.logical_and(time < begin, time % stride > 0)
+        query = tf.logical_and(time > begin, time < end)
+        answer = tf.logical_and(time > end, time <= end + item_length)
+        listed = time // stride * item_length + time % stride - 1
+        index = tf.where(query, asked * item_length + time - begin - 1, listed)
+        channels = [_rows(bits, index, tf.logical_or(item, query))]
+        channels += [_one(item_delimiter), _one(query_delimiter)]
+        targets = _rows(bits, (asked + 1) * item_length + time - end - 1, answer)
+        return tf.concat(channels, axis=-1), targets, tf.cast(answer, tf.float32)
+
+    return _endless(examples, seed, example_size=steps * (width + 2))
+
+
+def _recall(length, width, seed, delimiter, min_length, backwards):
+    """The copy task, forwards or backwards."""
+    length, width = positive_int("length", length), positive_int("width", width)
+    seed = _seed(seed)
+    extra = int(boolean("delimiter", delimiter))
+    least = length if min_length is None else _smallest("min_length", min_length, "length", length)
+    steps = 2 * length + extra
+    time = tf.range(steps)
+
+    def examples(key, count):
+        bits = _random_bits(key, (count, length, width))
+        rows = _random_sizes(key, 1, count, least, length)  # (count, 1)
+        since = time - rows - extra  # steps since the answer began
+        answer = tf.logical_and(since >= 0, since < rows)
+        inputs = _rows(bits, time, time < rows)
+        if delimiter:
+            inputs = tf.concat([inputs, _one(time == rows)], axis=-1)
+        targets = _rows(bits, rows - 1 - since if backwards else since, answer)
+        return inputs, targets, tf.cast(answer, tf.float32)
+
+    return _endless(examples, seed, example_size=steps * (width + extra))
 
 
 def _seed(seed):
@@ -65,10 +205,42 @@ def _seed(seed):
     return seed
 
 
+def _smallest(name, value, largest_name, largest, least=1):
+    """The lower end of a range whose upper end is `largest`."""
+    value = positive_int(name, value, minimum=least)
+    if value > largest:
+        raise ValueError(f"{name} must be at most {largest_name}, {largest}, got {value!r}.")
+    return value
+
+
+def _fold(key, number):
+    """Another key, for another draw of the same block."""
+    return tf.random.experimental.stateless_fold_in(key, number, alg="philox")
+
+
 def _random_bits(key, shape):
     """0 and 1 with probability one half each; the algorithm is named, so that it never changes."""
     bits = tf.random.stateless_uniform(shape, key, 0, 2, tf.int32, alg="philox")
     return tf.cast(bits, tf.float32)
+
+
+def _random_sizes(key, number, count, smallest, largest):
+    """(count, 1) of int32, uniform from `smallest` to `largest`; the key's draw of that number."""
+    return tf.random.stateless_uniform(
+        (count, 1), _fold(key, number), smallest, largest + 1, tf.int32, alg="philox"
+    )
+
+
+def _rows(values, index, where):
+    """Rows `index` (count, T) of values (count, n, width) where `where` is True, else zeros."""
+    index = tf.broadcast_to(index, tf.shape(where))
+    chosen = tf.gather(values, tf.clip_by_value(index, 0, values.shape[1] - 1), batch_dims=1)
+    return chosen * _one(where)
+
+
+def _one(where):
+    """(count, T) of bool as a channel (count, T, 1) of 0 and 1."""
+    return tf.cast(where, tf.float32)[..., tf.newaxis]
 
 
 def _endless(examples, seed, example_size):
