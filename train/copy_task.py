@@ -4,8 +4,9 @@ python -m train.copy_task --method positive_negative --seeds 10
 
 Every prediction is counted before it is learned from. Writes a run folder: config.json, and for
 each seed seed_K.csv (per 1000 steps: NLL in nats and wrong bits per sequence, correct predictions,
-the discriminator's logs, seconds) and seed_K.keras, the trained transducer; nll.png, and
-results.json with counts and errors on longer sequences. A run that was broken off goes on by
+the discriminator's logs, seconds), seed_K.keras, the trained transducer, and seed_K-half.keras, as
+it was when it first copied half of a window's sequences; nll.png, and results.json with counts and
+errors on longer sequences. A run that was broken off goes on by
 `--resume RUN` from its last checkpoint, to the same weights.
 """
 
@@ -152,6 +153,7 @@ def train(options, seed, folder):
                 logger,
                 callbacks.StopOnNonFinite(),
                 WindowCheckpoint(checkpoint),
+                SaveHalfTrained(folder / f"seed_{seed}-half.keras", WINDOW * options.batch_size),
             ],
             verbose=0,
         )
@@ -191,6 +193,30 @@ class WindowCheckpoint(keras.callbacks.Callback):
         """Save, if it is time to."""
         if (epoch + 1) % CHECKPOINT_WINDOWS == 0:
             callbacks.save_model(self.model, self.path)
+
+
+class SaveHalfTrained(keras.callbacks.Callback):
+    """Keep the transducer of the first window half of whose predictions are correct, or the last.
+
+    It does some things right and some wrong, which figures 1 and 2 of the paper compare.
+    """
+
+    def __init__(self, path, sequences_per_window):
+        super().__init__()
+        self.path = path
+        self.enough = sequences_per_window / 2
+        self.done = path.exists()
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Save, if it is time to."""
+        if not self.done and logs["correct_predictions"] >= self.enough:
+            callbacks.save_model(self.model.generator, self.path)
+            self.done = True
+
+    def on_train_end(self, logs=None):
+        """Save the last one, if it never came so far."""
+        if not self.done:
+            callbacks.save_model(self.model.generator, self.path)
 
 
 def summarize(history, options):

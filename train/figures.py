@@ -1,9 +1,11 @@
-"""Draw figures 4 and 5 of the paper from the folders of finished runs.
+"""Draw the paper's figures from the folders of finished runs.
 
 python -m train.figures runs/A runs/B --out runs/figures
 
-For each run, figure 4: the memory during one generation, beside the memory on an image of the data;
-figure 5: samples. All runs of a dataset share seed and noise, so their figures can be compared.
+Of a run of train.sequence_generation, figure 4: the memory during one generation, beside the memory
+on an image of the data; and figure 5: samples. All runs of a dataset share seed and noise, so their
+figures can be compared. Of a run of train.copy_task, figures 1 and 2: what a half-trained network
+does with its memory in a correct and in a wrong prediction.
 """
 
 import argparse
@@ -11,18 +13,19 @@ import pathlib
 import sys
 
 import keras
+import numpy as np
 
-from mf_keras import plots
+from mf_keras import data, plots
+from mf_keras.transducer import correct
 from train.run_folder import RunFolder
 from train.sequence_generation import IMAGE_SHAPES, load
 
 SEED = 0
+EXAMPLES = 1000  # among which a correct and a wrong prediction are sought
 
 
-def draw(run, out):
+def draw_generation(folder, options, out):
     """Figures 4 and 5 of one run."""
-    folder, config = RunFolder.open(run)
-    options = argparse.Namespace(**config)
     name = f"{options.dataset}-{options.method}-{options.seed}"
     shape = IMAGE_SHAPES[options.dataset]
     generator = keras.models.load_model(folder / "best.keras")
@@ -39,12 +42,51 @@ def draw(run, out):
     plots.save(figure, out / f"figure_4_{name}.png")
 
 
+def draw_copying(folder, options, out):
+    """Figures 1 and 2 of one run, of its first seed.
+
+    Raises:
+        ValueError: all predictions are correct, or none is.
+    """
+    seed = options.first_seed
+    transducer = keras.models.load_model(folder / f"seed_{seed}-half.keras")
+    stream = data.copy_task(options.length, options.width, seed=2**50)
+    inputs, targets, weights = next(stream.batch(EXAMPLES).as_numpy_iterator())
+    logits, trace = transducer.trace(inputs)
+    right = np.array(correct(targets, logits, weights))
+    if right.all() or not right.any():
+        raise ValueError(
+            f"{folder.path}: {int(right.sum())} of {EXAMPLES} predictions are correct, so there is "
+            "no correct and wrong one to draw."
+        )
+    limit = float(np.abs(trace.memory).max())
+    share = f"{right.mean():.0%} of its predictions are correct"
+    for number, kind, chosen in ((1, "correct", right), (2, "wrong", ~right)):
+        example = int(np.flatnonzero(chosen)[0])
+        parts = (trace.memory, trace.write_weights, trace.read_weights)
+        memory, writes, reads = (np.array(part[example]) for part in parts)
+        method = options.method.replace("_", " ")
+        title = f"a {kind} prediction, {method}, when {share}"
+        figure = plots.memory_over_time(memory, writes, reads, title=title, limit=limit)
+        plots.save(figure, out / f"figure_{number}_{options.method}-{seed}.png")
+
+
+def draw(run, out):
+    """The figures of one run."""
+    folder, config = RunFolder.open(run)
+    options = argparse.Namespace(**config)
+    kind = draw_generation if "dataset" in config else draw_copying
+    kind(folder, options, out)
+
+
 def main(arguments=None):
     """Draw the figures of every run."""
     parser = argparse.ArgumentParser(
         prog="python -m train.figures", description=__doc__.split("\n\n")[0]
     )
-    parser.add_argument("runs", nargs="+", help="folders of train.sequence_generation")
+    parser.add_argument(
+        "runs", nargs="+", help="folders of train.sequence_generation or train.copy_task"
+    )
     parser.add_argument("--out", default="runs/figures", help="default: runs/figures")
     options = parser.parse_args(arguments)
     for run in options.runs:

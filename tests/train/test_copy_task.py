@@ -1,9 +1,12 @@
 import json
 
 import keras
+import numpy as np
 import pytest
+import tensorflow as tf
 
-from train import copy_task
+from train import compare, copy_task, figures
+from train.run_folder import RunFolder
 
 SMALL = ["--controller-units", "4", "--memory-size", "3", "--word-size", "2", "--num-reads", "1"]
 TASK = ["--length", "2", "--width", "1", "--batch-size", "2", "--learning-rate", "1e-2"]
@@ -25,10 +28,113 @@ def test_counts_correct_predictions_for_every_seed(tmp_path):
 
 def test_first_window_of_95_percent():
     options = copy_task.parse_arguments(["--steps", "3000"])
-    history = {"correct_predictions": [10.0, 949.0, 951.0], "nll": [3.0, 2.0, 1.0]}
-    summary = copy_task.summarize(history, 1.0, options)
+    history = [
+        {"correct_predictions": right, "nll": nll, "seconds": 1.5}
+        for right, nll in ((10.0, 3.0), (949.0, 2.0), (951.0, 1.0))
+    ]
+    summary = copy_task.summarize(history, options)
     assert summary["steps_to_95_percent"] == 3000
     assert summary["correct_predictions"] == 1910
+    assert summary["last_nll"] == 1.0
+    assert summary["seconds"] == 4.5
+
+
+@pytest.fixture
+def small_windows(monkeypatch):
+    """Runs of few steps, in Python: compiling would take longer than they do."""
+    monkeypatch.setattr(copy_task, "WINDOW", 4)
+    monkeypatch.setattr(copy_task, "STEPS_PER_EXECUTION", 2)
+    monkeypatch.setattr(copy_task, "CHECKPOINT_WINDOWS", 1)
+    monkeypatch.setattr(copy_task, "LONGER", (1,))
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+class Break(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        if int(self.model.optimizer.iterations) >= 6:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run_functions_eagerly")
+def test_a_broken_run_resumes_to_the_same_numbers(tmp_path, small_windows, monkeypatch):
+    def run(out):
+        forcing = ["--capacity", "20", "--discriminator-batch", "2", "--weight", "0.5"]
+        sizes = ["--steps", "12", *TASK, *SMALL, *forcing]
+        copy_task.main(["--method", "positive_negative", *sizes, "--out", str(out)])
+
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    run(whole)
+    with monkeypatch.context() as patch:
+        patch.setattr(copy_task.callbacks, "StopOnNonFinite", Break)
+        with pytest.raises(SystemExit, match=r"--resume .*broken"):
+            run(broken)
+    assert (broken / "seed_0-last.keras").exists()
+    copy_task.main(["--resume", str(broken)])
+    assert not (broken / "seed_0-last.keras").exists()
+    first, second = (json.loads((out / "results.json").read_text())["0"] for out in (whole, broken))
+    del first["seconds"], second["seconds"]
+    assert first == second
+    models = [keras.models.load_model(out / "seed_0.keras") for out in (whole, broken)]
+    for a, b in zip(*(model.get_weights() for model in models), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert (broken / "discriminator.png").stat().st_size > 1000
+    figures.main([str(whole), "--out", str(tmp_path / "figures")])
+    for number in (1, 2):
+        picture = tmp_path / "figures" / f"figure_{number}_positive_negative-0.png"
+        assert picture.stat().st_size > 1000
+
+
+def finished(path, method, correct, first_seed=0):
+    """A folder as a run of one seed for each number of correct predictions leaves it."""
+    more = ["--method", method, "--first-seed", str(first_seed), "--seeds", str(len(correct))]
+    folder = RunFolder(path, vars(copy_task.parse_arguments(more)))
+    results = {}
+    for seed, number in enumerate(correct, first_seed):
+        (path / f"seed_{seed}.csv").write_text("epoch,nll\n0,5.0\n1,2.5\n")
+        results[str(seed)] = {
+            "correct_predictions": number,
+            "steps_to_95_percent": 2000 if number > 100 else None,
+            "last_nll": 2.5,
+            "seconds": 60.0,
+        }
+    folder.write_json("results.json", results)
+    return str(path)
+
+
+def test_table_2_and_figure_7_from_several_folders(tmp_path, capsys):
+    runs = [
+        finished(tmp_path / "a", "teacher_forcing", [100, 200, 300, 999]),
+        finished(tmp_path / "b", "positive_negative", [140, 210]),
+        finished(tmp_path / "c", "positive_negative", [310], first_seed=2),
+    ]
+    compare.main([*runs, "--out", str(tmp_path / "out")])
+    text = (tmp_path / "out" / "table_2.md").read_text()
+    assert "3 seeds" in text  # those that both methods have
+    assert "| teacher forcing | 200 | 100 | - | 2000 | 60 |" in text
+    # Differences 40, 10, 10: mean 20, sd 17.3, t(0.975, 2) = 4.303.
+    assert "| positive negative | 220 | 85 | +20 (-23 to +63) | 2000 | 60 |" in text
+    assert text in capsys.readouterr().out
+    rows = (tmp_path / "out" / "table_2.csv").read_text().splitlines()
+    assert rows[1] == "teacher_forcing,0,100,,2.5,60.0"
+    assert len(rows) == 7
+    assert (tmp_path / "out" / "figure_7.png").stat().st_size > 1000
+    again = finished(tmp_path / "d", "positive_negative", [1])
+    with pytest.raises(SystemExit, match="comes twice"):
+        compare.main([*runs, again])
+
+
+def test_refuses_to_compare_what_is_not_alike(tmp_path):
+    for name, learning_rate in (("a", 1e-3), ("b", 1e-2)):
+        options = copy_task.parse_arguments(["--learning-rate", str(learning_rate)])
+        RunFolder(tmp_path / name, vars(options))
+    with pytest.raises(SystemExit, match="other settings"):
+        compare.main([str(tmp_path / "a"), str(tmp_path / "b")])
+    with pytest.raises(SystemExit, match="no finished seed"):
+        compare.main([str(tmp_path / "a")])
+    with pytest.raises(SystemExit, match="no run folder"):
+        compare.main([str(tmp_path / "c")])
 
 
 def test_refuses_bad_options(tmp_path, capsys):
