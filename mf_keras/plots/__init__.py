@@ -1,0 +1,26 @@
+"""Pictures of samples, of learning curves and of what the memory does.
+
+Every function returns a `matplotlib.figure.Figure` that belongs to no window and no global state;
+`save` writes it as a PNG. Time steps and slots are counted from 1, as in the papers: the memory at
+t = 50 is the one after 50 steps, `memory[49]`.
+"""
+
+from mf_keras.plots.figure import save
+from mf_keras.plots.learning import curves
+from mf_keras.plots.memory import (
+    memory_comparison,
+    memory_heatmaps,
+    memory_over_time,
+    weights_over_time,
+)
+from mf_keras.plots.samples import sample_grid
+
+__all__ = [
+    "curves",
+    "memory_comparison",
+    "memory_heatmaps",
+    "memory_over_time",
+    "sample_grid",
+    "save",
+    "weights_over_time",
+]

@@ -1,0 +1,72 @@
+"""What all pictures share: figures, files, checks of numbers."""
+
+import os
+import pathlib
+import uuid
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from mf_keras.validation import positive_int
+
+SMALL, NORMAL, LARGE = 8, 9, 11  # font sizes in points
+
+
+def save(figure, path, dpi=150):
+    """Write a figure as a PNG; a reader of `path` sees the old file or the new one, whole.
+
+    Args:
+        figure: a matplotlib figure.
+        path: the file, ending in .png; its folder is created.
+        dpi: pixels per inch.
+
+    Returns:
+        The path, a `pathlib.Path`.
+
+    Raises:
+        TypeError: `figure` is no figure, or `dpi` no integer.
+        ValueError: `path` does not end in .png, or `dpi` is below 1.
+    """
+    if not isinstance(figure, Figure):
+        raise TypeError(f"figure must be a matplotlib Figure, got {type(figure).__name__}.")
+    positive_int("dpi", dpi)
+    path = pathlib.Path(path)
+    if path.suffix.lower() != ".png":
+        raise ValueError(f"path must end in .png, got {str(path)!r}.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        figure.savefig(temporary, format="png", dpi=dpi)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def empty_figure(width, height, title):
+    """An empty figure of that many inches, and more where the title needs them."""
+    lines = title.splitlines() if title else []
+    width = max([width, *(0.4 + 0.09 * len(line) for line in lines)])
+    figure = Figure(figsize=(width, height + 0.3 * len(lines)), layout="constrained")
+    if lines:
+        figure.suptitle(title, fontsize=LARGE)
+    return figure
+
+
+def as_array(name, value):
+    """`value` as finite float64, whatever framework it comes from."""
+    try:
+        array = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name} must be an array of numbers: {error}") from error
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} must be finite, got NaN or infinity.")
+    return array
+
+
+def check_range(name, array, low, high, tolerance=0.0):
+    """Raise ValueError for an entry of `array` that is more than `tolerance` outside."""
+    if array.min() < low - tolerance or array.max() > high + tolerance:
+        raise ValueError(
+            f"{name} must be in [{low}, {high}], got values from {array.min()} to {array.max()}."
+        )

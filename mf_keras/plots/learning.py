@@ -1,0 +1,65 @@
+"""Learning curves."""
+
+from collections.abc import Mapping
+
+from mf_keras.plots.figure import NORMAL, SMALL, as_array, empty_figure
+from mf_keras.validation import shape_of
+
+# Okabe and Ito's colours, distinct for the colour-blind; yellow left out, too pale for a line.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+_STYLES = ("-", "--", ":", "-.")
+
+
+def curves(series, xlabel, ylabel, title=None):
+    """Learning curves, each with its own colour and line style.
+
+    Args:
+        series: label -> (x, y), or label -> (x, mean, low, high) for a band around the mean; all
+            (n,) with n free for each label.
+        xlabel: name and unit of x.
+        ylabel: name and unit of y.
+        title: a line above the curves.
+
+    Returns:
+        A figure with one axes, and a legend beside it.
+
+    Raises:
+        TypeError: `series` is no mapping, or holds no arrays of numbers.
+        ValueError: `series` is empty, lengths do not fit, a value is not finite, or low > high.
+    """
+    if not isinstance(series, Mapping):
+        raise TypeError(f"series must map labels to arrays, got {type(series).__name__}.")
+    if not series:
+        raise ValueError("series must hold at least one curve, got none.")
+    checked = {label: _curve(label, arrays) for label, arrays in series.items()}
+    figure = empty_figure(8.0, 4.5, title)
+    axes = figure.add_subplot()
+    for index, (label, (x, y, *band)) in enumerate(checked.items()):
+        colour = _COLOURS[index % len(_COLOURS)]
+        style = _STYLES[index % len(_STYLES)]
+        marker = "o" if len(x) == 1 else None  # a line of one point is invisible
+        axes.plot(x, y, color=colour, linestyle=style, marker=marker, label=str(label))
+        if band:
+            axes.fill_between(x, *band, color=colour, alpha=0.2, linewidth=0)
+    axes.set_xlabel(xlabel, fontsize=NORMAL)
+    axes.set_ylabel(ylabel, fontsize=NORMAL)
+    axes.tick_params(labelsize=SMALL)
+    axes.grid(color="#dddddd", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside right upper", fontsize=NORMAL, frameon=False)
+    return figure
+
+
+def _curve(label, arrays):
+    """The checked (x, y) or (x, mean, low, high) of one label."""
+    name = f"series[{label!r}]"
+    if not isinstance(arrays, (tuple, list)) or len(arrays) not in (2, 4):
+        raise ValueError(f"{name} must be (x, y) or (x, mean, low, high).")
+    x, *rest = (as_array(name, array) for array in arrays)
+    shape_of(name, x, ("n",))
+    for array in rest:
+        shape_of(name, array, (len(x),))
+    if len(rest) == 3 and (rest[1] > rest[2]).any():
+        raise ValueError(f"{name} must have low <= high.")
+    return x, *rest
