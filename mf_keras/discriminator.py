@@ -25,9 +25,9 @@ class SequenceDiscriminator(keras.Model):
         dense_units: sizes of the dense layers before the logit.
         pooling: "mean" of the states over time, or the "last" one.
         spectral_normalization: divide the dense kernels by their largest singular value (Miyato et
-            al. 2018, arXiv:1802.05957). It works under XLA. The other usual remedy, R1 (Mescheder et
-            al. 2018, arXiv:1801.04406), is not offered: its second derivative is right under XLA
-            too, but leaves the scan's own gradient for TensorFlow's gradient of a loop.
+            al. 2018, arXiv:1802.05957). It works under XLA. The other usual remedy, R1 (Mescheder
+            et al. 2018, arXiv:1801.04406), is not offered: its second derivative is right under
+            XLA too, but leaves the scan's own gradient for TensorFlow's gradient of a loop.
         **kwargs: `name` and `dtype`, as for every Keras model.
 
     Raises:
