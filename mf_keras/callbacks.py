@@ -224,19 +224,5 @@ class Pictures(keras.callbacks.Callback):
             f"samples_{epoch:04d}": plots.sample_grid(samples, self.image_shape, title=title),
             f"memory_{epoch:04d}": plots.memory_comparison(memories, title=title),
         }
-        nll = self._curves({"training": "nll", "validation": "val_nll"})
-        if nll:
-            figures["nll"] = plots.curves(nll, "epoch", "NLL (nats per sequence)")
-        names = {part: f"{part}_discriminator_accuracy" for part in ("hidden", "memory")}
-        accuracy = self._curves(names)
-        if accuracy:
-            figures["discriminators"] = plots.curves(accuracy, "epoch", "discriminator accuracy")
-        return figures
-
-    def _curves(self, names):
-        """label -> (epochs, values) of the logs that there are."""
-        return {
-            label: tuple(zip(*self.history[name], strict=True))
-            for label, name in names.items()
-            if name in self.history
-        }
+        logs = {name: tuple(zip(*log, strict=True)) for name, log in self.history.items()}
+        return figures | plots.training_curves(logs)

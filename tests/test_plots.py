@@ -452,3 +452,16 @@ def test_memory_comparison_has_a_row_for_each_memory_in_the_same_colours():
 def test_memory_comparison_refuses_bad_input(memories, every, error, words):
     with pytest.raises(error, match=words):
         plots.memory_comparison(memories, every=every)
+
+
+def test_training_curves_are_those_whose_logs_there_are():
+    epochs = [1, 2, 3]
+    logs = {"nll": (epochs, [3, 2, 1]), "loss": (epochs, [4, 3, 2])}
+    figures = plots.training_curves(logs)
+    assert set(figures) == {"nll"}
+    assert figures["nll"].axes[0].get_ylabel() == "NLL (nats per sequence)"
+    logs["val_nll"] = (epochs, [4, 3, 2])
+    logs["hidden_discriminator_accuracy"] = (epochs, [0.5, 0.6, 0.7])
+    figures = plots.training_curves(logs)
+    assert set(figures) == {"nll", "discriminators"}
+    assert [line.get_label() for line in figures["nll"].axes[0].lines] == ["training", "validation"]

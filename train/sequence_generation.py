@@ -214,20 +214,9 @@ def draw(generator, splits, options, folder):
 def draw_history(history, folder):
     """NLL, and the accuracy of the discriminators, over the epochs."""
     epochs = [row["epoch"] + 1 for row in history]
-
-    def curves(names):
-        return {
-            label: (epochs, [row[name] for row in history])
-            for label, name in names.items()
-            if name in history[0]
-        }
-
-    nll = curves({"training": "nll", "validation": "val_nll"})
-    folder.save_figure("nll.png", plots.curves(nll, "epoch", "NLL (nats per image)"))
-    names = {part: f"{part}_discriminator_accuracy" for part in ("hidden", "memory")}
-    if accuracies := curves(names):
-        figure = plots.curves(accuracies, "epoch", "discriminator accuracy")
-        folder.save_figure("discriminators.png", figure)
+    logs = {name: (epochs, [row[name] for row in history]) for name in history[0]}
+    for name, figure in plots.training_curves(logs).items():
+        folder.save_figure(f"{name}.png", figure)
 
 
 def finish(options, splits, best_epoch, seconds, folder):

@@ -6,7 +6,7 @@ t = 50 is the one after 50 steps, `memory[49]`.
 """
 
 from mf_keras.plots.figure import save
-from mf_keras.plots.learning import curves
+from mf_keras.plots.learning import curves, training_curves
 from mf_keras.plots.memory import (
     memory_comparison,
     memory_heatmaps,
@@ -22,5 +22,6 @@ __all__ = [
     "memory_over_time",
     "sample_grid",
     "save",
+    "training_curves",
     "weights_over_time",
 ]

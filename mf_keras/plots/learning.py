@@ -8,6 +8,14 @@ from mf_keras.validation import shape_of
 # Okabe and Ito's colours, distinct for the colour-blind; yellow left out, too pale for a line.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 _STYLES = ("-", "--", ":", "-.")
+# Figure -> (label -> log, name of the axis).
+_TRAINING = {
+    "nll": ({"training": "nll", "validation": "val_nll"}, "NLL (nats per sequence)"),
+    "discriminators": (
+        {part: f"{part}_discriminator_accuracy" for part in ("hidden", "memory")},
+        "discriminator accuracy",
+    ),
+}
 
 
 def curves(series, xlabel, ylabel, title=None):
@@ -49,6 +57,26 @@ def curves(series, xlabel, ylabel, title=None):
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside right upper", fontsize=NORMAL, frameon=False)
     return figure
+
+
+def training_curves(logs):
+    """The NLL of a run, and the accuracy of its discriminators where there are any.
+
+    Args:
+        logs: name of a log of `fit`, such as "val_nll" -> (epochs, values).
+
+    Returns:
+        A dict of figures: "nll" and "discriminators", those whose logs there are.
+
+    Raises:
+        TypeError, ValueError: as for `curves`.
+    """
+    figures = {}
+    for name, (labels, ylabel) in _TRAINING.items():
+        series = {label: logs[log] for label, log in labels.items() if log in logs}
+        if series:
+            figures[name] = curves(series, "epoch", ylabel)
+    return figures
 
 
 def _curve(label, arrays):
