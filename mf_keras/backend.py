@@ -31,7 +31,8 @@ def scan(step, variables, carry, inputs, keep=None, chunk=None):
         step: function `(carry, inputs_t) -> carry` of the same structure, shapes and dtypes. It may
             read `variables` and tensors that need no gradient, and nothing else.
         variables: Keras variables that `step` reads and that receive gradients.
-        carry: nested structure of tensors, (B, ...) each: the carry before the first step.
+        carry: nested structure of tensors, (B, ...) each: the carry before the first step. Integers
+            pass no gradient on.
         inputs: nested structure of tensors, (T, B, ...) each.
         keep: structure of bools like `carry`: which of its tensors to return from every step; None
             for all of them.
@@ -147,8 +148,9 @@ def _forward(step, weights, carry, inputs, kept, chunk):
 def _backward(step, weights, inputs, before, upstream, to_last, chunk):
     """Gradients of all the arguments, from those of the stacked carries and of the last one."""
     length = tf.shape(inputs[0])[0]
-    to_inputs = [_array(x[0], length) for x in inputs if x.dtype.is_floating]
-    gradients = ([tf.zeros_like(x) for x in weights], list(to_last), to_inputs)
+    to_inputs = [_array(x[0], length) for x in _floats(inputs)]
+    to_last = [g for g, x in zip(to_last, before, strict=True) if x.dtype.is_floating]
+    gradients = ([tf.zeros_like(x) for x in weights], to_last, to_inputs)
 
     def through(states, start, stop, gradients):
         return _backward_through(step, weights, inputs, states, upstream, start, stop, gradients)
@@ -164,9 +166,8 @@ def _backward(step, weights, inputs, before, upstream, to_last, chunk):
         last = (length + chunk - 1) // chunk - 1
         _, gradients = tf.while_loop(lambda i, _: i >= 0, body, (last, gradients))
     to_weights, to_carry, to_inputs = gradients
-    arrays = iter(to_inputs)
-    to_inputs = [next(arrays).stack() if x.dtype.is_floating else None for x in inputs]
-    return [*to_weights, *to_carry, *to_inputs]
+    to_inputs = [array.stack() for array in to_inputs]
+    return [*to_weights, *_with_none(to_carry, before), *_with_none(to_inputs, inputs)]
 
 
 def _again(step, weights, carry, inputs, start, stop, size):
@@ -184,20 +185,23 @@ def _again(step, weights, carry, inputs, start, stop, size):
 
 def _backward_through(step, weights, inputs, states, upstream, start, stop, gradients):
     """Go through the steps `stop` - 1 down to `start`; `states` are the carries before them."""
-    floating = [x.dtype.is_floating for x in inputs]
+    indices = [i for i, x in enumerate(states) if x.dtype.is_floating]
 
     def body(t, gradients):
         to_weights, to_carry, to_inputs = gradients
         carry_tm1 = [x[t - start] for x in states]
         inputs_t = [x[t] for x in inputs]
-        watched = [x for x, is_float in zip(inputs_t, floating, strict=True) if is_float]
+        sources = (weights, _floats(carry_tm1), _floats(inputs_t))
         with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch([weights, carry_tm1, watched])
+            tape.watch(sources)
             carry_t = step(weights, carry_tm1, inputs_t)
-        outgoing = [g + upstream[i][t] if i in upstream else g for i, g in enumerate(to_carry)]
+        outgoing = [
+            g + upstream[i][t] if i in upstream else g
+            for i, g in zip(indices, to_carry, strict=True)
+        ]
         into_weights, into_carry, into_inputs = tape.gradient(
-            carry_t,
-            (weights, carry_tm1, watched),
+            _floats(carry_t),
+            sources,
             output_gradients=outgoing,
             unconnected_gradients=tf.UnconnectedGradients.ZERO,
         )
@@ -214,6 +218,17 @@ def _backward_through(step, weights, inputs, states, upstream, start, stop, grad
 def _array(x, size):
     """An array of `size` tensors like `x`."""
     return tf.TensorArray(x.dtype, size=size, element_shape=x.shape)
+
+
+def _floats(tensors):
+    """Those that gradients flow through."""
+    return [x for x in tensors if x.dtype.is_floating]
+
+
+def _with_none(gradients, tensors):
+    """One gradient for each tensor: None for integers."""
+    gradients = iter(gradients)
+    return [next(gradients) if x.dtype.is_floating else None for x in tensors]
 
 
 def _split(tensors, sizes):
