@@ -63,12 +63,18 @@ def scan(step, variables, carry, inputs, keep=None, chunk=None):
     def run(*tensors):
         weights, flat_carry, flat_inputs = _split(tensors, groups)
         steps = _chunk_length(chunk, flat_inputs[0])
-        before, stacked, last = _forward(flat_step, weights, flat_carry, flat_inputs, kept, steps)
+        stored = range(len(flat_carry)) if steps is None else kept
+        after, ends, last = _forward(flat_step, weights, flat_carry, flat_inputs, stored, steps)
+        # Without chunks the states for the gradient are those to return: they are kept once.
+        stacked = [after[i] for i in kept]
+        states = list(after.values()) if steps is None else ends
 
         def gradient(*upstream):
             to_stacked, to_last = _split(upstream, (len(kept), len(last)))
             upstream = dict(zip(kept, to_stacked, strict=True))
-            return _backward(flat_step, weights, flat_inputs, before, upstream, to_last, steps)
+            return _backward(
+                flat_step, weights, flat_carry, flat_inputs, states, upstream, to_last, steps
+            )
 
         return [*stacked, *last], gradient
 
@@ -115,59 +121,64 @@ def _chunk_length(chunk, sequence):
     return tf.cast(tf.math.ceil(tf.sqrt(tf.cast(tf.shape(sequence)[0], "float32"))), "int32")
 
 
-def _forward(step, weights, carry, inputs, kept, chunk):
-    """`(before, stacked, last)`.
+def _forward(step, weights, carry, inputs, stored, chunk):
+    """`(after, ends, last)`.
 
-    before: the carries before steps 0, chunk, 2 chunk..., and one more; stacked: the `kept` ones
-    after every step; last: those after the last step.
+    after: index -> the carries after every step, for the indices `stored`; ends: all the carries
+    after every chunk, empty without chunks; last: those after the last step.
     """
     length = tf.shape(inputs[0])[0]
-    every = 1 if chunk is None else chunk
-    before = [_array(x, (length + every - 1) // every + 1).write(0, x) for x in carry]
-    after = [_array(carry[i], length) for i in kept] if chunk is not None else []
+    after = {i: _array(carry[i], length) for i in stored}
+    ends = []
+    if chunk is not None:
+        ends = [_array(x, (length + chunk - 1) // chunk) for x in carry]
 
-    def body(t, carry, before, after):
+    def body(t, carry, after, ends):
         carry = step(weights, carry, [x[t] for x in inputs])
-        # Within a chunk each step overwrites the one before: what stays is the chunk's last.
-        slot = (t + every) // every
-        before = [array.write(slot, x) for array, x in zip(before, carry, strict=True)]
-        if chunk is not None:
-            after = [array.write(t, carry[i]) for array, i in zip(after, kept, strict=True)]
-        return t + 1, carry, before, after
+        after = {i: array.write(t, carry[i]) for i, array in after.items()}
+        if chunk is not None:  # within a chunk each step overwrites the one before
+            ends = [array.write(t // chunk, x) for array, x in zip(ends, carry, strict=True)]
+        return t + 1, carry, after, ends
 
-    _, last, before, after = tf.while_loop(
-        lambda t, *_: t < length, body, (0, list(carry), before, after)
+    _, last, after, ends = tf.while_loop(
+        lambda t, *_: t < length, body, (0, list(carry), after, ends)
     )
-    before = [array.stack() for array in before]
-    # Without chunks the carries for the gradient and those to return are kept once, as the same.
-    if chunk is None:
-        return before, [before[i][1:] for i in kept], last
-    return before, [array.stack() for array in after], last
+    after = {i: array.stack() for i, array in after.items()}
+    return after, [array.stack() for array in ends], last
 
 
-def _backward(step, weights, inputs, before, upstream, to_last, chunk):
-    """Gradients of all the arguments, from those of the stacked carries and of the last one."""
+def _backward(step, weights, carry, inputs, states, upstream, to_last, chunk):
+    """Gradients of all the arguments, from those of the stacked carries and of the last one.
+
+    `states`: the carries after every step, or after every chunk.
+    """
     length = tf.shape(inputs[0])[0]
     to_inputs = [_array(x[0], length) for x in _floats(inputs)]
-    to_last = [g for g, x in zip(to_last, before, strict=True) if x.dtype.is_floating]
+    to_last = [g for g, x in zip(to_last, carry, strict=True) if x.dtype.is_floating]
     gradients = ([tf.zeros_like(x) for x in weights], to_last, to_inputs)
 
-    def through(states, start, stop, gradients):
-        return _backward_through(step, weights, inputs, states, upstream, start, stop, gradients)
+    def before(i):
+        pairs = zip(carry, states, strict=True)
+        return [tf.where(tf.equal(i, 0), x, kept[tf.maximum(i - 1, 0)]) for x, kept in pairs]
+
+    def through(carry_before, start, stop, gradients):
+        return _backward_through(
+            step, weights, inputs, carry_before, upstream, start, stop, gradients
+        )
 
     def body(i, gradients):
         start, stop = i * chunk, tf.minimum((i + 1) * chunk, length)
-        states = _again(step, weights, [x[i] for x in before], inputs, start, stop, chunk)
-        return i - 1, through(states, start, stop, gradients)
+        again = _again(step, weights, before(i), inputs, start, stop, chunk)
+        return i - 1, through(lambda t: [x[t - start] for x in again], start, stop, gradients)
 
     if chunk is None:
         gradients = through(before, 0, length, gradients)
     else:
-        last = (length + chunk - 1) // chunk - 1
-        _, gradients = tf.while_loop(lambda i, _: i >= 0, body, (last, gradients))
+        chunks = (length + chunk - 1) // chunk
+        _, gradients = tf.while_loop(lambda i, _: i >= 0, body, (chunks - 1, gradients))
     to_weights, to_carry, to_inputs = gradients
     to_inputs = [array.stack() for array in to_inputs]
-    return [*to_weights, *_with_none(to_carry, before), *_with_none(to_inputs, inputs)]
+    return [*to_weights, *_with_none(to_carry, carry), *_with_none(to_inputs, inputs)]
 
 
 def _again(step, weights, carry, inputs, start, stop, size):
@@ -183,18 +194,18 @@ def _again(step, weights, carry, inputs, start, stop, size):
     return [array.stack() for array in states]
 
 
-def _backward_through(step, weights, inputs, states, upstream, start, stop, gradients):
-    """Go through the steps `stop` - 1 down to `start`; `states` are the carries before them."""
-    indices = [i for i, x in enumerate(states) if x.dtype.is_floating]
+def _backward_through(step, weights, inputs, carry_before, upstream, start, stop, gradients):
+    """Go through the steps `stop` - 1 down to `start`; `carry_before(t)` is the one before t."""
 
     def body(t, gradients):
         to_weights, to_carry, to_inputs = gradients
-        carry_tm1 = [x[t - start] for x in states]
+        carry_tm1 = carry_before(t)
         inputs_t = [x[t] for x in inputs]
         sources = (weights, _floats(carry_tm1), _floats(inputs_t))
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(sources)
             carry_t = step(weights, carry_tm1, inputs_t)
+        indices = [i for i, x in enumerate(carry_t) if x.dtype.is_floating]
         outgoing = [
             g + upstream[i][t] if i in upstream else g
             for i, g in zip(indices, to_carry, strict=True)
