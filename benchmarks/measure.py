@@ -42,6 +42,24 @@ def _measure(sender, function, arguments):
     sender.send({"seconds": min(times), "first_seconds": first, "peak_mb": peak})
 
 
+def race(functions, rounds=5):
+    """Best time of each function, in seconds, in turns: what disturbs one disturbs all.
+
+    Args:
+        functions: dict of callables without arguments; each is called once to compile first.
+        rounds: how often each is timed.
+    """
+    for function in functions.values():
+        function()
+    best = dict.fromkeys(functions, float("inf"))
+    for _ in range(rounds):
+        for name, function in functions.items():
+            start = time.perf_counter()
+            function()
+            best[name] = min(best[name], time.perf_counter() - start)
+    return best
+
+
 def write_json(path, rows):
     """Write the rows with the machine they were measured on."""
     machine = {"processor": _processor(), "python": platform.python_version()}

@@ -27,10 +27,14 @@ _MIN_NORM_FLOAT16 = 1e-2  # its square is still a normal float16 number
 _MIN_RATIO = 1e-37
 _MIN_RATIO_FLOAT16 = 1e-4
 
-# Up to this many slots, sorting by comparing all pairs is faster than a sort and its gathers.
+# The gradient of an allocation takes a slot's usage to be at least this.
+_MIN_USAGE = 1e-12
+_MIN_USAGE_FLOAT16 = 1e-4
+
+# Up to this many slots, allocation compares all pairs, which is faster than a sort and its gathers.
 # So it was, by about a quarter of a DNC step, with 20 slots under XLA on a CPU; where the two break
 # even was not measured.
-_SORT_BY_COMPARISON = 64
+_COMPARE_ALL_PAIRS = 64
 
 
 def oneplus(x):
@@ -128,8 +132,12 @@ def allocation_weights(usage):
     Returns:
         (B, N), non-negative, sum <= 1.
     """
-    ascending, restore = _sort(usage)
-    return restore((1.0 - ascending) * _exclusive_cumprod(ascending))
+    if usage.shape[-1] <= _COMPARE_ALL_PAIRS:
+        return _allocation_by_comparison(usage)
+    order = ops.argsort(ops.stop_gradient(usage), axis=-1)
+    ascending = ops.take_along_axis(usage, order, axis=-1)
+    allocation = (1.0 - ascending) * _exclusive_cumprod(ascending)
+    return ops.take_along_axis(allocation, ops.argsort(order, axis=-1), axis=-1)
 
 
 def update_link(link, precedence, write_weights):
@@ -307,26 +315,48 @@ def _exclusive_cumprod(x):
     return x
 
 
-def _sort(x):
-    """Stable ascending sort of (B, N), and the function that puts (B, N) back into slot order."""
-    if x.shape[-1] <= _SORT_BY_COMPARISON:
-        return _sort_by_comparison(x)
-    order = ops.argsort(ops.stop_gradient(x), axis=-1)
-    inverse = ops.argsort(order, axis=-1)
-    ascending = ops.take_along_axis(x, order, axis=-1)
-    return ascending, lambda y: ops.take_along_axis(y, inverse, axis=-1)
+def _allocation_by_comparison(usage):
+    """a_j = (1 - u_j) prod_{i before j} u_i without a sort: N^2 work, all of it elementwise.
+
+    The gradient is derived by hand, with s_j = (dL/da_j) a_j:
+
+        dL/du_i = -(dL/da_i) prod_{k before i} u_k + sum_{j after i} s_j / u_i
+    """
+
+    @ops.custom_gradient
+    def allocate(usage):
+        product = _product_before(usage)
+        # A product without one of its factors is the product divided by it. That a factor of 0
+        # stands for a tiny one makes this right where one factor is 0, and where more are.
+        positive = ops.maximum(
+            usage, _MIN_USAGE_FLOAT16 if usage.dtype == "float16" else _MIN_USAGE
+        )
+
+        def gradient(*args, upstream=None):
+            upstream = args[0] if upstream is None else upstream
+            s = ops.expand_dims(upstream * (1.0 - usage) * _product_before(positive), 2)
+            # (B, j, i): the sum over j runs over the axis that is not the last, which is faster.
+            after = _comes_before(ops.expand_dims(usage, 1), ops.expand_dims(usage, 2), axis=2)
+            total = ops.sum(ops.where(after, s, ops.zeros_like(s)), axis=1)
+            return total / positive - upstream * product
+
+        return (1.0 - usage) * product, gradient
+
+    return allocate(usage)
 
 
-def _sort_by_comparison(x):
-    """Sort by counting, for each slot, the slots that go before it: N^2 work, but no scatter."""
-    n = x.shape[-1]
+def _product_before(usage):
+    """prod of u_i over the slots i that come before slot j: (B, j)."""
+    u_i, u_j = ops.expand_dims(usage, 2), ops.expand_dims(usage, 1)
+    before = _comes_before(u_i, u_j, axis=1)  # (B, i, j)
+    return ops.prod(ops.where(before, u_i, ops.ones_like(u_i)), axis=1)
+
+
+def _comes_before(u_i, u_j, axis):
+    """Whether slot i, along `axis` of (B, N, N), comes before slot j in the ascending order."""
+    n = max(u_i.shape[1], u_i.shape[2])
     slots = np.arange(n)
-    keys = ops.stop_gradient(x)
-    x_i, x_j = ops.expand_dims(keys, -1), ops.expand_dims(keys, -2)
-    ties = ops.logical_and(x_i == x_j, slots[:, None] < slots[None, :])
-    before = ops.logical_or(x_i < x_j, ties)  # (B, i, j): i goes before j
-    rank = ops.sum(ops.cast(before, "int32"), axis=1)  # (B, j)
-    permutation = ops.expand_dims(rank, 1) == slots[:, None].astype("int32")  # (B, rank, j)
-    permutation = ops.cast(permutation, x.dtype)
-    ascending = ops.sum(permutation * ops.expand_dims(x, 1), axis=-1)
-    return ascending, lambda y: ops.sum(ops.expand_dims(y, -1) * permutation, axis=1)
+    earlier = slots[:, None] < slots[None, :]
+    return ops.logical_or(
+        u_i < u_j, ops.logical_and(u_i == u_j, earlier if axis == 1 else earlier.T)
+    )

@@ -3,6 +3,8 @@
 A second Keras backend would need these functions, and nothing of the mathematics would change.
 """
 
+import math
+
 import keras
 import tensorflow as tf
 
@@ -13,27 +15,38 @@ if keras.backend.backend() != "tensorflow":
     )
 
 
-def scan(step, variables, carry, inputs):
-    """Run `step` over time, keeping every carry; its gradient costs O(T) time and memory.
+def scan(step, variables, carry, inputs, keep=None, chunk=None):
+    """Run `step` over time and keep what it carries; its gradient costs O(T) time and memory.
 
     The forward loop keeps the carries. The gradient is a second loop that goes backwards, reads the
     carry before each step, runs that one step again under a tape, and adds what the step passes to
     the weights. TensorFlow's own gradient of a loop would keep all intermediates, and under XLA
     it copies every kept buffer once a step, which makes it O(T^2).
 
+    With `chunk` the forward loop keeps for the gradient only the carry before every chunk-th step,
+    and the gradient runs each chunk forwards once more before it goes through it backwards. That
+    is one more forward pass in time, and T / chunk + chunk carries in memory in place of T.
+
     Args:
         step: function `(carry, inputs_t) -> carry` of the same structure, shapes and dtypes. It may
             read `variables` and tensors that need no gradient, and nothing else.
         variables: Keras variables that `step` reads and that receive gradients.
-        carry: nested structure of tensors, (B, ...) each: the carry before the first step.
+        carry: nested structure of tensors, (B, ...) each: the carry before the first step. Integers
+            pass no gradient on.
         inputs: nested structure of tensors, (T, B, ...) each.
+        keep: structure of bools like `carry`: which of its tensors to return from every step; None
+            for all of them.
+        chunk: None, a number of steps >= 1, or "sqrt" for the square root of T.
 
     Returns:
-        The carries after steps 1..T, stacked: (T, B, ...) for every tensor of `carry`.
+        `(stacked, carry)`: the carries after steps 1..T, (T, B, ...) for every tensor of `carry`
+        that is kept and None for the others; and the carry after step T.
     """
     weights = [tf.convert_to_tensor(variable.value) for variable in variables]
     flat_carry = keras.tree.flatten(carry)
     flat_inputs = keras.tree.flatten(inputs)
+    flat_keep = [True] * len(flat_carry) if keep is None else keras.tree.flatten(keep)
+    kept = [i for i, wanted in enumerate(flat_keep) if wanted]
 
     def flat_step(weights, flat_carry, flat_inputs_t):
         # Weights come in as plain tensors, so that both loops are functions of their arguments.
@@ -49,15 +62,28 @@ def scan(step, variables, carry, inputs):
     @tf.custom_gradient
     def run(*tensors):
         weights, flat_carry, flat_inputs = _split(tensors, groups)
-        stacked = _forward(flat_step, weights, flat_carry, flat_inputs)
+        steps = _chunk_length(chunk, flat_inputs[0])
+        stored = range(len(flat_carry)) if steps is None else kept
+        after, ends, last = _forward(flat_step, weights, flat_carry, flat_inputs, stored, steps)
+        # Without chunks the states for the gradient are those to return: they are kept once.
+        stacked = [after[i] for i in kept]
+        states = list(after.values()) if steps is None else ends
 
         def gradient(*upstream):
-            return _backward(flat_step, weights, flat_carry, flat_inputs, stacked, upstream)
+            to_stacked, to_last = _split(upstream, (len(kept), len(last)))
+            upstream = dict(zip(kept, to_stacked, strict=True))
+            return _backward(
+                flat_step, weights, flat_carry, flat_inputs, states, upstream, to_last, steps
+            )
 
-        return stacked, gradient
+        return [*stacked, *last], gradient
 
-    stacked = run(*weights, *flat_carry, *flat_inputs)
-    return keras.tree.pack_sequence_as(carry, stacked)
+    outputs = run(*weights, *flat_carry, *flat_inputs)
+    stacked, last = _split(outputs, (len(kept), len(flat_carry)))
+    every = dict(zip(kept, stacked, strict=True))
+    stacked = [every.get(i) for i in range(len(flat_carry))]
+    pack = keras.tree.pack_sequence_as
+    return pack(carry, stacked), pack(carry, last)
 
 
 def compiled(function):
@@ -86,61 +112,134 @@ def is_concrete(tensor):
     return hasattr(tensor, "numpy") and tf.executing_eagerly()
 
 
-def _forward(step, weights, carry, inputs):
-    length = tf.shape(inputs[0])[0]
-    kept = [tf.TensorArray(x.dtype, size=length, element_shape=x.shape) for x in carry]
+def _chunk_length(chunk, sequence):
+    """`chunk` as a number of steps; None stays None."""
+    if chunk != "sqrt":
+        return chunk
+    if sequence.shape[0] is not None:
+        return math.isqrt(sequence.shape[0] - 1) + 1
+    return tf.cast(tf.math.ceil(tf.sqrt(tf.cast(tf.shape(sequence)[0], "float32"))), "int32")
 
-    def body(t, carry, kept):
+
+def _forward(step, weights, carry, inputs, stored, chunk):
+    """`(after, ends, last)`.
+
+    after: index -> the carries after every step, for the indices `stored`; ends: all the carries
+    after every chunk, empty without chunks; last: those after the last step.
+    """
+    length = tf.shape(inputs[0])[0]
+    after = {i: _array(carry[i], length) for i in stored}
+    ends = []
+    if chunk is not None:
+        ends = [_array(x, (length + chunk - 1) // chunk) for x in carry]
+
+    def body(t, carry, after, ends):
         carry = step(weights, carry, [x[t] for x in inputs])
-        return t + 1, carry, [array.write(t, x) for array, x in zip(kept, carry, strict=True)]
+        after = {i: array.write(t, carry[i]) for i, array in after.items()}
+        if chunk is not None:  # within a chunk each step overwrites the one before
+            ends = [array.write(t // chunk, x) for array, x in zip(ends, carry, strict=True)]
+        return t + 1, carry, after, ends
 
-    _, _, kept = tf.while_loop(
-        lambda t, *_: t < length, body, (0, list(carry), kept), maximum_iterations=length
+    _, last, after, ends = tf.while_loop(
+        lambda t, *_: t < length, body, (0, list(carry), after, ends)
     )
-    return [array.stack() for array in kept]
+    after = {i: array.stack() for i, array in after.items()}
+    return after, [array.stack() for array in ends], last
 
 
-def _backward(step, weights, carry, inputs, stacked, upstream):
-    """Gradients of all the arguments, from those of the stacked carries."""
+def _backward(step, weights, carry, inputs, states, upstream, to_last, chunk):
+    """Gradients of all the arguments, from those of the stacked carries and of the last one.
+
+    `states`: the carries after every step, or after every chunk.
+    """
     length = tf.shape(inputs[0])[0]
-    floating = [x.dtype.is_floating for x in inputs]
-    float_inputs = [x for x, is_float in zip(inputs, floating, strict=True) if is_float]
-    to_inputs = [
-        tf.TensorArray(x.dtype, size=length, element_shape=x.shape[1:]) for x in float_inputs
-    ]
+    to_inputs = [_array(x[0], length) for x in _floats(inputs)]
+    to_last = [g for g, x in zip(to_last, carry, strict=True) if x.dtype.is_floating]
+    gradients = ([tf.zeros_like(x) for x in weights], to_last, to_inputs)
 
-    def body(t, to_weights, to_carry, to_inputs):
-        first = tf.equal(t, 0)
-        carry_tm1 = [
-            tf.where(first, x, kept[tf.maximum(t - 1, 0)])
-            for x, kept in zip(carry, stacked, strict=True)
-        ]
+    def before(i):
+        pairs = zip(carry, states, strict=True)
+        return [tf.where(tf.equal(i, 0), x, kept[tf.maximum(i - 1, 0)]) for x, kept in pairs]
+
+    def through(carry_before, start, stop, gradients):
+        return _backward_through(
+            step, weights, inputs, carry_before, upstream, start, stop, gradients
+        )
+
+    def body(i, gradients):
+        start, stop = i * chunk, tf.minimum((i + 1) * chunk, length)
+        again = _again(step, weights, before(i), inputs, start, stop, chunk)
+        return i - 1, through(lambda t: [x[t - start] for x in again], start, stop, gradients)
+
+    if chunk is None:
+        gradients = through(before, 0, length, gradients)
+    else:
+        chunks = (length + chunk - 1) // chunk
+        _, gradients = tf.while_loop(lambda i, _: i >= 0, body, (chunks - 1, gradients))
+    to_weights, to_carry, to_inputs = gradients
+    to_inputs = [array.stack() for array in to_inputs]
+    return [*to_weights, *_with_none(to_carry, carry), *_with_none(to_inputs, inputs)]
+
+
+def _again(step, weights, carry, inputs, start, stop, size):
+    """The carries before steps `start` to `stop` - 1, from the first of them: (size, B, ...)."""
+    states = [_array(x, size).write(0, x) for x in carry]
+
+    def body(t, carry, states):
+        carry = step(weights, carry, [x[t] for x in inputs])
+        t = t + 1
+        return t, carry, [s.write(t - start, x) for s, x in zip(states, carry, strict=True)]
+
+    _, _, states = tf.while_loop(lambda t, *_: t < stop - 1, body, (start, list(carry), states))
+    return [array.stack() for array in states]
+
+
+def _backward_through(step, weights, inputs, carry_before, upstream, start, stop, gradients):
+    """Go through the steps `stop` - 1 down to `start`; `carry_before(t)` is the one before t."""
+
+    def body(t, gradients):
+        to_weights, to_carry, to_inputs = gradients
+        carry_tm1 = carry_before(t)
         inputs_t = [x[t] for x in inputs]
-        watched = [x for x, is_float in zip(inputs_t, floating, strict=True) if is_float]
+        sources = (weights, _floats(carry_tm1), _floats(inputs_t))
         with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch([weights, carry_tm1, watched])
+            tape.watch(sources)
             carry_t = step(weights, carry_tm1, inputs_t)
-        outgoing = [g + u[t] for g, u in zip(to_carry, upstream, strict=True)]
+        indices = [i for i, x in enumerate(carry_t) if x.dtype.is_floating]
+        outgoing = [
+            g + upstream[i][t] if i in upstream else g
+            for i, g in zip(indices, to_carry, strict=True)
+        ]
         into_weights, into_carry, into_inputs = tape.gradient(
-            carry_t,
-            (weights, carry_tm1, watched),
+            _floats(carry_t),
+            sources,
             output_gradients=outgoing,
             unconnected_gradients=tf.UnconnectedGradients.ZERO,
         )
-        return (
-            t - 1,
+        return t - 1, (
             [a + b for a, b in zip(to_weights, into_weights, strict=True)],
             into_carry,
             [array.write(t, x) for array, x in zip(to_inputs, into_inputs, strict=True)],
         )
 
-    zeros = ([tf.zeros_like(x) for x in weights], [tf.zeros_like(x) for x in carry])
-    _, to_weights, to_carry, to_inputs = tf.while_loop(
-        lambda t, *_: t >= 0, body, (length - 1, *zeros, to_inputs), maximum_iterations=length
-    )
-    arrays = iter(to_inputs)
-    to_inputs = [next(arrays).stack() if is_float else None for is_float in floating]
-    return [*to_weights, *to_carry, *to_inputs]
+    _, gradients = tf.while_loop(lambda t, _: t >= start, body, (stop - 1, gradients))
+    return gradients
+
+
+def _array(x, size):
+    """An array of `size` tensors like `x`."""
+    return tf.TensorArray(x.dtype, size=size, element_shape=x.shape)
+
+
+def _floats(tensors):
+    """Those that gradients flow through."""
+    return [x for x in tensors if x.dtype.is_floating]
+
+
+def _with_none(gradients, tensors):
+    """One gradient for each tensor: None for integers."""
+    gradients = iter(gradients)
+    return [next(gradients) if x.dtype.is_floating else None for x in tensors]
 
 
 def _split(tensors, sizes):

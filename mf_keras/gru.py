@@ -49,7 +49,7 @@ class LinearTimeGRU(keras.layers.Layer):
 
         h_0 = ops.zeros((ops.shape(inputs)[1], self.units), dtype=dtype)
         variables = [self.cell.recurrent_kernel, self.cell.bias]
-        states = backend.scan(step, variables, h_0, sequences)  # (T, B, units)
+        states, _ = backend.scan(step, variables, h_0, sequences)  # (T, B, units)
         return ops.transpose(states, (1, 0, 2))
 
     def _step(self, projected, h_tm1):

@@ -6,7 +6,7 @@ from keras import ops
 from mf_keras import backend, validation
 
 
-def unroll(cell, inputs, initial_state=None, mask=None, training=False):
+def unroll(cell, inputs, initial_state=None, mask=None, training=False, keep=None, chunk=None):
     """Run a memory cell over sequences and keep what its memory did.
 
     Does what `keras.layers.RNN(cell, return_sequences=True, return_state=True)` does, to rounding,
@@ -17,6 +17,13 @@ def unroll(cell, inputs, initial_state=None, mask=None, training=False):
         outputs, trace, final_state = unroll(cell, inputs)
         trace.memory  # (B, T, N, W)
 
+    The gradient needs the state before every step. Long sequences fit into little memory with
+
+        outputs, trace, final_state = unroll(cell, inputs, keep=("hidden",), chunk="sqrt")
+
+    which keeps every sqrt(T)-th of these states only and computes the others again, to the same
+    numbers, for one more forward pass in time (Chen et al. 2016, arXiv:1604.06174).
+
     Args:
         cell: an `NTMCell` or `DNCCell`, or an object with their `step`, `initial_state`, `built`,
             `input_size`, `output_size`, `compute_dtype` and `variables`.
@@ -26,18 +33,28 @@ def unroll(cell, inputs, initial_state=None, mask=None, training=False):
         mask: optional (B, T) of bool. Where it is False the step is skipped: the state stays as it
             was and the output of the step before is repeated, as in Keras.
         training: passed on to the cell.
+        keep: names of the state's fields that the trace shall have, e.g. `("hidden", "memory")`;
+            the others are None. None for all fields.
+        chunk: None to keep every state for the gradient; a number of steps, or "sqrt" for the
+            square root of T, to keep only the states at the ends of such chunks. The fields in the
+            trace need their memory all the same.
 
     Returns:
         `(outputs, trace, final_state)`: outputs (B, T, units); trace, the cell's named tuple with
         (B, T, ...) tensors; final_state, the same tuple with (B, ...) tensors after the last step.
 
     Raises:
-        TypeError: `cell` is no memory cell, an argument is no tensor, or `initial_state` is not the
-            cell's named tuple.
-        ValueError: a rank or size does not fit.
+        TypeError: `cell` is no memory cell, an argument is no tensor, `initial_state` is not the
+            cell's named tuple, or `keep` or `chunk` has the wrong type.
+        ValueError: a rank or size does not fit, `keep` names no field of the state, or `chunk` is
+            below 1 or an unknown word.
     """
     if not (hasattr(cell, "step") and hasattr(cell, "initial_state")):
         raise TypeError(f"cell must be a memory cell such as DNCCell, got {cell!r}.")
+    if isinstance(chunk, str):
+        validation.one_of("chunk", chunk, ("sqrt",))
+    elif chunk is not None:
+        chunk = validation.positive_int("chunk", chunk)
     inputs = backend.to_tensor("inputs", inputs)
     if not keras.backend.is_float_dtype(inputs.dtype):
         inputs = ops.cast(inputs, cell.compute_dtype)
@@ -52,6 +69,7 @@ def unroll(cell, inputs, initial_state=None, mask=None, training=False):
         )
     start = cell.initial_state(ops.shape(inputs)[0])
     state = start if initial_state is None else _check_state(initial_state, start)
+    kept = _kept_fields(keep, state)
     outputs = ops.zeros((ops.shape(inputs)[0], cell.output_size), dtype=cell.compute_dtype)
 
     sequences = [_swap_batch_and_time(inputs)]
@@ -70,10 +88,40 @@ def unroll(cell, inputs, initial_state=None, mask=None, training=False):
 
     # Frozen weights too: inside the scan every weight must come in as an argument.
     weights = [v for v in cell.variables if keras.backend.is_float_dtype(v.dtype)]
-    outputs, trace = backend.scan(step, weights, (outputs, state), sequences)
-    final_state = keras.tree.map_structure(lambda x: x[-1], trace)
-    trace = keras.tree.map_structure(_swap_batch_and_time, trace)
+    (outputs, trace), (_, final_state) = backend.scan(
+        step, weights, (outputs, state), sequences, keep=(True, kept), chunk=chunk
+    )
+    trace = keras.tree.map_structure(
+        lambda wanted, x: _swap_batch_and_time(x) if wanted else None, kept, trace
+    )
     return _swap_batch_and_time(outputs), trace, final_state
+
+
+def _kept_fields(keep, state):
+    """The structure of `state` with True where a tensor belongs to a field named in `keep`."""
+    if keep is None:
+        return keras.tree.map_structure(lambda _: True, state)
+    if not isinstance(keep, (tuple, list, set, frozenset)) or not all(
+        isinstance(name, str) for name in keep
+    ):
+        raise TypeError(f"keep must be names of fields of the state, or None, got {keep!r}.")
+    known = set()
+
+    def mark(name, value, wanted):
+        known.add(name)
+        wanted = wanted or name in keep
+        if hasattr(value, "_fields"):  # a named tuple, also one inside another
+            pairs = zip(value._fields, value, strict=True)
+            return type(value)(*(mark(field, part, wanted) for field, part in pairs))
+        return keras.tree.map_structure(lambda _: wanted, value)
+
+    kept = mark("", state, False)
+    unknown = sorted(set(keep) - (known - {""}))
+    if unknown:
+        raise ValueError(
+            f"keep must name fields of the state, {sorted(known - {''})}, got {unknown}."
+        )
+    return kept
 
 
 def _check_state(state, expected):

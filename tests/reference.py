@@ -91,6 +91,31 @@ def update_link(link, precedence, write_weights):
     return updated
 
 
+def keep_strongest(link, count):
+    """The `count` largest entries of every row of (B, H, N, N), zeros elsewhere."""
+    kept = np.zeros_like(link)
+    for row in np.ndindex(link.shape[:-1]):
+        for j in sorted(range(link.shape[-1]), key=lambda j: -link[row][j])[:count]:
+            kept[row][j] = link[row][j]
+    return kept
+
+
+def update_sparse_link(link, precedence, write_weights, count):
+    """The dense update from the `count` largest precedences, then the strongest of each row."""
+    latest = keep_strongest(precedence[:, :, None, :], count)[:, :, 0]
+    return keep_strongest(update_link(link, latest, write_weights), count)
+
+
+def dense_link(weights, slots):
+    """(B, H, N, N) of the sparse form: two (B, H, K, N)."""
+    batch, heads, links, num_slots = weights.shape
+    link = np.zeros((batch, heads, num_slots, num_slots))
+    for b, h, k, i in np.ndindex(batch, heads, links, num_slots):
+        if slots[b, h, k, i]:
+            link[b, h, i, slots[b, h, k, i] - 1] += weights[b, h, k, i]
+    return link
+
+
 def update_precedence(precedence, write_weights):
     batch, heads, slots = write_weights.shape
     updated = np.zeros((batch, heads, slots))
@@ -232,10 +257,12 @@ def dnc_step(
     masked_lookup=False,
     erase_on_deallocation=False,
     sharpen_links=False,
+    linkage="dense",
+    num_links=None,
 ):
     """One step of a DNC with a GRU controller: `(outputs, state)`, the state as a dict."""
     memory = state["memory"]
-    reads, slots = state["read_weights"].shape[1:]
+    reads = state["read_weights"].shape[1]
     writes = state["write_weights"].shape[1]
     width = memory.shape[-1]
     hidden, controller, cursor = control(weights, inputs, state, clip)
@@ -249,8 +276,9 @@ def dnc_step(
     free_gates = sigmoid(cursor.take(reads))
     allocation_gates = sigmoid(cursor.take(writes))
     write_gates = sigmoid(cursor.take(writes))
-    modes = np.apply_along_axis(softmax, -1, cursor.take(reads, 2 * writes + 1))
-    read_masks = write_masks = sharpness = None
+    modes = read_masks = write_masks = sharpness = None
+    if linkage is not None:
+        modes = np.apply_along_axis(softmax, -1, cursor.take(reads, 2 * writes + 1))
     if masked_lookup:
         read_masks = sigmoid(cursor.take(reads, width))
         write_masks = sigmoid(cursor.take(writes, width))
@@ -265,20 +293,14 @@ def dnc_step(
     if erase_on_deallocation:
         memory = memory * psi[:, :, None]  # CS19, section 3.2
     memory = erase_and_write(memory, write_weights, erase, write_vectors)
-    link = update_link(state["link"], state["precedence"], write_weights)
-    precedence = update_precedence(state["precedence"], write_weights)
+    links = _links(state, write_weights, linkage, num_links)
     content = content_weights(memory, read_keys, read_strengths, read_masks)
-    forward, backward = follow_links(link, state["read_weights"])
-    read_weights = np.zeros((len(inputs), reads, slots))
-    for r in range(reads):
-        for h in range(writes):
-            b, f = backward[:, r, h : h + 1], forward[:, r, h : h + 1]
-            if sharpen_links:  # CS19, section 3.3
-                b = sharpen(b, sharpness[:, r, h : h + 1])
-                f = sharpen(f, sharpness[:, r, writes + h : writes + h + 1])
-            read_weights[:, r] += modes[:, r, h, None] * b[:, 0]
-            read_weights[:, r] += modes[:, r, writes + 1 + h, None] * f[:, 0]
-        read_weights[:, r] += modes[:, r, writes, None] * content[:, r]
+    if linkage is None:
+        read_weights = content
+    else:
+        read_weights = _read_weights(
+            content, links["link"], state["read_weights"], modes, sharpness
+        )
     read_vectors = read(memory, read_weights)
     return readout(weights, hidden, read_vectors), {
         "hidden": hidden,
@@ -287,10 +309,34 @@ def dnc_step(
         "read_weights": read_weights,
         "write_weights": write_weights,
         "usage": usage,
-        "precedence": precedence,
-        "link": link,
+        **links,
         "read_vectors": read_vectors,
     }
+
+
+def _links(state, write_weights, linkage, num_links):
+    """Links with the old precedence, and the precedence; sparse links stand in a dense matrix."""
+    if linkage is None:
+        return {}
+    old = state["link"], state["precedence"], write_weights
+    link = update_link(*old) if linkage == "dense" else update_sparse_link(*old, num_links)
+    return {"link": link, "precedence": update_precedence(state["precedence"], write_weights)}
+
+
+def _read_weights(content, link, read_weights_tm1, modes, sharpness):
+    forward, backward = follow_links(link, read_weights_tm1)
+    batch, reads, writes, slots = forward.shape
+    read_weights = np.zeros((batch, reads, slots))
+    for r in range(reads):
+        for h in range(writes):
+            b, f = backward[:, r, h : h + 1], forward[:, r, h : h + 1]
+            if sharpness is not None:  # CS19, section 3.3
+                b = sharpen(b, sharpness[:, r, h : h + 1])
+                f = sharpen(f, sharpness[:, r, writes + h : writes + h + 1])
+            read_weights[:, r] += modes[:, r, h, None] * b[:, 0]
+            read_weights[:, r] += modes[:, r, writes + 1 + h, None] * f[:, 0]
+        read_weights[:, r] += modes[:, r, writes, None] * content[:, r]
+    return read_weights
 
 
 def _write_weights(usage, content, allocation_gates, write_gates):

@@ -147,6 +147,51 @@ def test_gradient_is_the_numerical_one():
     assert slope == pytest.approx(numerical, rel=1e-6)
 
 
+def test_chunks_give_the_same_gradients_with_masks_and_with_parts_of_the_trace():
+    cell, x = make("dnc", dtype="float64"), tf.constant(sequences(time=5).astype("float64"))
+    mask = np.array([[1, 1, 0, 1, 1], [0, 1, 1, 1, 0]], bool)
+
+    def run(**options):
+        sources = [v.value for v in cell.trainable_variables], x
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            outputs, trace, final = unroll(cell, x, mask=mask, **options)
+            seen = [outputs, trace.memory, trace.read_weights, *tf.nest.flatten(final)]
+            loss = sum(tf.reduce_sum(tf.sin(2.0 * part)) for part in seen)
+        return seen, tape.gradient(loss, sources)
+
+    expected = run()
+    for chunk in (2, "sqrt"):
+        close_all(run(keep=("memory", "read_weights"), chunk=chunk), expected, 1e-12)
+
+
+def test_the_trace_has_the_fields_that_are_asked_for():
+    cell, x = make("dnc"), sequences(time=2)
+    _, everything, _ = unroll(cell, x)
+    _, trace, final = unroll(cell, x, keep=["controller", "link"])
+    close_all([trace.controller, trace.link], [everything.controller, everything.link])
+    left_out = set(trace._fields) - {"controller", "link"}
+    assert all(getattr(trace, name) is None for name in left_out)
+    close_all(final, keras.tree.map_structure(lambda part: part[:, -1], everything))
+    assert set(unroll(cell, x, keep=())[1]._asdict().values()) == {None, (None,)}
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"keep": "memory"}, TypeError, "keep must be names of fields"),
+        ({"keep": (1,)}, TypeError, "keep must be names of fields"),
+        ({"keep": ("memory", "color")}, ValueError, "keep must name fields .*, got .'color'."),
+        ({"chunk": 0}, ValueError, "chunk must be an integer >= 1, got 0"),
+        ({"chunk": 2.0}, TypeError, "chunk must be an integer >= 1, got 2.0"),
+        ({"chunk": "log"}, ValueError, "chunk must be one of 'sqrt', got 'log'"),
+    ],
+)
+def test_refuses_bad_options(options, error, words):
+    with pytest.raises(error, match=words):
+        unroll(make("dnc"), sequences(), **options)
+
+
 @every_cell
 def test_final_state_continues_the_sequence(name):
     cell, x = make(name), sequences()

@@ -1,5 +1,7 @@
 """What NTMCell and DNCCell share: a controller, a memory, and the door to `keras.layers.RNN`."""
 
+import math
+
 import keras
 import numpy as np
 from keras import ops
@@ -7,6 +9,7 @@ from keras import ops
 from mf_keras import validation
 
 INITIAL_MEMORY = 1e-6
+MAX_INTEGER = 256 * 256 - 1  # in a state: at the door of Keras an integer is two digits
 
 
 class MemoryCell(keras.layers.Layer):
@@ -49,6 +52,7 @@ class MemoryCell(keras.layers.Layer):
     """
 
     state_type = None
+    integer_fields = ()  # fields of the state that hold int32 in 0..MAX_INTEGER
 
     def __init__(
         self,
@@ -139,9 +143,9 @@ class MemoryCell(keras.layers.Layer):
         precise = _at_least_float32(self.compute_dtype)
         fields = self.address(
             ops.cast(interface, precise),
-            keras.tree.map_structure(lambda x: ops.cast(x, precise), state),
+            keras.tree.map_structure(lambda x: _cast_float(x, precise), state),
         )
-        fields = {name: ops.cast(x, self.compute_dtype) for name, x in fields.items()}
+        fields = {name: _cast_float(x, self.compute_dtype) for name, x in fields.items()}
         state = self.state_type(hidden=hidden, controller=controller, **fields)
         reads = ops.reshape(state.read_vectors, (-1, self.num_reads * self.word_size))
         outputs = self.readout(ops.concatenate([hidden, reads], axis=-1))
@@ -180,11 +184,15 @@ class MemoryCell(keras.layers.Layer):
     @property
     def state_size(self):
         """Sizes of the flat state, for `keras.layers.RNN`."""
-        return [_size(shape) for shape in keras.tree.flatten(self._shapes())]
+        return [shape.size for shape in keras.tree.flatten(self._shapes())]
 
     def _shapes(self):
         controller = tuple(_Shape((n,)) for n in keras.tree.flatten(self.controller.state_size))
-        memory = [_Shape(shape) for shape in self.memory_shapes()]
+        names = self.state_type._fields[2:]
+        memory = [
+            _Shape(shape, integer=name in self.integer_fields)
+            for name, shape in zip(names, self.memory_shapes(), strict=True)
+        ]
         return self.state_type(_Shape((self.hidden_size,)), controller, *memory)
 
     def trace_shape(self, name):
@@ -192,15 +200,23 @@ class MemoryCell(keras.layers.Layer):
         return getattr(self._shapes(), name).dims
 
     def pack(self, state):
-        """The named tuple as Keras' flat list of (B, size) tensors."""
-        flat = keras.tree.flatten(state)
-        return [ops.reshape(x, (-1, n)) for x, n in zip(flat, self.state_size, strict=True)]
+        """The named tuple as Keras' flat list of (B, size) tensors in the compute dtype."""
+        pairs = zip(keras.tree.flatten(state), keras.tree.flatten(self._shapes()), strict=True)
+        return [
+            _to_digits(x, shape.size, self.compute_dtype)
+            if shape.integer
+            else ops.reshape(x, (-1, shape.size))
+            for x, shape in pairs
+        ]
 
     def unpack(self, flat):
         """Keras' flat list of (B, size) tensors as the named tuple."""
         shapes = self._shapes()
-        sizes = keras.tree.flatten(shapes)
-        tensors = [ops.reshape(x, (-1, *s.dims)) for x, s in zip(flat, sizes, strict=True)]
+        pairs = zip(flat, keras.tree.flatten(shapes), strict=True)
+        tensors = [
+            ops.reshape(_from_digits(x) if shape.integer else x, (-1, *shape.dims))
+            for x, shape in pairs
+        ]
         return keras.tree.pack_sequence_as(shapes, tensors)
 
     def initial_state(self, batch_size):
@@ -210,7 +226,9 @@ class MemoryCell(keras.layers.Layer):
         everything else is 0.
         """
         state = keras.tree.map_structure(
-            lambda shape: ops.zeros((batch_size, *shape.dims), dtype=self.compute_dtype),
+            lambda shape: ops.zeros(
+                (batch_size, *shape.dims), dtype="int32" if shape.integer else self.compute_dtype
+            ),
             self._shapes(),
         )
         memory = state.memory + ops.cast(INITIAL_MEMORY, self.compute_dtype)
@@ -281,17 +299,29 @@ def split_interface(interface, sizes):
 
 
 class _Shape:
-    """A shape that `keras.tree` takes for one leaf."""
+    """A shape that `keras.tree` takes for one leaf; `size` is its size at the door of Keras."""
 
-    def __init__(self, dims):
+    def __init__(self, dims, integer=False):
         self.dims = dims
+        self.integer = integer
+        self.size = math.prod(dims) * (2 if integer else 1)
 
 
-def _size(shape):
-    size = 1
-    for dim in shape.dims:
-        size *= dim
-    return size
+def _cast_float(x, dtype):
+    """`x` in another floating dtype; integers stay what they are."""
+    return ops.cast(x, dtype) if keras.backend.is_float_dtype(x.dtype) else x
+
+
+def _to_digits(x, size, dtype):
+    """Integers (B, ...) as (B, size) digits to base 256, which are exact in bfloat16 too."""
+    digits = ops.stack([x // 256, x % 256], axis=-1)
+    return ops.cast(ops.reshape(digits, (-1, size)), dtype)
+
+
+def _from_digits(digits):
+    """The integers of `_to_digits`, flat."""
+    high, low = ops.unstack(ops.reshape(ops.cast(digits, "int32"), (-1, 2)), axis=-1)
+    return 256 * high + low
 
 
 def _at_least_float32(dtype):

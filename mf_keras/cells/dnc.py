@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
-from mf_keras import addressing, validation
-from mf_keras.cells.base import MemoryCell, split_interface
+from mf_keras import addressing, sparse_linkage, validation
+from mf_keras.cells.base import MAX_INTEGER, MemoryCell, split_interface
 
 
 class DNCState(NamedTuple):
@@ -26,6 +26,36 @@ class DNCState(NamedTuple):
     read_vectors: Any  # (B, R, W), r
 
 
+class SparselyLinkedState(NamedTuple):
+    """State of a DNC whose linkage is "sparse": K links a slot (see `sparse_linkage`)."""
+
+    hidden: Any  # (B, units of the controller), h_t
+    controller: tuple  # the controller's own state tensors
+    memory: Any  # (B, N, W), M
+    read_weights: Any  # (B, R, N), w^r
+    write_weights: Any  # (B, H, N), w^w
+    usage: Any  # (B, N), u
+    precedence: Any  # (B, H, N), p
+    link_weights: Any  # (B, H, K, N), the K largest L[i, j] of every slot i
+    link_slots: Any  # (B, H, K, N), int32: their j + 1; 0 where there is none
+    read_vectors: Any  # (B, R, W), r
+
+
+class UnlinkedState(NamedTuple):
+    """State of a DNC without temporal links."""
+
+    hidden: Any  # (B, units of the controller), h_t
+    controller: tuple  # the controller's own state tensors
+    memory: Any  # (B, N, W), M
+    read_weights: Any  # (B, R, N), w^r
+    write_weights: Any  # (B, H, N), w^w
+    usage: Any  # (B, N), u
+    read_vectors: Any  # (B, R, W), r
+
+
+_STATE_TYPES = {"dense": DNCState, "sparse": SparselyLinkedState, None: UnlinkedState}
+
+
 class DNCInterface(NamedTuple):
     """The control signals of one step, squashed into their ranges."""
 
@@ -38,7 +68,7 @@ class DNCInterface(NamedTuple):
     free_gates: Any  # (B, R), f in [0, 1]
     allocation_gates: Any  # (B, H), g^a in [0, 1]
     write_gates: Any  # (B, H), g^w in [0, 1]
-    read_modes: Any  # (B, R, 2H + 1), pi: H backward, content, H forward; sums to 1
+    read_modes: Any  # (B, R, 2H + 1), pi: H backward, content, H forward; sums to 1; or None
     read_masks: Any  # (B, R, W) in [0, 1], or None
     write_masks: Any  # (B, H, W) in [0, 1], or None
     link_sharpness: Any  # (B, R, 2H) in [1, inf): H backward, H forward; or None
@@ -71,14 +101,21 @@ class DNCCell(MemoryCell):
             of M_{t-1} in the write (the same paper, "de-allocation").
         sharpen_links: forward and backward weightings are raised to a learned power >= 1 and
             normalised (the same paper, "sharpness of temporal link distributions").
+        linkage: "dense", the paper's N x N link matrix; "sparse", of which each slot keeps its
+            `num_links` strongest links, in time and memory linear in N (after Rae et al. 2016,
+            arXiv:1610.09027; see `sparse_linkage`); None for no temporal links: the heads read by
+            content alone, and neither read modes nor the fields `precedence` and `link` exist.
+        num_links: K, the number of links that a slot keeps if `linkage` is "sparse"; from K = N on
+            it computes what "dense" does.
         **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
 
     Raises:
         TypeError: an argument has the wrong type, or `controller` is no RNN cell.
-        ValueError: a size is below 1, or the controller uses dropout.
+        ValueError: a size is below 1, the controller uses dropout, `linkage` is unknown, or there
+            are no links to sharpen.
     """
 
-    state_type = DNCState
+    integer_fields = ("link_slots",)
 
     def __init__(
         self,
@@ -93,6 +130,8 @@ class DNCCell(MemoryCell):
         masked_lookup=False,
         erase_on_deallocation=False,
         sharpen_links=False,
+        linkage="dense",
+        num_links=8,
         **kwargs,
     ):
         self.masked_lookup = validation.boolean("masked_lookup", masked_lookup)
@@ -100,6 +139,17 @@ class DNCCell(MemoryCell):
             "erase_on_deallocation", erase_on_deallocation
         )
         self.sharpen_links = validation.boolean("sharpen_links", sharpen_links)
+        self.linkage = validation.one_of("linkage", linkage, tuple(_STATE_TYPES))
+        self.num_links = validation.positive_int("num_links", num_links)
+        if self.sharpen_links and self.linkage is None:
+            raise ValueError("sharpen_links must be False where linkage is None, got True.")
+        if self.linkage == "sparse":
+            memory_size = validation.positive_int("memory_size", memory_size)
+            if memory_size > MAX_INTEGER:
+                raise ValueError(
+                    f"memory_size must be at most {MAX_INTEGER} where linkage is 'sparse', "
+                    f"got {memory_size}."
+                )
         super().__init__(
             controller,
             units,
@@ -113,14 +163,21 @@ class DNCCell(MemoryCell):
         )
 
     @property
+    def state_type(self):
+        """The named tuple of the state, which depends on the linkage."""
+        return _STATE_TYPES[self.linkage]
+
+    @property
     def interface_size(self):
-        """W R + 3 W + 5 R + 3 with one write head and no options."""
+        """W R + 3 W + 5 R + 3 with one write head and no options; 3 R less without linkage."""
         return sum(self._interface_sizes())
 
     def _interface_sizes(self):
         """The paper's order; what the options add comes last."""
         r, h, w = self.num_reads, self.num_writes, self.word_size
-        sizes = [r * w, r, h * w, h, h * w, h * w, r, h, h, r * (2 * h + 1)]
+        sizes = [r * w, r, h * w, h, h * w, h * w, r, h, h]
+        if self.linkage is not None:
+            sizes += [r * (2 * h + 1)]
         if self.masked_lookup:
             sizes += [r * w, h * w]
         if self.sharpen_links:
@@ -131,8 +188,11 @@ class DNCCell(MemoryCell):
         """The interface vector (B, interface_size) as `DNCInterface`."""
         r, h, w = self.num_reads, self.num_writes, self.word_size
         pieces = split_interface(interface, self._interface_sizes())
-        k_r, beta_r, k_w, beta_w, e, v, f, g_a, g_w, pi, *options = pieces
-        read_masks = write_masks = link_sharpness = None
+        k_r, beta_r, k_w, beta_w, e, v, f, g_a, g_w, *options = pieces
+        read_modes = read_masks = write_masks = link_sharpness = None
+        if self.linkage is not None:
+            pi, *options = options
+            read_modes = ops.softmax(ops.reshape(pi, (-1, r, 2 * h + 1)), axis=-1)
         if self.masked_lookup:
             m_r, m_w, *options = options
             read_masks = ops.sigmoid(ops.reshape(m_r, (-1, r, w)))
@@ -149,7 +209,7 @@ class DNCCell(MemoryCell):
             free_gates=ops.sigmoid(f),
             allocation_gates=ops.sigmoid(g_a),
             write_gates=ops.sigmoid(g_w),
-            read_modes=ops.softmax(ops.reshape(pi, (-1, r, 2 * h + 1)), axis=-1),
+            read_modes=read_modes,
             read_masks=read_masks,
             write_masks=write_masks,
             link_sharpness=link_sharpness,
@@ -158,7 +218,9 @@ class DNCCell(MemoryCell):
     def memory_shapes(self):
         """Shapes, without the batch, of the state's fields from `memory` on."""
         n, w, r, h = self.memory_size, self.word_size, self.num_reads, self.num_writes
-        return [(n, w), (r, n), (h, n), (n,), (h, n), (h, n, n), (r, w)]
+        k = min(self.num_links, n)
+        links = {"dense": [(h, n), (h, n, n)], "sparse": [(h, n)] + 2 * [(h, k, n)], None: []}
+        return [(n, w), (r, n), (h, n), (n,), *links[self.linkage], (r, w)]
 
     def address(self, interface, state):
         """One step of the memory, in the paper's order."""
@@ -172,16 +234,14 @@ class DNCCell(MemoryCell):
         memory = addressing.erase_and_write(
             memory, write_weights, signals.erase, signals.write_vectors
         )
-        link = addressing.update_link(state.link, state.precedence, write_weights)
-        precedence = addressing.update_precedence(state.precedence, write_weights)
-        read_weights = self._read_weights(signals, memory, link, state.read_weights)
+        links = self._links(state, write_weights)
+        read_weights = self._read_weights(signals, memory, links, state.read_weights)
         return {
             "memory": memory,
             "read_weights": read_weights,
             "write_weights": write_weights,
             "usage": usage,
-            "precedence": precedence,
-            "link": link,
+            **links,
             "read_vectors": addressing.read(memory, read_weights),
         }
 
@@ -204,13 +264,34 @@ class DNCCell(MemoryCell):
             weights.append(addressing.allocation_weights(usage))
         return ops.stack(weights, axis=1)
 
-    def _read_weights(self, signals, memory, link, read_weights_tm1):
-        """w^r = pi_1 b + pi_2 c^r + pi_3 f: (B, R, N)."""
+    def _links(self, state, write_weights):
+        """Links with the old precedence, then the precedence: the new values of these fields."""
+        if self.linkage is None:
+            return {}
+        precedence = addressing.update_precedence(state.precedence, write_weights)
+        if self.linkage == "dense":
+            link = addressing.update_link(state.link, state.precedence, write_weights)
+            return {"precedence": precedence, "link": link}
+        weights, slots = sparse_linkage.update_link(
+            state.link_weights, state.link_slots, state.precedence, write_weights
+        )
+        return {"precedence": precedence, "link_weights": weights, "link_slots": slots}
+
+    def _follow_links(self, links, read_weights):
+        """f and b, (B, R, H, N) each."""
+        if self.linkage == "dense":
+            return addressing.follow_links(links["link"], read_weights)
+        return sparse_linkage.follow_links(links["link_weights"], links["link_slots"], read_weights)
+
+    def _read_weights(self, signals, memory, links, read_weights_tm1):
+        """w^r = pi_1 b + pi_2 c^r + pi_3 f, or c^r alone without linkage: (B, R, N)."""
         h = self.num_writes
         content = addressing.content_weights(
             memory, signals.read_keys, signals.read_strengths, signals.read_masks
         )
-        forward, backward = addressing.follow_links(link, read_weights_tm1)  # (B, R, H, N)
+        if self.linkage is None:
+            return content
+        forward, backward = self._follow_links(links, read_weights_tm1)
         if self.sharpen_links:
             backward = self._sharpen(backward, signals.link_sharpness[..., :h])
             forward = self._sharpen(forward, signals.link_sharpness[..., h:])
@@ -236,4 +317,6 @@ class DNCCell(MemoryCell):
             "masked_lookup": self.masked_lookup,
             "erase_on_deallocation": self.erase_on_deallocation,
             "sharpen_links": self.sharpen_links,
+            "linkage": self.linkage,
+            "num_links": self.num_links,
         }

@@ -3,6 +3,8 @@
 import keras
 import numpy as np
 
+from tests import reference
+
 REFERENCE_TOLERANCE = {
     "float32": {"rtol": 1e-5, "atol": 1e-6},
     "float64": {"rtol": 1e-10, "atol": 1e-13},
@@ -35,8 +37,11 @@ def as_array(x):
 
 
 def as_arrays(state):
-    """A cell's named tuple as the reference's dict of float64 arrays."""
+    """A cell's named tuple as the reference's dict of float64 arrays, sparse links made dense."""
     fields = state._asdict()
+    if "link_weights" in fields:
+        weights, slots = fields.pop("link_weights"), fields.pop("link_slots")
+        fields["link"] = reference.dense_link(as_array(weights), np.asarray(slots))
     controller = [as_array(x) for x in fields.pop("controller")]
     return {"controller": controller, **{name: as_array(x) for name, x in fields.items()}}
 
@@ -47,22 +52,38 @@ def weighting(rng, *shape):
     return weights / weights.sum(-1, keepdims=True) * rng.uniform(0.3, 1.0, (*shape[:-1], 1))
 
 
+def sparse_link(rng, batch, heads, links, slots):
+    """Random sparse links, the strongest first, not of a slot with itself; some do not exist."""
+    shape = (batch, heads, links, slots)
+    weights = -np.sort(-rng.uniform(0.1, 1.0, shape), axis=2) / (2 * slots)
+    others = np.zeros(shape, "int32")
+    for b, h, i in np.ndindex(batch, heads, slots):
+        candidates = rng.permutation([j + 1 for j in range(slots) if j != i])[:links]
+        count = rng.integers(len(candidates) + 1)
+        others[b, h, :count, i] = candidates[:count]
+    return weights * (others > 0), others
+
+
 def random_state(cell, rng, batch):
     """A state as it may stand in the middle of a sequence: no two slots are alike."""
-    fields = {}
-    for name, x in as_arrays(cell.initial_state(batch)).items():
+    start, fields = cell.initial_state(batch), {}
+    for name, x in start._asdict().items():
         if name == "controller":
             fields[name] = tuple(np.tanh(rng.normal(size=c.shape)) for c in x)
         elif name == "usage":
             fields[name] = rng.uniform(size=x.shape)
         elif name == "link":
             fields[name] = weighting(rng, *x.shape) / x.shape[-1] * (1.0 - np.eye(x.shape[-1]))
+        elif name == "link_weights":
+            fields["link_weights"], fields["link_slots"] = sparse_link(rng, *x.shape)
+        elif name == "link_slots":
+            continue
         elif name.endswith("weights") or name == "precedence":
             fields[name] = weighting(rng, *x.shape)
         else:
             fields[name] = rng.normal(size=x.shape)
     return keras.tree.map_structure(
-        lambda x: keras.ops.convert_to_tensor(x, cell.compute_dtype), cell.state_type(**fields)
+        lambda x, like: keras.ops.convert_to_tensor(x, like.dtype), type(start)(**fields), start
     )
 
 

@@ -31,6 +31,16 @@ CELLS = {
         erase_on_deallocation=True,
         sharpen_links=True,
     ),
+    "dnc, sparse": lambda: DNCCell(
+        keras.layers.GRUCell(4),
+        UNITS,
+        **SIZES,
+        num_writes=2,
+        learn_initial_memory=True,
+        linkage="sparse",
+        num_links=2,
+    ),
+    "dnc, unlinked": lambda: DNCCell(keras.layers.GRUCell(4), UNITS, **SIZES, linkage=None),
     "dnc, stacked": lambda: DNCCell(_stacked(), UNITS, **SIZES, clip=0.3),
     "ntm": lambda: NTMCell(keras.layers.GRUCell(4), UNITS, **SIZES),
     "ntm, everything": lambda: NTMCell(

@@ -3,9 +3,11 @@ import functools
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mf_keras import unroll
 from mf_keras.cells import DNCCell
 from tests import reference
 from tests.cells import helpers
@@ -35,7 +37,8 @@ def _cell(controller_units, input_size, rng, dtype="float32", scale=0.5, **kwarg
 
 
 def _reference(cell):
-    options = {name: getattr(cell, name) for name in (*OPTIONS, "clip")}
+    names = (*OPTIONS, "clip", "linkage", "num_links")
+    options = {name: getattr(cell, name) for name in names}
     return functools.partial(reference.dnc_step, **options)
 
 
@@ -69,6 +72,76 @@ def test_each_option_alone_is_the_papers(option):
     cell = _cell(3, 2, rng, "float64", **kwargs, **{option: True})
     inputs = rng.normal(size=(2, 3, 2))
     helpers.check_steps(cell, _reference(cell), inputs, helpers.random_state(cell, rng, 2))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"linkage": "sparse", "num_links": k} for k in (1, 2, 5, 8)] + [{"linkage": None}],
+    ids=str,
+)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_each_linkage_is_the_references(options, dtype):
+    rng = np.random.default_rng(0)
+    kwargs = {"units": 2, "memory_size": 5, "word_size": 3, "num_reads": 2, "num_writes": 2}
+    cell = _cell(3, 2, rng, dtype, **kwargs, **options)
+    inputs = rng.normal(size=(2, 4, 2))
+    if dtype == "float64":  # in float32 rounding turns rows of 1e-6
+        helpers.check_steps(cell, _reference(cell), inputs, cell.initial_state(2))
+    helpers.check_steps(cell, _reference(cell), inputs, helpers.random_state(cell, rng, 2))
+
+
+def test_as_many_links_as_slots_give_the_outputs_and_gradients_of_the_dense_linkage():
+    rng = np.random.default_rng(0)
+    kwargs = {"units": 2, "memory_size": 6, "word_size": 3, "num_reads": 2, "num_writes": 2}
+    dense = _cell(3, 2, rng, "float64", scale=1.0, **kwargs)
+    sparse = _cell(3, 2, rng, "float64", **kwargs, linkage="sparse", num_links=9)
+    for old, new in zip(dense.variables, sparse.variables, strict=True):
+        new.assign(old)
+    x = tf.constant(rng.normal(size=(2, 7, 2)))
+
+    def run(cell):
+        sources = [x, *(v.value for v in cell.trainable_variables)]
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            outputs, trace, _ = unroll(cell, x, keep=("read_weights",))
+            loss = tf.reduce_sum(tf.sin(outputs)) + tf.reduce_sum(tf.sin(trace.read_weights))
+        return [outputs, trace.read_weights, *tape.gradient(loss, sources)]
+
+    for actual, expected in zip(run(sparse), run(dense), strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-9, atol=1e-12)
+
+
+@given(w=st.integers(1, 20), r=st.integers(1, 8))
+def test_without_linkage_there_are_no_read_modes(w, r):
+    cell = DNCCell(keras.layers.GRUCell(2), 1, word_size=w, num_reads=r, linkage=None)
+    assert cell.interface_size == w * r + 3 * w + 2 * r + 3
+    assert not {"precedence", "link"} & set(cell.initial_state(1)._fields)
+
+
+def test_a_config_of_before_there_was_a_choice_of_linkage_is_dense():
+    config = DNCCell(keras.layers.GRUCell(2), 1).get_config()
+    assert (config.pop("linkage"), config.pop("num_links")) == ("dense", 8)
+    assert DNCCell.from_config(config).linkage == "dense"
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"linkage": "thin"}, ValueError, "linkage must be one of 'dense', 'sparse', None, got"),
+        ({"linkage": True}, ValueError, "linkage must be one of 'dense', 'sparse', None, got True"),
+        ({"num_links": 0}, ValueError, "num_links must be an integer >= 1, got 0"),
+        ({"num_links": 8.0}, TypeError, "num_links must be an integer >= 1, got 8.0"),
+        ({"linkage": None, "sharpen_links": True}, ValueError, "sharpen_links must be False"),
+        (
+            {"linkage": "sparse", "memory_size": 70_000},
+            ValueError,
+            "memory_size must be at most 65535",
+        ),
+    ],
+)
+def test_refuses_bad_linkages(options, error, words):
+    with pytest.raises(error, match=words):
+        DNCCell(keras.layers.GRUCell(2), 1, **options)
 
 
 def test_the_papers_sizes_agree_with_the_reference_from_the_start():
@@ -116,8 +189,8 @@ def test_initial_memory_is_1e_6_and_everything_else_0():
 
 @pytest.mark.parametrize(
     "kwargs",
-    [{}, {"memory_size": 1}, EVERYTHING],
-    ids=["default", "one slot", "everything"],
+    [{}, {"memory_size": 1}, EVERYTHING, {**EVERYTHING, "linkage": "sparse", "num_links": 3}],
+    ids=["default", "one slot", "everything", "sparse"],
 )
 def test_large_weights_leave_every_quantity_in_its_range(kwargs):
     rng = np.random.default_rng(0)

@@ -1,0 +1,158 @@
+"""How the time of a step grows with slots, word size, read heads, length and batch.
+
+python -m benchmarks.cells --sweep N --json runs/cells_N.json
+
+Forward and backward of `unroll` under XLA. All the cases of a sweep are timed in turns in one
+process, best of several rounds, beside the floor, `keras.layers.GRU(64)` and `Dense`, of the same
+length and batch, and the bare arithmetic: the multiplications and additions of the equations,
+counted, three times a forward pass, over the rate of a 1024 x 1024 matrix product in the same run.
+For N the slope is that of log time over log N, from N = 256 on.
+"""
+
+import argparse
+
+from benchmarks import measure
+
+PAPER = {"memory_size": 20, "word_size": 16, "num_reads": 4, "time": 32, "batch": 64}
+UNITS = 64
+SLOTS = (256, 512, 1024, 2048, 4096)
+
+# Sweep -> (what all its cases have, the option that varies, {kind of cell: values}).
+SWEEPS = {
+    "N": (
+        {"batch": 4, "time": 16},
+        "memory_size",
+        {"sparse": (20, 64, *SLOTS), "unlinked": SLOTS, "dense": (20, 64, *SLOTS[:4])},
+    ),
+    "W": ({}, "word_size", {"dense": (8, 16, 32, 64)}),
+    "R": ({}, "num_reads", {"dense": (1, 2, 4, 8)}),
+    "T": ({}, "time", {"dense": (10, 100, 1000)}),
+    "B": ({}, "batch", {"dense": (1, 4, 16, 64, 256)}),
+    "kind": ({}, "time", {"dense": (32,), "sparse": (32,), "unlinked": (32,), "ntm": (32,)}),
+}
+
+
+def make_cell(kind, memory_size, word_size, num_reads):
+    """A cell with a GRU of 64 units."""
+    import keras
+
+    from mf_keras import DNCCell, NTMCell
+
+    sizes = {"memory_size": memory_size, "word_size": word_size, "num_reads": num_reads}
+    controller = keras.layers.GRUCell(UNITS)
+    if kind == "ntm":
+        return NTMCell(controller, 1, **sizes)
+    return DNCCell(controller, 1, **sizes, linkage=None if kind == "unlinked" else kind)
+
+
+def make(kind, time, batch, **sizes):
+    """Forward and backward of one batch; `kind` "floor" is the plain GRU."""
+    import keras
+    import tensorflow as tf
+
+    from mf_keras import unroll
+
+    x = tf.random.stateless_uniform((batch, time, 1), seed=(0, 0))
+    if kind == "floor":
+        layer = keras.Sequential(
+            [keras.layers.GRU(UNITS, return_sequences=True), keras.layers.Dense(1)]
+        )
+        layer.build(x.shape)
+        run, variables = layer, layer.trainable_variables
+    else:
+        cell = make_cell(kind, **sizes)
+        cell.build((None, 1))
+        run, variables = lambda x: unroll(cell, x, keep=())[0], cell.trainable_variables
+    values = [v.value for v in variables]
+
+    @tf.function(jit_compile=True)
+    def step():
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(run(x) ** 2)
+        return tape.gradient(loss, values)
+
+    return lambda: [x.numpy() for x in step()]
+
+
+def make_product(size=1024):
+    """A matrix product, to measure how fast the machine multiplies."""
+    import tensorflow as tf
+
+    x = tf.random.stateless_normal((size, size), seed=(0, 0))
+    product = tf.function(lambda: tf.matmul(x, x), jit_compile=True)
+    return lambda: product().numpy(), 2 * size**3
+
+
+def flop(kind, time, batch, memory_size, word_size, num_reads):
+    """Multiplications and additions of forward and backward, the latter at twice the former.
+
+    Counted are the products with the weights, the lookups, the write, the reads and the links;
+    what is linear in N alone (usage, allocation, softmax) is not.
+    """
+    n, w, r, c = memory_size, word_size, num_reads, UNITS
+    interface = (r + 1) * (w + 6) + 2 * w if kind == "ntm" else w * r + 3 * w + 5 * r + 3
+    step = 2 * (1 + r * w + c) * 3 * c + 2 * c * interface + 2 * (c + r * w)
+    step += 2 * n * w * (r + 1) + 2 * 2 * n * w  # lookups, lengths of the rows
+    step += 5 * n * w + 2 * r * n * w  # write, read
+    if kind == "dense":
+        step += 6 * n * n + 2 * 2 * r * n * n
+    elif kind == "sparse":
+        step += 6 * n * 8 + 2 * 2 * r * n * 8
+    return 3 * step * time * batch
+
+
+def sweep(name, rounds):
+    """The rows of one sweep."""
+    import numpy as np
+
+    common, varied, kinds = SWEEPS[name]
+    product, product_flop = make_product()
+    cases = {"product": product}
+    for kind, values in kinds.items():
+        for value in values:
+            case = {**PAPER, **common, varied: value}
+            cases[kind, value] = make(kind, **case)
+            shape = case["time"], case["batch"]
+            cases.setdefault(("floor", shape), make("floor", *shape))
+    best = measure.race(cases, rounds)
+    rate = product_flop / best["product"]
+    rows = []
+    for kind, values in kinds.items():
+        for value in values:
+            case = {**PAPER, **common, varied: value}
+            seconds = best[kind, value]
+            row = {"kind": kind, **case, "seconds": seconds}
+            row["ratio_to_floor"] = seconds / best["floor", (case["time"], case["batch"])]
+            row["ratio_to_arithmetic"] = seconds / (flop(kind, **case) / rate)
+            rows.append(row)
+        large = [v for v in values if name == "N" and v >= SLOTS[0]]
+        if large:
+            slope, _ = np.polyfit(np.log(large), np.log([best[kind, v] for v in large]), 1)
+            print(f"slope of {kind}, N >= {SLOTS[0]}: {slope:.2f}")
+    if name == "N":
+        print(f"dense / sparse at N = 2048: {best['dense', 2048] / best['sparse', 2048]:.1f}")
+    print(f"matrix product: {rate / 1e9:.0f} GFLOP/s")
+    return rows
+
+
+def main(arguments=None):
+    """Measure, print the table, write the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--sweep", choices=sorted(SWEEPS), default="N", help="default: N")
+    parser.add_argument("--rounds", type=int, default=5, help="default: 5")
+    parser.add_argument("--json", help="file to write the rows to")
+    options = parser.parse_args(arguments)
+    rows = sweep(options.sweep, options.rounds)
+    varied = SWEEPS[options.sweep][1]
+    print(f"{'':10}{varied:>12}{'us/step':>10}{'x floor':>9}{'x arithmetic':>14}")
+    for row in rows:
+        print(
+            f"{row['kind']:10}{row[varied]:12d}{1e6 * row['seconds'] / row['time']:10.0f}"
+            f"{row['ratio_to_floor']:9.1f}{row['ratio_to_arithmetic']:14.1f}"
+        )
+    if options.json:
+        measure.write_json(options.json, rows)
+
+
+if __name__ == "__main__":
+    main()
