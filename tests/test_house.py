@@ -16,6 +16,7 @@ FLOORS = [
     ["addressing", "losses", "data", "plots", "events"],
     ["cells"],
     ["unroll", "gru"],
+    ["autoregressive"],
     ["generator", "transducer", "discriminator"],
     ["callbacks", "forcing"],
 ]
