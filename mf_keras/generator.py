@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from mf_keras import autoregressive, backend, validation
+from mf_keras import autoregressive, backend, export, validation
 from mf_keras.cells import MemoryCell
 from mf_keras.losses import binary_nll
 from mf_keras.unroll import unroll
@@ -165,6 +165,34 @@ class SequenceGenerator(keras.Model):
             return prefix
         thresholds = self._thresholds(ops.shape(prefix)[0], rest, seed, temperature)
         return self._compiled_complete(prefix, thresholds)
+
+    def export(self, filepath, length, card=None, overwrite=False, jit_compile=False):
+        """Write a SavedModel that TF Serving samples from, without Keras.
+
+            generator.export("saved_models/digits/1", length=64)
+
+        In place of Keras' own `export`, it writes the signatures `sample` (also the default),
+        `score`, `complete` and `trace`; the model card beside them says what they take and give.
+        Seeds are the requests' own, one a row: they give other samples than `generator.sample`.
+        Temperature 0 is refused; a small one, such as 1e-6, takes the likelier value at every step.
+
+        Beside the version stand `models.config` and `batching.config` for the server; they are
+        written where they are not there yet. The version itself is written aside and renamed.
+
+        Args:
+            filepath: ROOT/NAME/VERSION, VERSION an integer >= 1.
+            length: T, the number of steps of every sequence.
+            card: a dict of text by heading for the model card: `data`, `method`, `NLL`, `command`.
+            overwrite: replace the version if it is there.
+            jit_compile: let XLA compile the loop over time, anew for every batch size. A server
+                needs XLA's compiler for it, which the official images may lack.
+
+        Raises:
+            TypeError, ValueError: an argument has the wrong type or range.
+            FileExistsError: the version is there, and `overwrite` is False.
+            ImportError: the extra `[serving]` is not installed.
+        """
+        export.save(self.cell, filepath, length, card, overwrite, jit_compile)
 
     def _free_run(self, thresholds, state=None):
         """Free running as a function of weights and thresholds (B, T, units) alone."""

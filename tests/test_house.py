@@ -17,10 +17,11 @@ FLOORS = [
     ["cells"],
     ["unroll", "gru"],
     ["autoregressive"],
+    ["export"],
     ["generator", "transducer", "discriminator"],
-    ["callbacks", "forcing"],
+    ["callbacks", "forcing", "serving"],
 ]
-USE_TENSORFLOW = {"backend", "events", "data", "forcing"}
+USE_TENSORFLOW = {"backend", "events", "data", "export", "forcing", "serving"}
 
 
 def room(path):

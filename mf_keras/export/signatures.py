@@ -1,0 +1,158 @@
+"""The functions that a server answers with: sample, score, complete and trace.
+
+They are TensorFlow functions of tensors alone, with checks inside, because a server has nothing
+else. A check that fails is an InvalidArgument, and no numbers come back.
+"""
+
+import tensorflow as tf
+
+from mf_keras import autoregressive
+from mf_keras.losses import binary_nll
+
+SEED = tf.TensorSpec((None,), tf.int64, name="seed")
+TEMPERATURE = tf.TensorSpec((None,), tf.float32, name="temperature")
+
+
+def endpoints(cell, length, jit_compile=False):
+    """The functions of every endpoint, each with an input signature.
+
+    Args:
+        cell: a built memory cell whose `units` is the size of its input, too.
+        length: T, the number of steps of every sequence.
+        jit_compile: whether XLA compiles the loop over time, anew for every batch size.
+
+    Returns:
+        A dict of `tf.function`s by name.
+    """
+    units = cell.units
+    sequences = tf.TensorSpec((None, length, units), tf.float32, name="sequences")
+    prefix = tf.TensorSpec((None, None, units), tf.float32, name="prefix")
+
+    @tf.function(autograph=False, jit_compile=jit_compile)
+    def run(thresholds):
+        samples, logits, _ = autoregressive.free_run(cell, thresholds)
+        return tf.cast(samples, tf.float32), binary_nll(samples, logits)
+
+    @tf.function(autograph=False, jit_compile=jit_compile)
+    def force(x):
+        return autoregressive.teacher_force(cell, tf.cast(x, cell.compute_dtype))
+
+    def sample(seed, temperature):
+        seed, temperature = _checked_draw(seed, temperature)
+        samples, nll = run(_thresholds(seed, temperature, length, units))
+        return {"samples": _long(samples, length), "nll": _float32(nll)}
+
+    def score(sequences):
+        sequences = _checked_bits("sequences", sequences, (None, length, units))
+        logits, _ = force(sequences)
+        return {"nll": _float32(binary_nll(sequences, logits))}
+
+    def complete(prefix, seed, temperature):
+        prefix = _checked_bits("prefix", prefix, (None, None, units))
+        seed, temperature = _checked_draw(seed, temperature)
+        prefix = _checked_prefix(prefix, seed, length)
+        samples, _ = run(_forced(prefix, _thresholds(seed, temperature, length, units)))
+        return {"samples": _long(samples, length)}
+
+    def trace(sequences):
+        sequences = _checked_bits("sequences", sequences, (None, length, units))
+        _, kept = force(sequences)
+        names = ("hidden", "memory", "read_weights", "write_weights")
+        return {name: _long(_float32(getattr(kept, name)), length) for name in names}
+
+    signatures = {
+        "sample": (sample, [SEED, TEMPERATURE]),
+        "score": (score, [sequences]),
+        "complete": (complete, [prefix, SEED, TEMPERATURE]),
+        "trace": (trace, [sequences]),
+    }
+    return {
+        name: tf.function(function, input_signature=inputs, autograph=False)
+        for name, (function, inputs) in signatures.items()
+    }
+
+
+def _thresholds(seed, temperature, length, units):
+    """(B, length, units), row by row from the row's own seed and temperature.
+
+    The generator is named, since the default one differs between kinds of devices.
+    """
+
+    def noise_of_row(seed):
+        return tf.random.stateless_uniform(
+            (length, units), seed=tf.stack([seed, tf.zeros_like(seed)]), alg="philox"
+        )
+
+    noise = tf.map_fn(noise_of_row, seed, fn_output_signature=tf.float32)
+    return autoregressive.thresholds(noise, temperature[:, tf.newaxis, tf.newaxis])
+
+
+def _forced(prefix, thresholds):
+    """Thresholds that no logit, or any, exceeds where the prefix is 0, or 1.
+
+    So completion is one free run over all steps, for a prefix of any length, none and all included,
+    and a sample's own beginning is continued as the sample was.
+    """
+    infinity = tf.constant(float("inf"))
+    known = tf.where(prefix == 1.0, -infinity, infinity)  # (B, t0, units)
+    whole = tf.concat([known, thresholds[:, tf.shape(known)[1] :]], axis=1)
+    return tf.ensure_shape(whole, thresholds.shape)
+
+
+def _checked_draw(seed, temperature):
+    seed = _shaped("seed", seed, (None,))
+    temperature = _shaped("temperature", temperature, (None,))
+    rows = tf.shape(seed)[0]
+    _require(
+        tf.equal(rows, tf.shape(temperature)[0]),
+        "seed and temperature must have one entry a row, got so many seeds and temperatures:",
+        [rows, tf.shape(temperature)[0]],
+    )
+    right = tf.logical_and(temperature > 0.0, tf.math.is_finite(temperature))
+    _require(
+        right,
+        "temperature must be finite and above 0, got",
+        [tf.boolean_mask(temperature, ~right)],
+    )
+    return seed, temperature
+
+
+def _checked_bits(name, x, shape):
+    x = _shaped(name, x, shape)
+    right = tf.logical_or(tf.equal(x, 0.0), tf.equal(x, 1.0))
+    _require(right, f"{name} must hold only 0 and 1, got", [tf.boolean_mask(x, ~right)])
+    return x
+
+
+def _checked_prefix(prefix, seed, length):
+    rows, steps = tf.shape(prefix)[0], tf.shape(prefix)[1]
+    _require(steps <= length, f"prefix must have at most {length} steps, got", [steps])
+    _require(
+        tf.equal(rows, tf.shape(seed)[0]),
+        "prefix and seed must have one entry a row, got so many prefixes and seeds:",
+        [rows, tf.shape(seed)[0]],
+    )
+    return prefix
+
+
+def _shaped(name, x, shape):
+    """`x`, refused where its shape is another when the server runs.
+
+    A C++ server feeds what it is sent: the shape in the signature is a description that nobody
+    checks, and that the optimizer believes. It is hidden from both first.
+    """
+    hidden = tf.compat.v1.placeholder_with_default(x, shape=None, name=name)
+    return tf.ensure_shape(hidden, shape)
+
+
+def _require(condition, message, values):
+    tf.debugging.Assert(tf.reduce_all(condition), [message, *values], summarize=3)
+
+
+def _float32(x):
+    return tf.cast(x, tf.float32)
+
+
+def _long(x, length):
+    """`x` of shape (B, T, ...), with T known, so that the signature tells it."""
+    return tf.ensure_shape(x, (None, length, *x.shape[2:]))
