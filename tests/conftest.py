@@ -9,6 +9,8 @@ import hypothesis
 import keras
 import pytest
 
+from tests.models import small_generator
+
 # A first call traces and compiles, so single examples may take seconds.
 hypothesis.settings.register_profile(
     "mf_keras", deadline=None, derandomize=True, suppress_health_check=list(hypothesis.HealthCheck)
@@ -23,3 +25,13 @@ def _fresh_keras():
     keras.utils.set_random_seed(0)
     yield
     keras.config.set_dtype_policy(policy)
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory):
+    """A small generator and its export, of six steps: `(generator, folder of version 1)`."""
+    keras.utils.set_random_seed(3)
+    generator = small_generator()
+    folder = tmp_path_factory.mktemp("saved_models") / "small" / "1"
+    generator.export(folder, length=6, card={"data": "none"})
+    return generator, folder

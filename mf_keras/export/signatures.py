@@ -9,6 +9,13 @@ import tensorflow as tf
 from mf_keras import autoregressive
 from mf_keras.losses import binary_nll
 
+# Rows are computed in multiples of this many. Vectorised kernels treat the last entries of an array
+# that is no multiple of their width otherwise, to rounding, and a DNC makes much of rounding where
+# it sorts slots of almost equal usage: 0.04 nats were seen between batches of 1 and of 256. With
+# whole vectors a row's numbers are the same in any batch.
+ROWS = 16
+
+TRACE = ("hidden", "memory", "read_weights", "write_weights")
 SEED = tf.TensorSpec((None,), tf.int64, name="seed")
 TEMPERATURE = tf.TensorSpec((None,), tf.float32, name="temperature")
 
@@ -31,34 +38,36 @@ def endpoints(cell, length, jit_compile=False):
     @tf.function(autograph=False, jit_compile=jit_compile)
     def run(thresholds):
         samples, logits, _ = autoregressive.free_run(cell, thresholds)
-        return tf.cast(samples, tf.float32), binary_nll(samples, logits)
+        return tf.cast(samples, tf.float32), _float32(binary_nll(samples, logits))
 
     @tf.function(autograph=False, jit_compile=jit_compile)
     def force(x):
-        return autoregressive.teacher_force(cell, tf.cast(x, cell.compute_dtype))
+        logits, kept = autoregressive.teacher_force(cell, tf.cast(x, cell.compute_dtype))
+        return _float32(binary_nll(x, logits)), {
+            name: _float32(getattr(kept, name)) for name in TRACE
+        }
 
     def sample(seed, temperature):
         seed, temperature = _checked_draw(seed, temperature)
-        samples, nll = run(_thresholds(seed, temperature, length, units))
-        return {"samples": _long(samples, length), "nll": _float32(nll)}
+        samples, nll = _whole(run, _thresholds(seed, temperature, length, units))
+        return {"samples": _long(samples, length), "nll": nll}
 
     def score(sequences):
         sequences = _checked_bits("sequences", sequences, (None, length, units))
-        logits, _ = force(sequences)
-        return {"nll": _float32(binary_nll(sequences, logits))}
+        nll, _ = _whole(force, sequences)
+        return {"nll": nll}
 
     def complete(prefix, seed, temperature):
         prefix = _checked_bits("prefix", prefix, (None, None, units))
         seed, temperature = _checked_draw(seed, temperature)
         prefix = _checked_prefix(prefix, seed, length)
-        samples, _ = run(_forced(prefix, _thresholds(seed, temperature, length, units)))
+        samples, _ = _whole(run, _forced(prefix, _thresholds(seed, temperature, length, units)))
         return {"samples": _long(samples, length)}
 
     def trace(sequences):
         sequences = _checked_bits("sequences", sequences, (None, length, units))
-        _, kept = force(sequences)
-        names = ("hidden", "memory", "read_weights", "write_weights")
-        return {name: _long(_float32(getattr(kept, name)), length) for name in names}
+        _, kept = _whole(force, sequences)
+        return {name: _long(x, length) for name, x in kept.items()}
 
     signatures = {
         "sample": (sample, [SEED, TEMPERATURE]),
@@ -70,6 +79,13 @@ def endpoints(cell, length, jit_compile=False):
         name: tf.function(function, input_signature=inputs, autograph=False)
         for name, (function, inputs) in signatures.items()
     }
+
+
+def _whole(function, x):
+    """`function(x)` of a batch x (B, ...), computed on a multiple of `ROWS` rows."""
+    rows = tf.shape(x)[0]
+    padding = [[0, -rows % ROWS]] + [[0, 0]] * (len(x.shape) - 1)
+    return tf.nest.map_structure(lambda y: y[:rows], function(tf.pad(x, padding)))
 
 
 def _thresholds(seed, temperature, length, units):

@@ -19,9 +19,10 @@ model_config_list {{
 """
 BATCHING = """\
 # How tensorflow_model_server joins requests to batches; for its --batching_parameters_file. Rows
-# do not see each other. A request of more rows than max_batch_size is refused. Requests to `complete`
-# whose prefixes differ in length cannot be joined; where two meet, the server refuses with
-# FAILED_PRECONDITION. Never set pad_variable_length_inputs, which would lengthen prefixes.
+# do not see each other, but a bad request fails those that it is joined with, and a request of more
+# rows than max_batch_size is refused. Requests to `complete` whose prefixes differ in length cannot
+# be joined: where two meet, the server answers FAILED_PRECONDITION. Serve without batching where
+# that matters. Never set pad_variable_length_inputs, which would lengthen prefixes.
 max_batch_size { value: 256 }
 batch_timeout_micros { value: 2000 }
 max_enqueued_batches { value: 64 }
