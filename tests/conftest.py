@@ -8,6 +8,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import hypothesis
 import keras
 import pytest
+import tensorflow as tf
 
 from tests.models import small_generator
 
@@ -35,3 +36,9 @@ def exported(tmp_path_factory):
     folder = tmp_path_factory.mktemp("saved_models") / "small" / "1"
     generator.export(folder, length=6, card={"data": "none"})
     return generator, folder
+
+
+@pytest.fixture(scope="session")
+def signatures(exported):
+    """The signatures of the export, loaded."""
+    return tf.saved_model.load(str(exported[1])).signatures

@@ -53,9 +53,8 @@ def ask(loader, folder, signature, inputs, outputs):
     return answer
 
 
-def test_the_same_samples_to_the_bit_and_the_same_scores(loader, exported):
+def test_the_same_samples_to_the_bit_and_the_same_scores(loader, exported, signatures):
     _, folder = exported
-    signatures = tf.saved_model.load(str(folder)).signatures
     request = {"seed": np.arange(5), "temperature": np.linspace(0.5, 2.0, 5).astype("float32")}
     expected = signatures["serving_default"](**{k: tf.constant(x) for k, x in request.items()})
     answer = ask(loader, folder, "serving_default", request, ["samples", "nll"])

@@ -16,12 +16,11 @@ def generator(exported):
 
 
 @pytest.fixture(scope="module")
-def ask(exported):
+def ask(signatures):
     """The loaded signatures: `ask(name, **arrays)` gives arrays by name."""
-    loaded = tf.saved_model.load(str(exported[1]))
 
     def ask(name, **inputs):
-        outputs = loaded.signatures[name](**{k: tf.constant(x) for k, x in inputs.items()})
+        outputs = signatures[name](**{k: tf.constant(x) for k, x in inputs.items()})
         return {name: x.numpy() for name, x in outputs.items()}
 
     return ask
