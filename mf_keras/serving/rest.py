@@ -66,13 +66,14 @@ class RestTransport:
         connection = self._connection(self._address, timeout=_left(deadline))
         try:
             connection.request("POST", self._path, body, {"Content-Type": "application/json"})
-            connection.sock.settimeout(_left(deadline))
+            socket = connection.sock  # the connection lets go of it before the answer is read
+            socket.settimeout(_left(deadline))
             response = connection.getresponse()
             pieces = []
             while piece := response.read1(65536):
                 pieces.append(piece)
-                if connection.sock is not None:  # None once the whole answer has been received
-                    connection.sock.settimeout(_left(deadline))
+                if socket.fileno() != -1:  # it is closed once the whole answer is here
+                    socket.settimeout(_left(deadline))
             return response.status, b"".join(pieces).decode("utf-8", "replace")
         finally:
             connection.close()

@@ -51,7 +51,9 @@ class Model:
         if name != self.name or version not in (None, self.version):
             raise RefusedError("NOT_FOUND", f"Servable not found for request: {name}")
         if signature not in self._signatures:
-            raise RefusedError("INVALID_ARGUMENT", f'Serving signature name "{signature}" not found')
+            raise RefusedError(
+                "INVALID_ARGUMENT", f'Serving signature name "{signature}" not found'
+            )
         shapes = tuple((key, x.dtype.str, x.shape[1:]) for key, x in sorted(inputs.items()))
         with self._lock:
             if (signature, shapes) not in self._queues:
@@ -135,7 +137,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     model = None
     dtypes = collections.defaultdict(lambda: "float32", seed="int64")
 
-    def do_POST(self):  # noqa: N802 - the standard library's name
+    def do_POST(self):
         request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         try:
             name, version = self._address()
