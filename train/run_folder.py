@@ -55,6 +55,10 @@ class RunFolder:
         temporary.write_text(json.dumps(content, indent=2) + "\n")
         os.replace(temporary, self.path / name)
 
+    def read_json(self, name):
+        """What a JSON file of the folder holds."""
+        return json.loads((self.path / name).read_text())
+
     @contextlib.contextmanager
     def csv_logger(self, name):
         """A Keras callback that appends the logs of every epoch to a CSV file."""
