@@ -5,6 +5,7 @@
 * `SequenceGenerator`, `SequenceTransducer`: models of binary sequences.
 * `TeacherForcing`, `ProfessorForcing`, `MemoryForcing`: their training under `model.fit`, with
   `SequenceDiscriminator`s for the last two.
+* `serving.Client`: asks a server of what `SequenceGenerator.export` wrote.
 * `addressing`: the papers' equations; `data`: the tasks; `plots`: pictures of samples and memory.
 """
 
