@@ -118,51 +118,45 @@ def _forced(prefix, thresholds):
 def _checked_draw(seed, temperature):
     seed = _shaped("seed", seed, (None,))
     temperature = _shaped("temperature", temperature, (None,))
-    rows = tf.shape(seed)[0]
-    _require(
-        tf.equal(rows, tf.shape(temperature)[0]),
-        "seed and temperature must have one entry a row, got so many seeds and temperatures:",
-        [rows, tf.shape(temperature)[0]],
-    )
+    counts = [tf.shape(seed)[0], tf.shape(temperature)[0]]
+    words = "seed and temperature must have one entry a row, got so many seeds and temperatures:"
+    seed, temperature = _required((seed, temperature), tf.equal(*counts), words, counts)
     right = tf.logical_and(temperature > 0.0, tf.math.is_finite(temperature))
-    _require(
-        right,
-        "temperature must be finite and above 0, got",
-        [tf.boolean_mask(temperature, ~right)],
+    wrong = [tf.boolean_mask(temperature, ~right)]
+    return _required(
+        (seed, temperature), right, "temperature must be finite and above 0, got", wrong
     )
-    return seed, temperature
 
 
 def _checked_bits(name, x, shape):
     x = _shaped(name, x, shape)
     right = tf.logical_or(tf.equal(x, 0.0), tf.equal(x, 1.0))
-    _require(right, f"{name} must hold only 0 and 1, got", [tf.boolean_mask(x, ~right)])
-    return x
+    wrong = [tf.boolean_mask(x, ~right)]
+    return _required(x, right, f"{name} must hold only 0 and 1, got", wrong)
 
 
 def _checked_prefix(prefix, seed, length):
-    rows, steps = tf.shape(prefix)[0], tf.shape(prefix)[1]
-    _require(steps <= length, f"prefix must have at most {length} steps, got", [steps])
-    _require(
-        tf.equal(rows, tf.shape(seed)[0]),
-        "prefix and seed must have one entry a row, got so many prefixes and seeds:",
-        [rows, tf.shape(seed)[0]],
-    )
-    return prefix
+    counts = [tf.shape(prefix)[0], tf.shape(seed)[0]]
+    words = "prefix and seed must have one entry a row, got so many prefixes and seeds:"
+    prefix = _required(prefix, tf.equal(*counts), words, counts)
+    steps = tf.shape(prefix)[1]
+    words = f"prefix must have at most {length} steps, got"
+    return _required(prefix, steps <= length, words, [steps])
 
 
 def _shaped(name, x, shape):
-    """`x`, refused where its shape is another when the server runs.
+    """`x`, refused where its shape is another: a server feeds the graph with what it is sent."""
+    return tf.ensure_shape(x, shape, name=name)
 
-    A C++ server feeds what it is sent: the shape in the signature is a description that nobody
-    checks, and that the optimizer believes. It is hidden from both first.
+
+def _required(x, condition, words, values):
+    """`x`, once the condition has been seen to hold.
+
+    What is computed from `x` waits, so that no later failure comes first with other words.
     """
-    hidden = tf.compat.v1.placeholder_with_default(x, shape=None, name=name)
-    return tf.ensure_shape(hidden, shape)
-
-
-def _require(condition, message, values):
-    tf.debugging.Assert(tf.reduce_all(condition), [message, *values], summarize=3)
+    check = tf.debugging.Assert(tf.reduce_all(condition), [words, *values], summarize=3)
+    with tf.control_dependencies([check]):
+        return tf.nest.map_structure(tf.identity, x)
 
 
 def _float32(x):
