@@ -1,5 +1,6 @@
 # make demo   train a generator on real handwritten digits and draw pictures
 # make test   lint and tests, what CI runs
+# make saved-model    train the demo's generator and export it as saved_models/digits/1
 # make figures RUNS='runs/A runs/B'   figures 4 and 5 of the paper, from run folders
 # They need Python >= 3.11, make and PyPI, and set up .venv by themselves.
 
@@ -13,13 +14,17 @@ FIGURES ?= runs/figures
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test lint format figures bench clean
+.PHONY: demo saved-model test lint format figures bench clean
 
 demo: $(INSTALLED)
 	rm -rf $(DEMO)
 	$(BIN)/python -m train.sequence_generation --dataset digits --method teacher_forcing \
 		--epochs 80 --learning-rate 3e-3 --out $(DEMO)
 	@echo "Pictures: $(DEMO)/*.png"
+
+saved-model: demo
+	$(BIN)/python -m train.export $(DEMO) --out saved_models/digits/1 --overwrite
+	$(BIN)/python -m tests.export.test_digits
 
 test: lint
 	$(BIN)/python -m pytest
@@ -38,6 +43,8 @@ figures: $(INSTALLED)
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.unroll
 	$(BIN)/python -m benchmarks.train_step
+	$(BIN)/python -m benchmarks.sampling
+	$(BIN)/python -m benchmarks.clients
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build *.egg-info

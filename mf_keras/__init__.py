@@ -6,6 +6,7 @@
 * `TeacherForcing`, `ProfessorForcing`, `MemoryForcing`, `PositiveNegativeMemoryForcing`: their
   training under `model.fit`, with `SequenceDiscriminator`s for all but the first and a
   `MemoryReplay` for the last.
+* `serving.Client`: asks a server of what `SequenceGenerator.export` wrote.
 * `addressing`: the papers' equations; `data`: the tasks; `plots`: pictures of samples and memory.
 """
 

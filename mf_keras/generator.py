@@ -1,17 +1,12 @@
 """SequenceGenerator: an autoregressive model of binary sequences with a memory."""
 
-from typing import Any, NamedTuple
-
 import keras
 from keras import ops
 
-from mf_keras import backend, validation
+from mf_keras import autoregressive, backend, export, validation
 from mf_keras.cells import MemoryCell
 from mf_keras.losses import binary_nll
 from mf_keras.unroll import unroll
-
-# Uniform noise is kept this far from 0 and 1, where its logit is infinite.
-_NOISE_MARGIN = 1e-7
 
 
 @keras.saving.register_keras_serializable(package="mf_keras")
@@ -83,9 +78,7 @@ class SequenceGenerator(keras.Model):
         Returns:
             `(logits, trace)`: (B, T, units), and the cell's named tuple with (B, T, ...) tensors.
         """
-        x = self._check("x", x)
-        logits, trace, _ = unroll(self.cell, _shift_right(x), training=training)
-        return logits, trace
+        return autoregressive.teacher_force(self.cell, self._check("x", x), training=training)
 
     def nll(self, x, training=False):
         """Negative log-likelihood of whole sequences.
@@ -173,29 +166,52 @@ class SequenceGenerator(keras.Model):
         thresholds = self._thresholds(ops.shape(prefix)[0], rest, seed, temperature)
         return self._compiled_complete(prefix, thresholds)
 
+    def export(self, filepath, length, card=None, overwrite=False, jit_compile=False):
+        """Write a SavedModel that TF Serving samples from, without Keras.
+
+            generator.export("saved_models/digits/1", length=64)
+
+        In place of Keras' own `export`, it writes the signatures `sample` (also the default),
+        `score`, `complete` and `trace`; the model card beside them says what they take and give.
+        Seeds are the requests' own, one a row: they give other samples than `generator.sample`.
+        Temperature 0 is refused; a small one, such as 1e-6, takes the likelier value at every step.
+
+        Beside the version stand `models.config` and `batching.config` for the server; they are
+        written where they are not there yet. The version itself is written aside and renamed.
+
+        Args:
+            filepath: ROOT/NAME/VERSION, VERSION an integer >= 1.
+            length: T, the number of steps of every sequence.
+            card: a dict of text by heading for the model card: `data`, `method`, `NLL`, `command`.
+            overwrite: replace the version if it is there.
+            jit_compile: let XLA compile the loop over time, anew for every batch size. A server
+                needs XLA's compiler for it, which the official images may lack.
+
+        Raises:
+            TypeError, ValueError: an argument has the wrong type or range.
+            FileExistsError: the version is there, and `overwrite` is False.
+            ImportError: the extra `[serving]` is not installed.
+        """
+        export.save(self.cell, filepath, length, card, overwrite, jit_compile)
+
     def _free_run(self, thresholds, state=None):
         """Free running as a function of weights and thresholds (B, T, units) alone."""
-        logits, trace, _ = unroll(_FreeRunningCell(self.cell), thresholds, initial_state=state)
-        return trace.samples, logits, trace.cell
+        return autoregressive.free_run(self.cell, thresholds, state)
 
     def _complete(self, prefix, thresholds):
-        _, _, state = unroll(self.cell, _shift_right(prefix))
-        start = FreeRunningState(samples=prefix[:, -1], cell=state)
+        _, _, state = unroll(self.cell, autoregressive.shift_right(prefix))
+        start = autoregressive.FreeRunningState(samples=prefix[:, -1], cell=state)
         samples, _, _ = self._free_run(thresholds, start)
         return ops.concatenate([prefix, samples], axis=1)
 
     def _thresholds(self, batch_size, length, seed, temperature):
-        """What a logit l must exceed for a 1.
-
-        u < sigmoid(l / temperature) means l > temperature x logit(u), defined at temperature 0 too.
-        """
+        """What a logit must exceed for a 1, of shape (batch_size, length, units)."""
         if not isinstance(seed, keras.random.SeedGenerator):
             seed = validation.seed("seed", seed)
         if not ops.is_tensor(temperature):
             temperature = validation.real_number("temperature", temperature, minimum=0.0)
         noise = keras.random.uniform((batch_size, length, self.units), seed=seed, dtype="float32")
-        noise = ops.clip(noise, _NOISE_MARGIN, 1.0 - _NOISE_MARGIN)
-        return temperature * (ops.log(noise) - ops.log1p(-noise))
+        return autoregressive.thresholds(noise, temperature)
 
     def _check(self, name, x):
         x = backend.to_tensor(name, x)
@@ -215,41 +231,3 @@ class SequenceGenerator(keras.Model):
     def from_config(cls, config):
         """A generator from what `get_config` gave."""
         return cls(**{**config, "cell": keras.saving.deserialize_keras_object(config["cell"])})
-
-
-class FreeRunningState(NamedTuple):
-    """State of a free-running cell: the last sample is the next input."""
-
-    samples: Any  # (B, units) of 0/1
-    cell: tuple  # the memory cell's named tuple
-
-
-class _FreeRunningCell:
-    """A memory cell that reads its own samples; its input sequence is noise.
-
-    It makes free running one more call of `unroll`, and a pure function of weights and noise.
-    """
-
-    built = True
-
-    def __init__(self, cell):
-        self.cell = cell
-        self.compute_dtype = cell.compute_dtype
-        self.output_size = cell.units
-        self.input_size = cell.units
-        self.variables = cell.variables
-
-    def initial_state(self, batch_size):
-        samples = ops.zeros((batch_size, self.cell.units), dtype=self.compute_dtype)
-        return FreeRunningState(samples, self.cell.initial_state(batch_size))
-
-    def step(self, thresholds, state, training=False):
-        """Logits of this step, and the state with the sample that they and the noise give."""
-        logits, cell_state = self.cell.step(state.samples, state.cell, training=training)
-        samples = ops.cast(ops.cast(logits, thresholds.dtype) > thresholds, self.compute_dtype)
-        return logits, FreeRunningState(samples, cell_state)
-
-
-def _shift_right(x):
-    """What the model reads: zeros, then x without its last step."""
-    return ops.concatenate([ops.zeros_like(x[:, :1]), x[:, :-1]], axis=1)

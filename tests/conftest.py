@@ -8,6 +8,9 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import hypothesis
 import keras
 import pytest
+import tensorflow as tf
+
+from tests.models import small_generator
 
 # A first call traces and compiles, so single examples may take seconds.
 hypothesis.settings.register_profile(
@@ -23,3 +26,19 @@ def _fresh_keras():
     keras.utils.set_random_seed(0)
     yield
     keras.config.set_dtype_policy(policy)
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory):
+    """A small generator and its export, of six steps: `(generator, folder of version 1)`."""
+    keras.utils.set_random_seed(3)
+    generator = small_generator()
+    folder = tmp_path_factory.mktemp("saved_models") / "small" / "1"
+    generator.export(folder, length=6, card={"data": "none"})
+    return generator, folder
+
+
+@pytest.fixture(scope="session")
+def signatures(exported):
+    """The signatures of the export, loaded."""
+    return tf.saved_model.load(str(exported[1])).signatures

@@ -16,10 +16,12 @@ FLOORS = [
     ["addressing", "sparse_linkage", "losses", "data", "plots", "events"],
     ["cells"],
     ["unroll", "gru"],
+    ["autoregressive"],
+    ["export"],
     ["generator", "transducer", "discriminator", "replay"],
-    ["callbacks", "forcing"],
+    ["callbacks", "forcing", "serving"],
 ]
-USE_TENSORFLOW = {"backend", "events", "data", "forcing"}
+USE_TENSORFLOW = {"backend", "events", "data", "export", "forcing", "serving"}
 
 
 def room(path):

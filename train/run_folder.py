@@ -56,6 +56,10 @@ class RunFolder:
         temporary.write_text(json.dumps(content, indent=2) + "\n")
         os.replace(temporary, self.path / name)
 
+    def read_json(self, name):
+        """What a JSON file of the folder holds."""
+        return json.loads((self.path / name).read_text())
+
     def rows(self, name):
         """The rows of a CSV file that `csv_logger` wrote, one dict of floats each; none yet: []."""
         path = self.path / name

@@ -1,0 +1,118 @@
+"""Whether concurrent clients of a served model all get their own answers, and how fast.
+
+python -m benchmarks.clients --clients 8 --seconds 60
+
+Every client asks for rows of seeds and temperatures drawn at random, for as many as it likes, and
+compares what comes to what the same model gave for each row alone: samples and NLLs to the bit. The
+server is the tests' stand-in, which joins requests to batches, unless `--url` names another one,
+e.g. a `tensorflow_model_server` of the same model.
+"""
+
+import argparse
+import contextlib
+import pathlib
+import threading
+import time
+
+import numpy as np
+
+from mf_keras.serving import Client, ServerError
+
+KNOWN = 64  # rows whose answers are known
+
+
+def known_answers(client):
+    """Seeds, temperatures, samples and NLLs of rows that were asked for one by one."""
+    random = np.random.default_rng(0)
+    seeds = random.integers(0, 2**62, KNOWN)
+    temperatures = random.uniform(0.5, 2.0, KNOWN).astype("float32")
+    pairs = [client.sample(*row) for row in zip(seeds.tolist(), temperatures, strict=True)]
+    samples, nll = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
+    return seeds, temperatures, samples, nll
+
+
+def hammer(make_client, known, clients, seconds, most_rows=8):
+    """Let clients ask at once for some time.
+
+    Args:
+        make_client: gives a new client.
+        known: what `known_answers` gave.
+        clients: how many, each in a thread.
+        seconds: for how long.
+        most_rows: of a request.
+
+    Returns:
+        A dict: answers, rows, wrong (answers with a row that differs), lost (requests with no
+        answer), seconds.
+    """
+    totals = dict.fromkeys(("answers", "rows", "wrong", "lost"), 0)
+    lock = threading.Lock()
+    seeds, temperatures, samples, nll = known
+    begin = time.monotonic()
+
+    def work(number):
+        random = np.random.default_rng(number)
+        with make_client() as client:
+            while time.monotonic() - begin < seconds:
+                rows = random.choice(KNOWN, random.integers(1, most_rows + 1))
+                try:
+                    answer = client.sample(seeds[rows], temperatures[rows])
+                except ServerError:
+                    counts = {"lost": 1}
+                else:
+                    right = all(map(np.array_equal, answer, (samples[rows], nll[rows])))
+                    counts = {"answers": 1, "rows": len(rows), "wrong": int(not right)}
+                with lock:
+                    for name, count in counts.items():
+                        totals[name] += count
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return {**totals, "seconds": time.monotonic() - begin}
+
+
+@contextlib.contextmanager
+def server(options):
+    """The URL to ask, and the stand-in's model, or None."""
+    if options.url:
+        yield options.url, None
+        return
+    from tests.serving.server import serve
+
+    with serve(pathlib.Path(options.folder)) as (model, rpc, rest):
+        yield {"grpc": rpc, "rest": rest}[options.transport], model
+
+
+def main(arguments=None):
+    """Ask, and print the counts."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--clients", type=int, default=8, help="default: 8")
+    parser.add_argument("--seconds", type=float, default=60.0, help="default: 60")
+    parser.add_argument("--folder", default="saved_models/digits/1", help="the version to serve")
+    parser.add_argument("--transport", choices=("grpc", "rest"), default="grpc")
+    parser.add_argument("--url", help="ask this server instead of the stand-in")
+    options = parser.parse_args(arguments)
+    name = pathlib.Path(options.folder).absolute().parent.name
+    with server(options) as (url, model):
+
+        def make_client():
+            return Client(url, name, timeout=60.0)
+
+        with make_client() as client:
+            known = known_answers(client)
+        if model:
+            model.batches.clear()
+        result = hammer(make_client, known, options.clients, options.seconds)
+        print(
+            f"{options.clients} clients, {result['seconds']:.0f} s: {result['answers']} answers of "
+            f"{result['rows']} rows, {result['wrong']} wrong, {result['lost']} lost"
+        )
+        if model:
+            print(f"{len(model.batches)} batches, of {np.mean(model.batches):.1f} requests each")
+
+
+if __name__ == "__main__":
+    main()

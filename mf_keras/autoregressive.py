@@ -1,0 +1,94 @@
+"""A memory cell that predicts its own next input: teacher forcing and free running."""
+
+from typing import Any, NamedTuple
+
+from keras import ops
+
+from mf_keras.unroll import unroll
+
+# Uniform noise is kept this far from 0 and 1, where its logit is infinite.
+_NOISE_MARGIN = 1e-7
+
+
+def teacher_force(cell, x, training=False):
+    """Logits and trace with the data as input: the cell reads zeros, then x without its last step.
+
+    Args:
+        cell: a memory cell whose `units` is the size of its input, too.
+        x: (B, T, units) of 0/1.
+        training: passed on to the cell.
+
+    Returns:
+        `(logits, trace)`: (B, T, units), where logit t depends on x[:, :t] alone, and the cell's
+        named tuple with (B, T, ...) tensors.
+    """
+    logits, trace, _ = unroll(cell, shift_right(x), training=training)
+    return logits, trace
+
+
+def free_run(cell, thresholds, state=None):
+    """Logits and trace with the cell's own samples as input.
+
+    Args:
+        cell: a memory cell whose `units` is the size of its input, too.
+        thresholds: (B, T, units), what a logit must exceed for a 1: from `thresholds`; -inf and inf
+            force a 1 and a 0.
+        state: a `FreeRunningState` to start from; None for the cell's own start.
+
+    Returns:
+        `(samples, logits, trace)`: (B, T, units) of 0/1; (B, T, units); the cell's named tuple
+        with (B, T, ...) tensors.
+    """
+    logits, trace, _ = unroll(_FreeRunningCell(cell), thresholds, initial_state=state)
+    return trace.samples, logits, trace.cell
+
+
+def thresholds(noise, temperature):
+    """What a logit l must exceed for a 1: temperature x logit(u).
+
+    u < sigmoid(l / temperature) means l > temperature x logit(u), defined at temperature 0 too.
+
+    Args:
+        noise: u, uniform in [0, 1), of any shape.
+        temperature: a number or a tensor that broadcasts to `noise`.
+    """
+    noise = ops.clip(noise, _NOISE_MARGIN, 1.0 - _NOISE_MARGIN)
+    return temperature * (ops.log(noise) - ops.log1p(-noise))
+
+
+def shift_right(x):
+    """What the cell reads: zeros, then x without its last step."""
+    return ops.concatenate([ops.zeros_like(x[:, :1]), x[:, :-1]], axis=1)
+
+
+class FreeRunningState(NamedTuple):
+    """State of a free-running cell: the last sample is the next input."""
+
+    samples: Any  # (B, units) of 0/1
+    cell: tuple  # the memory cell's named tuple
+
+
+class _FreeRunningCell:
+    """A memory cell that reads its own samples; its input sequence is noise.
+
+    It makes free running one more call of `unroll`, and a pure function of weights and noise.
+    """
+
+    built = True
+
+    def __init__(self, cell):
+        self.cell = cell
+        self.compute_dtype = cell.compute_dtype
+        self.output_size = cell.units
+        self.input_size = cell.units
+        self.variables = cell.variables
+
+    def initial_state(self, batch_size):
+        samples = ops.zeros((batch_size, self.cell.units), dtype=self.compute_dtype)
+        return FreeRunningState(samples, self.cell.initial_state(batch_size))
+
+    def step(self, thresholds, state, training=False):
+        """Logits of this step, and the state with the sample that they and the noise give."""
+        logits, cell_state = self.cell.step(state.samples, state.cell, training=training)
+        samples = ops.cast(ops.cast(logits, thresholds.dtype) > thresholds, self.compute_dtype)
+        return logits, FreeRunningState(samples, cell_state)

@@ -1,0 +1,5 @@
+"""SavedModels in TF Serving's layout, of a cell that predicts its own next input."""
+
+from mf_keras.export.saved_model import save
+
+__all__ = ["save"]

@@ -1,0 +1,84 @@
+"""The model card: what a served model is, where it comes from, and how it is asked."""
+
+import keras
+import tensorflow as tf
+
+from mf_keras.version import __version__
+
+NOT_STATED = "not stated"
+HEADINGS = ("data", "method", "NLL", "command")
+
+
+def check(entries):
+    """`entries` as a dict of text by heading; None is an empty one.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    entries = {} if entries is None else entries
+    if not isinstance(entries, dict) or not all(
+        isinstance(text, str) for pair in entries.items() for text in pair
+    ):
+        raise TypeError(f"card must be a dict of text by heading, got {entries!r}.")
+    return dict(entries)
+
+
+def text(folder, cell, length, jit_compile, entries):
+    """The card in Markdown.
+
+    Args:
+        folder: the `VersionFolder`.
+        cell: the memory cell.
+        length: T, the number of steps of every sequence.
+        jit_compile: whether XLA compiles the loop over time.
+        entries: a dict of text by heading.
+    """
+    rows = {heading: entries.get(heading, NOT_STATED) for heading in HEADINGS}
+    rows |= {heading: entry for heading, entry in entries.items() if heading not in rows}
+    rows["model"] = (
+        f"{type(cell).__name__}, controller {type(cell.controller).__name__} of "
+        f"{cell.hidden_size} units, memory {cell.memory_size} x {cell.word_size}, "
+        f"{cell.num_reads} read and {cell.num_writes} write heads; {cell.count_params()} weights, "
+        f"computed in {cell.compute_dtype}"
+    )
+    rows["sequences"] = f"{length} steps of {cell.units} bit(s)"
+    rows["loop over time"] = "compiled by XLA" if jit_compile else "TensorFlow graph"
+    rows["versions"] = (
+        f"mf_keras {__version__}, TensorFlow {tf.__version__}, Keras {keras.__version__}"
+    )
+    table = "\n".join(f"| {heading} | {entry} |" for heading, entry in rows.items())
+    return CARD.format(
+        name=folder.name,
+        version=folder.path.name,
+        table=table,
+        length=length,
+        units=cell.units,
+    )
+
+
+CARD = """\
+# {name}, version {version}
+
+A generator of binary sequences with an external memory, as a SavedModel for TF Serving.
+
+| | |
+|---|---|
+{table}
+
+## Signatures
+
+| name | inputs | outputs |
+|---|---|---|
+| `sample`, `serving_default` | `seed` int64 (B,), `temperature` float32 (B,) \
+| `samples` float32 (B, {length}, {units}), `nll` float32 (B,) |
+| `score` | `sequences` float32 (B, {length}, {units}) | `nll` float32 (B,) |
+| `complete` | `prefix` float32 (B, t0, {units}), t0 from 0 to {length}; `seed`; `temperature` \
+| `samples` float32 (B, {length}, {units}), beginning with the prefix |
+| `trace` | `sequences` | `hidden`, `memory`, `read_weights`, `write_weights`, float32 (B, \
+{length}, ...) |
+
+`nll` is in nats, of the model itself, whatever the temperature. A row depends on its own seed and
+temperature alone. Temperature 1 samples the model, a small one such as 1e-6 takes the likelier
+value at every step; 0 is refused. A request of another shape, or with values that are neither 0 nor
+1, is refused with INVALID_ARGUMENT.
+"""

@@ -1,0 +1,57 @@
+"""Writes a version of a model: the SavedModel, its warm-up requests, its card."""
+
+import tensorflow as tf
+
+from mf_keras import validation
+from mf_keras.export import card as model_card
+from mf_keras.export import warmup
+from mf_keras.export.signatures import endpoints
+from mf_keras.export.version_folder import VersionFolder
+
+DEFAULT = "sample"  # the endpoint that `serving_default` names as well
+
+
+def save(cell, filepath, length, card=None, overwrite=False, jit_compile=False):
+    """Write ROOT/NAME/VERSION, which TF Serving can serve, whole or not at all.
+
+    Args:
+        cell: a built memory cell whose `units` is the size of its input, too.
+        filepath: ROOT/NAME/VERSION, where VERSION is an integer >= 1, e.g. `saved_models/digits/1`.
+        length: T, the number of steps of every sequence.
+        card: a dict of text by heading for the model card: data, method, NLL, command.
+        overwrite: replace the version if it is there.
+        jit_compile: let XLA compile the loop over time, anew for every batch size.
+
+    Raises:
+        TypeError, ValueError: an argument has the wrong type or range.
+        FileExistsError: the version is there, and `overwrite` is False.
+        ImportError: the extra `[serving]` is not installed.
+    """
+    length = validation.positive_int("length", length)
+    overwrite = validation.boolean("overwrite", overwrite)
+    jit_compile = validation.boolean("jit_compile", jit_compile)
+    card = model_card.check(card)
+    folder = VersionFolder(filepath)
+    folder.check_free(overwrite)
+    warmup.check_installed()
+    functions = {
+        name: function.get_concrete_function()
+        for name, function in endpoints(cell, length, jit_compile).items()
+    }
+    with folder.write(overwrite) as aside:
+        tf.saved_model.save(
+            _Weights(cell), str(aside), {"serving_default": functions[DEFAULT], **functions}
+        )
+        warmup.write(aside, folder.name, functions, length, cell.units)
+        (aside / "model_card.md").write_text(
+            model_card.text(folder, cell, length, jit_compile, card)
+        )
+    folder.write_configs()
+
+
+class _Weights(tf.Module):
+    """What the SavedModel holds: weights, and nothing else of Keras, no optimizer, no name."""
+
+    def __init__(self, cell):
+        super().__init__()
+        self.weights = [variable.value for variable in cell.variables]

@@ -1,0 +1,168 @@
+"""The functions that a server answers with: sample, score, complete and trace.
+
+They are TensorFlow functions of tensors alone, with checks inside, because a server has nothing
+else. A check that fails is an InvalidArgument, and no numbers come back.
+"""
+
+import tensorflow as tf
+
+from mf_keras import autoregressive
+from mf_keras.losses import binary_nll
+
+# Rows are computed in multiples of this many. Vectorised kernels treat the last entries of an array
+# that is no multiple of their width otherwise, to rounding, and a DNC makes much of rounding where
+# it sorts slots of almost equal usage: 0.04 nats were seen between batches of 1 and of 256. With
+# whole vectors a row's numbers are the same in any batch.
+ROWS = 16
+
+TRACE = ("hidden", "memory", "read_weights", "write_weights")
+SEED = tf.TensorSpec((None,), tf.int64, name="seed")
+TEMPERATURE = tf.TensorSpec((None,), tf.float32, name="temperature")
+
+
+def endpoints(cell, length, jit_compile=False):
+    """The functions of every endpoint, each with an input signature.
+
+    Args:
+        cell: a built memory cell whose `units` is the size of its input, too.
+        length: T, the number of steps of every sequence.
+        jit_compile: whether XLA compiles the loop over time, anew for every batch size.
+
+    Returns:
+        A dict of `tf.function`s by name.
+    """
+    units = cell.units
+    sequences = tf.TensorSpec((None, length, units), tf.float32, name="sequences")
+    prefix = tf.TensorSpec((None, None, units), tf.float32, name="prefix")
+
+    @tf.function(autograph=False, jit_compile=jit_compile)
+    def run(thresholds):
+        samples, logits, _ = autoregressive.free_run(cell, thresholds)
+        return tf.cast(samples, tf.float32), _float32(binary_nll(samples, logits))
+
+    @tf.function(autograph=False, jit_compile=jit_compile)
+    def force(x):
+        logits, kept = autoregressive.teacher_force(cell, tf.cast(x, cell.compute_dtype))
+        return _float32(binary_nll(x, logits)), {
+            name: _float32(getattr(kept, name)) for name in TRACE
+        }
+
+    def sample(seed, temperature):
+        seed, temperature = _checked_draw(seed, temperature)
+        samples, nll = _whole(run, _thresholds(seed, temperature, length, units))
+        return {"samples": _long(samples, length), "nll": nll}
+
+    def score(sequences):
+        sequences = _checked_bits("sequences", sequences, (None, length, units))
+        nll, _ = _whole(force, sequences)
+        return {"nll": nll}
+
+    def complete(prefix, seed, temperature):
+        prefix = _checked_bits("prefix", prefix, (None, None, units))
+        seed, temperature = _checked_draw(seed, temperature)
+        prefix = _checked_prefix(prefix, seed, length)
+        samples, _ = _whole(run, _forced(prefix, _thresholds(seed, temperature, length, units)))
+        return {"samples": _long(samples, length)}
+
+    def trace(sequences):
+        sequences = _checked_bits("sequences", sequences, (None, length, units))
+        _, kept = _whole(force, sequences)
+        return {name: _long(x, length) for name, x in kept.items()}
+
+    signatures = {
+        "sample": (sample, [SEED, TEMPERATURE]),
+        "score": (score, [sequences]),
+        "complete": (complete, [prefix, SEED, TEMPERATURE]),
+        "trace": (trace, [sequences]),
+    }
+    return {
+        name: tf.function(function, input_signature=inputs, autograph=False)
+        for name, (function, inputs) in signatures.items()
+    }
+
+
+def _whole(function, x):
+    """`function(x)` of a batch x (B, ...), computed on a multiple of `ROWS` rows."""
+    rows = tf.shape(x)[0]
+    padding = [[0, -rows % ROWS]] + [[0, 0]] * (len(x.shape) - 1)
+    return tf.nest.map_structure(lambda y: y[:rows], function(tf.pad(x, padding)))
+
+
+def _thresholds(seed, temperature, length, units):
+    """(B, length, units), row by row from the row's own seed and temperature.
+
+    The generator is named, since the default one differs between kinds of devices.
+    """
+
+    def noise_of_row(seed):
+        return tf.random.stateless_uniform(
+            (length, units), seed=tf.stack([seed, tf.zeros_like(seed)]), alg="philox"
+        )
+
+    noise = tf.map_fn(noise_of_row, seed, fn_output_signature=tf.float32)
+    return autoregressive.thresholds(noise, temperature[:, tf.newaxis, tf.newaxis])
+
+
+def _forced(prefix, thresholds):
+    """Thresholds that no logit, or any, exceeds where the prefix is 0, or 1.
+
+    So completion is one free run over all steps, for a prefix of any length, none and all included,
+    and a sample's own beginning is continued as the sample was.
+    """
+    infinity = tf.constant(float("inf"))
+    known = tf.where(prefix == 1.0, -infinity, infinity)  # (B, t0, units)
+    whole = tf.concat([known, thresholds[:, tf.shape(known)[1] :]], axis=1)
+    return tf.ensure_shape(whole, thresholds.shape)
+
+
+def _checked_draw(seed, temperature):
+    seed = _shaped("seed", seed, (None,))
+    temperature = _shaped("temperature", temperature, (None,))
+    counts = [tf.shape(seed)[0], tf.shape(temperature)[0]]
+    words = "seed and temperature must have one entry a row, got so many seeds and temperatures:"
+    seed, temperature = _required((seed, temperature), tf.equal(*counts), words, counts)
+    right = tf.logical_and(temperature > 0.0, tf.math.is_finite(temperature))
+    wrong = [tf.boolean_mask(temperature, ~right)]
+    return _required(
+        (seed, temperature), right, "temperature must be finite and above 0, got", wrong
+    )
+
+
+def _checked_bits(name, x, shape):
+    x = _shaped(name, x, shape)
+    right = tf.logical_or(tf.equal(x, 0.0), tf.equal(x, 1.0))
+    wrong = [tf.boolean_mask(x, ~right)]
+    return _required(x, right, f"{name} must hold only 0 and 1, got", wrong)
+
+
+def _checked_prefix(prefix, seed, length):
+    counts = [tf.shape(prefix)[0], tf.shape(seed)[0]]
+    words = "prefix and seed must have one entry a row, got so many prefixes and seeds:"
+    prefix = _required(prefix, tf.equal(*counts), words, counts)
+    steps = tf.shape(prefix)[1]
+    words = f"prefix must have at most {length} steps, got"
+    return _required(prefix, steps <= length, words, [steps])
+
+
+def _shaped(name, x, shape):
+    """`x`, refused where its shape is another: a server feeds the graph with what it is sent."""
+    return tf.ensure_shape(x, shape, name=name)
+
+
+def _required(x, condition, words, values):
+    """`x`, once the condition has been seen to hold.
+
+    What is computed from `x` waits, so that no later failure comes first with other words.
+    """
+    check = tf.debugging.Assert(tf.reduce_all(condition), [words, *values], summarize=3)
+    with tf.control_dependencies([check]):
+        return tf.nest.map_structure(tf.identity, x)
+
+
+def _float32(x):
+    return tf.cast(x, tf.float32)
+
+
+def _long(x, length):
+    """`x` of shape (B, T, ...), with T known, so that the signature tells it."""
+    return tf.ensure_shape(x, (None, length, *x.shape[2:]))

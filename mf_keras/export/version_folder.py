@@ -1,0 +1,113 @@
+"""A version of a model on disk: ROOT/NAME/VERSION, whole or not there at all."""
+
+import contextlib
+import os
+import pathlib
+import re
+import shutil
+import uuid
+
+MODELS = """\
+# What tensorflow_model_server serves; for its --model_config_file.
+model_config_list {{
+  config {{
+    name: "{name}"
+    base_path: "/models/{name}"
+    model_platform: "tensorflow"
+  }}
+}}
+"""
+BATCHING = """\
+# How tensorflow_model_server joins requests to batches; for its --batching_parameters_file. Rows
+# do not see each other, but a bad request fails those that it is joined with, and a request of more
+# rows than max_batch_size is refused. Requests to `complete` whose prefixes differ in length cannot
+# be joined: where two meet, the server answers FAILED_PRECONDITION. Serve without batching where
+# that matters. Never set pad_variable_length_inputs, which would lengthen prefixes.
+max_batch_size { value: 256 }
+batch_timeout_micros { value: 2000 }
+max_enqueued_batches { value: 64 }
+num_batch_threads { value: 2 }
+"""
+
+
+class VersionFolder:
+    """The folder of one version, and the configuration beside it.
+
+    Args:
+        path: ROOT/NAME/VERSION.
+
+    Raises:
+        TypeError: `path` is no path.
+        ValueError: it does not end in a name and a version number.
+    """
+
+    def __init__(self, path):
+        if not isinstance(path, (str, os.PathLike)):
+            raise TypeError(f"filepath must be a path, got {path!r}.")
+        self.path = pathlib.Path(path).absolute()
+        self.name = self.path.parent.name
+        # TF Serving serves folders whose names are numbers, and reads 01 and 1 as the same.
+        if not re.fullmatch(r"[1-9][0-9]{0,17}", self.path.name):
+            raise ValueError(
+                "filepath must end in a version number, such as saved_models/digits/1, "
+                f"got {str(path)!r}."
+            )
+        if not re.fullmatch(r"[A-Za-z0-9._-]+", self.name):
+            raise ValueError(
+                "filepath must have a model's name of letters, digits, '.', '_' and '-' before the "
+                f"version, such as saved_models/digits/1, got {str(path)!r}."
+            )
+
+    def check_free(self, overwrite):
+        """Refuse to replace what is there.
+
+        Raises:
+            FileExistsError: the version is there and `overwrite` is False, or it is a file.
+        """
+        if not self.path.exists():
+            return
+        if not overwrite:
+            raise FileExistsError(
+                f"{self.path} is there already; give overwrite=True to replace it, or a new "
+                "version, which a running server picks up by itself."
+            )
+        if not self.path.is_dir():
+            raise FileExistsError(f"{self.path} is a file, not a version of a model.")
+
+    @contextlib.contextmanager
+    def write(self, overwrite):
+        """A folder to write to, which becomes the version if nothing goes wrong.
+
+        It stands beside the version under a name that is no number, which a server passes over.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        aside = self.path.with_name(f".{self.path.name}-{uuid.uuid4().hex}")
+        try:
+            yield aside
+            self.check_free(overwrite)
+            self._put_in_place(aside)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+
+    def _put_in_place(self, aside):
+        """Rename; the old version, which a rename cannot replace, is moved out of the way first."""
+        old = aside.with_name(f"{aside.name}-old")
+        replaced = self.path.exists()
+        if replaced:
+            os.rename(self.path, old)
+        try:
+            os.rename(aside, self.path)
+        except OSError:
+            if replaced:
+                os.rename(old, self.path)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
+
+    def write_configs(self):
+        """models.config and batching.config beside the versions, unless they are there already."""
+        for name, text in (("models", MODELS.format(name=self.name)), ("batching", BATCHING)):
+            path = self.path.with_name(f"{name}.config")
+            if not path.exists():
+                aside = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
+                aside.write_text(text)
+                os.replace(aside, path)

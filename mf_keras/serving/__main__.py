@@ -1,0 +1,104 @@
+"""Ask a server from the command line.
+
+python -m mf_keras.serving sample --url http://localhost:8501 --out grid.png
+
+`sample` draws sequences, `complete` continues those of a .npy file (B, t0, units), `score` prints
+the NLL of those of a .npy file (B, length, units). Results go to a .npy file, or, as a grid of
+pictures, to a .png file.
+"""
+
+import argparse
+import math
+import pathlib
+import sys
+
+import numpy as np
+
+from mf_keras import plots
+from mf_keras.serving.client import Client
+from mf_keras.serving.errors import ServerError
+
+KINDS = (".png", ".npy")
+
+
+def parse_arguments(arguments=None):
+    """The options of a command."""
+    parser = argparse.ArgumentParser(
+        prog="python -m mf_keras.serving",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    sample = commands.add_parser("sample", help="draw sequences")
+    sample.add_argument("--num", type=int, default=16, help="how many; default: 16")
+    complete = commands.add_parser("complete", help="continue sequences")
+    score = commands.add_parser("score", help="print the NLL of sequences, one a line")
+    for command in (sample, complete, score):
+        command.add_argument("--url", required=True, help="grpc://HOST:8500 or http://HOST:8501")
+        command.add_argument("--model", default="digits", help="default: digits")
+        command.add_argument("--version", type=int, help="default: the newest")
+        command.add_argument("--timeout", type=float, default=10.0, help="seconds; default: 10")
+    for command in (complete, score):
+        command.add_argument("file", help=".npy file of 0 and 1")
+    for command in (sample, complete):
+        command.add_argument("--seed", type=int, default=0, help="of the first row; default: 0")
+        command.add_argument("--temperature", type=float, default=1.0, help="above 0; default: 1")
+        command.add_argument("--out", required=True, help="FILE.png or FILE.npy")
+        command.add_argument(
+            "--shape",
+            type=int,
+            nargs=2,
+            metavar=("HEIGHT", "WIDTH"),
+            help="of a sequence as a picture; default: a square",
+        )
+    options = parser.parse_args(arguments)
+    if "out" in options and pathlib.Path(options.out).suffix not in KINDS:
+        parser.error(f"argument --out: must end in .png or .npy, got {options.out!r}")
+    return options
+
+
+def write(samples, options):
+    """Write (B, length, units) to the file that `--out` names."""
+    if options.out.endswith(".npy"):
+        np.save(options.out, samples)
+        return
+    side = math.isqrt(samples.shape[1])
+    shape = tuple(options.shape or (side, side))
+    if math.prod(shape) != samples.shape[1] or samples.shape[2] != 1:
+        raise ValueError(
+            f"--shape must have as many pixels as the sequences have bits, {samples.shape[1:]}, "
+            f"got {shape}; or write a .npy file."
+        )
+    plots.save(plots.sample_grid(samples, shape), options.out)
+
+
+def run(options):
+    """Ask, and write or print the answer."""
+    given = np.load(options.file, allow_pickle=False) if "file" in options else None
+    with Client(options.url, options.model, options.version, options.timeout) as client:
+        if options.command == "score":
+            for nll in client.score(given):
+                print(f"{nll:.4f}")
+            return
+        if options.command == "complete":
+            seeds = range(options.seed, options.seed + len(given))
+            samples = client.complete(given, seeds, options.temperature)
+        else:
+            seeds = range(options.seed, options.seed + options.num)
+            samples, nll = client.sample(seeds, options.temperature)
+            print(f"{len(samples)} samples, {nll.mean():.2f} nats on average")
+    write(samples, options)
+    print(options.out)
+
+
+def main(arguments=None):
+    """Run a command; errors end it with one line."""
+    options = parse_arguments(arguments)
+    try:
+        run(options)
+    except (OSError, TypeError, ValueError, ImportError, ServerError) as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,177 @@
+"""Client: samples, scores and completions from a server."""
+
+import itertools
+import time
+import urllib.parse
+
+import numpy as np
+
+from mf_keras import validation
+from mf_keras.serving.errors import ServerError
+from mf_keras.serving.rest import RestTransport
+from mf_keras.serving.rpc import GrpcTransport
+
+TRANSPORTS = {"grpc": GrpcTransport, "http": RestTransport, "https": RestTransport}
+FIRST_PAUSE = 0.05  # seconds before the second try; doubled before every further one
+LONGEST_PAUSE = 2.0
+
+
+class Client:
+    """Asks a model server that serves a `SequenceGenerator.export`, over gRPC or REST.
+
+        with Client("grpc://localhost:8500", model="digits") as client:
+            samples, nll = client.sample(seed=range(16))
+
+    What is wrong by itself is refused here, before anything is sent: a server that joins requests
+    to batches refuses a whole batch for one bad row. Answers are pure functions of requests, so a
+    request that found the server unavailable is safely sent again. Threads may share a client.
+
+    Args:
+        url: grpc://HOST:PORT (TF Serving's 8500) or http://HOST:PORT (8501).
+        model: the model's name.
+        version: its version, an integer >= 1; None for the newest.
+        timeout: seconds for an answer, all tries together.
+        retries: how often a request is sent again while the server is UNAVAILABLE.
+
+    Raises:
+        TypeError, ValueError: an argument has the wrong type or range.
+        ImportError: gRPC is asked for, and the extra `[serving]` is not installed.
+    """
+
+    def __init__(self, url, model="digits", version=None, timeout=10.0, retries=4):
+        self._where = f"model {model!r} at {url}"
+        scheme = _scheme(url)
+        if not isinstance(model, str) or not model:
+            raise TypeError(f"model must be a model's name, got {model!r}.")
+        if version is not None:
+            version = validation.positive_int("version", version)
+        self._timeout = validation.real_number("timeout", timeout, minimum=1e-3)
+        self._retries = validation.positive_int("retries", retries, minimum=0)
+        self._transport = TRANSPORTS[scheme](url, model, version)
+
+    def sample(self, seed, temperature=1.0):
+        """Draw sequences.
+
+        Args:
+            seed: an integer, or one for every row; equal seeds give equal rows.
+            temperature: above 0; a number, or one for every row.
+
+        Returns:
+            `(samples, nll)`: (B, length, units) of 0/1, and (B,) in nats, float32.
+
+        Raises:
+            TypeError, ValueError: an argument has the wrong type or range.
+            ServerError: the server refused or did not answer.
+        """
+        answer = self._ask("sample", _draw(seed, temperature), ("samples", "nll"))
+        return answer["samples"], answer["nll"]
+
+    def score(self, sequences):
+        """Negative log-likelihood of whole sequences.
+
+        Args:
+            sequences: (B, length, units) of 0/1.
+
+        Returns:
+            (B,), nats, float32.
+
+        Raises:
+            TypeError, ValueError: `sequences` has another rank or other values.
+            ServerError: the server refused, e.g. another length, or did not answer.
+        """
+        return self._ask("score", {"sequences": _bits("sequences", sequences)}, ("nll",))["nll"]
+
+    def complete(self, prefix, seed, temperature=1.0):
+        """Continue sequences from their beginnings.
+
+        Args:
+            prefix: (B, t0, units) of 0/1, t0 from 1 to length.
+            seed: an integer, or one for every row. A row's own seed and temperature continue its
+                sample as it was.
+            temperature: above 0; a number, or one for every row.
+
+        Returns:
+            (B, length, units) of 0/1, float32, beginning with the prefix.
+
+        Raises:
+            TypeError, ValueError: an argument has the wrong type, shape or range.
+            ServerError: the server refused or did not answer.
+        """
+        prefix = _bits("prefix", prefix)
+        inputs = {"prefix": prefix, **_draw(seed, temperature, len(prefix))}
+        return self._ask("complete", inputs, ("samples",))["samples"]
+
+    def close(self):
+        """Let go of the connection."""
+        self._transport.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()
+
+    def _ask(self, signature, inputs, outputs):
+        """The answer's arrays by name, after as many tries as are allowed and fit into the time."""
+        deadline = time.monotonic() + self._timeout
+        for tried in itertools.count(1):
+            try:
+                answer = self._transport.predict(signature, inputs, deadline - time.monotonic())
+                break
+            except ServerError as error:
+                pause = min(FIRST_PAUSE * 2 ** (tried - 1), LONGEST_PAUSE)
+                in_time = time.monotonic() + pause < deadline
+                if error.code != "UNAVAILABLE" or tried > self._retries or not in_time:
+                    tries = "" if tried == 1 else f" (tried {tried} times)"
+                    message = f"{error.message} [{signature} of {self._where}{tries}]"
+                    raise ServerError(error.code, message) from error
+            time.sleep(pause)
+        if len(outputs) == 1 and None in answer:  # REST leaves a single output's name away
+            answer = {outputs[0]: answer[None]}
+        if missing := set(outputs) - set(answer):
+            raise ServerError("INTERNAL", f"no {sorted(missing)} from {signature} of {self._where}")
+        return answer
+
+
+def _scheme(url):
+    parts = urllib.parse.urlsplit(url) if isinstance(url, str) else None
+    if parts is None or parts.scheme not in TRANSPORTS or not parts.netloc:
+        raise ValueError(
+            f"url must be grpc://HOST:PORT, http://HOST:PORT or https://HOST:PORT, got {url!r}."
+        )
+    return parts.scheme
+
+
+def _draw(seed, temperature, rows=None):
+    """Seeds and temperatures, one a row: `rows` of them, or as many as there are seeds."""
+    seeds = np.atleast_1d(np.asarray(list(seed) if isinstance(seed, range) else seed))
+    if seeds.dtype.kind not in "iu":
+        raise TypeError(f"seed must be an integer, or one for every row, got {seed!r}.")
+    if seeds.ndim != 1 or not seeds.size:
+        raise ValueError(f"seed must be an integer, or one for every row, got {seed!r}.")
+    if seeds.dtype == np.uint64 and (seeds >= 2**63).any():
+        raise ValueError(f"seed must be below 2**63, got {seed!r}.")
+    rows = len(seeds) if rows is None else rows
+    if len(seeds) not in (1, rows):
+        raise ValueError(f"seed must be one integer or {rows}, got {len(seeds)}.")
+    temperatures = np.atleast_1d(np.asarray(temperature))
+    if temperatures.dtype.kind not in "iuf":
+        raise TypeError(f"temperature must be a number, or one for every row, got {temperature!r}.")
+    if temperatures.shape not in ((1,), (rows,)):
+        raise ValueError(f"temperature must be one number or {rows}, got {temperature!r}.")
+    temperatures = temperatures.astype("float32")
+    if not (np.isfinite(temperatures) & (temperatures > 0)).all():
+        raise ValueError(f"temperature must be finite and above 0, got {temperature!r}.")
+    return {
+        "seed": np.broadcast_to(seeds.astype("int64"), rows),
+        "temperature": np.broadcast_to(temperatures, rows),
+    }
+
+
+def _bits(name, value):
+    array = np.asarray(value)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must be an array of numbers, got {type(value).__name__}.")
+    validation.shape_of(name, array, ("B", "T", "units"))
+    validation.binary_values(name, array)
+    return array.astype("float32")

@@ -1,0 +1,105 @@
+"""TF Serving's REST API over plain HTTP: JSON in, JSON out."""
+
+import http.client
+import json
+import time
+import urllib.parse
+
+import numpy as np
+
+from mf_keras.serving.errors import ServerError
+
+# What tensorflow_model_server makes of its own failures.
+CODES = {
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    412: "FAILED_PRECONDITION",
+    429: "RESOURCE_EXHAUSTED",
+    500: "INTERNAL",
+    501: "UNIMPLEMENTED",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}
+CONNECTIONS = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
+
+
+class RestTransport:
+    """Requests to one model, each over a connection of its own; threads may share it.
+
+    Args:
+        url: http://HOST:PORT or https://HOST:PORT, with or without a path before `/v1`.
+        model: the model's name.
+        version: its version; None for the newest.
+    """
+
+    def __init__(self, url, model, version):
+        parts = urllib.parse.urlsplit(url)
+        self._connection = CONNECTIONS[parts.scheme]
+        self._address = parts.netloc
+        version = "" if version is None else f"/versions/{version}"
+        self._path = f"{parts.path.rstrip('/')}/v1/models/{model}{version}:predict"
+
+    def predict(self, signature, inputs, timeout):
+        """Arrays by name for arrays by name.
+
+        Args:
+            signature: its name.
+            inputs: a dict of NumPy arrays.
+            timeout: seconds.
+
+        Raises:
+            ServerError: there is no answer, or it is no.
+        """
+        arrays = {name: array.tolist() for name, array in inputs.items()}
+        body = json.dumps({"signature_name": signature, "inputs": arrays})
+        try:
+            status, text = self._post(body, time.monotonic() + timeout)
+        except TimeoutError as error:
+            raise ServerError("DEADLINE_EXCEEDED", f"no answer in {timeout:.3g} s") from error
+        except (OSError, http.client.HTTPException) as error:
+            raise ServerError("UNAVAILABLE", f"{type(error).__name__}: {error}") from error
+        return _read(status, text)
+
+    def _post(self, body, deadline):
+        connection = self._connection(self._address, timeout=_left(deadline))
+        try:
+            connection.request("POST", self._path, body, {"Content-Type": "application/json"})
+            socket = connection.sock  # the connection lets go of it before the answer is read
+            socket.settimeout(_left(deadline))
+            response = connection.getresponse()
+            pieces = []
+            while piece := response.read1(65536):
+                pieces.append(piece)
+                if socket.fileno() != -1:  # it is closed once the whole answer is here
+                    socket.settimeout(_left(deadline))
+            return response.status, b"".join(pieces).decode("utf-8", "replace")
+        finally:
+            connection.close()
+
+    def close(self):
+        """Nothing is held open."""
+
+
+def _left(deadline):
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left
+
+
+def _read(status, text):
+    try:
+        answer = json.loads(text)
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict):
+        raise ServerError(CODES.get(status, f"HTTP {status}"), f"no JSON object: {text[:200]!r}")
+    if status != 200 or "outputs" not in answer:
+        message = answer.get("error", text[:200])
+        raise ServerError(CODES.get(status, f"HTTP {status}"), str(message))
+    outputs = answer["outputs"]
+    if not isinstance(outputs, dict):  # a single output comes without its name
+        return {None: np.asarray(outputs, "float32")}
+    return {name: np.asarray(value, "float32") for name, value in outputs.items()}

@@ -1,0 +1,78 @@
+"""The model that the repository holds gives the answers that it gave when it was made.
+
+After `make saved-model`, which makes it anew, `python -m tests.export.test_digits` writes them.
+"""
+
+import json
+import pathlib
+import re
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mf_keras import data
+
+ROOT = pathlib.Path(__file__).parent.parent.parent
+FOLDER = ROOT / "saved_models" / "digits" / "1"
+FROZEN = pathlib.Path(__file__).with_name("digits.json")
+MOST_BYTES = 3_000_000
+
+
+@pytest.fixture(scope="module")
+def signatures():
+    return load()
+
+
+def load():
+    return tf.saved_model.load(str(FOLDER)).signatures
+
+
+def ask(signatures, seeds, temperatures):
+    answer = signatures["sample"](
+        seed=tf.constant(seeds, tf.int64), temperature=tf.constant(temperatures, tf.float32)
+    )
+    samples = answer["samples"].numpy()[..., 0].astype(int)
+    return ["".join(map(str, row)) for row in samples], answer["nll"].numpy()
+
+
+def test_the_answers_are_the_frozen_ones(signatures):
+    frozen = json.loads(FROZEN.read_text())
+    samples, nll = ask(signatures, frozen["seeds"], frozen["temperatures"])
+    assert samples == frozen["samples"]
+    # A DNC sorts slots by usage, and another processor's rounding may sort equal ones otherwise.
+    np.testing.assert_allclose(nll, frozen["nll"], atol=0.1)
+
+
+def test_the_card_s_nll_is_that_of_the_whole_test_split(signatures):
+    card = (FOLDER / "model_card.md").read_text()
+    stated = float(re.search(r"\| NLL \| ([0-9.]+) nats per image", card)[1])
+    images = np.stack(list(data.digits("test").as_numpy_iterator()))
+    nll = signatures["score"](sequences=tf.constant(images))["nll"].numpy()
+    assert nll.shape == (200,)
+    assert nll.mean() == pytest.approx(stated, abs=0.02)
+
+
+def test_it_is_small_and_served_as_configured():
+    folder = ROOT / "saved_models"
+    assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) <= MOST_BYTES
+    compose = (ROOT / "serving" / "compose.yaml").read_text()
+    assert f"../{folder.name}:/models:ro" in compose
+    configs = re.findall(r"=/models/\$\{MODEL:-(\w+)\}/(\S+)", compose)
+    assert len(configs) == 2
+    for model, name in configs:
+        assert (folder / model / name).is_file()
+
+
+def freeze():
+    """Write the answers of today."""
+    seeds = [0, 1, 2, 3, 4, 5, 2**40, -7]
+    temperatures = [1.0, 1.0, 1.0, 1.0, 0.5, 0.7, 1.5, 1e-6]
+    samples, nll = ask(load(), seeds, temperatures)
+    frozen = {"seeds": seeds, "temperatures": temperatures, "samples": samples}
+    frozen["nll"] = [round(float(x), 4) for x in nll]
+    FROZEN.write_text(json.dumps(frozen, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    freeze()

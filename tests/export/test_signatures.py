@@ -1,0 +1,161 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mf_keras import NTMCell
+from mf_keras.export.signatures import endpoints
+from tests.models import binary, small_cell
+
+LENGTH = 6
+
+
+@pytest.fixture(scope="module")
+def generator(exported):
+    return exported[0]
+
+
+@pytest.fixture(scope="module")
+def ask(signatures):
+    """The loaded signatures: `ask(name, **arrays)` gives arrays by name."""
+
+    def ask(name, **inputs):
+        outputs = signatures[name](**{k: tf.constant(x) for k, x in inputs.items()})
+        return {name: x.numpy() for name, x in outputs.items()}
+
+    return ask
+
+
+def draw(seed, temperature=1.0):
+    seed = np.asarray(seed, "int64")
+    return {"seed": seed, "temperature": np.full(seed.shape, temperature, "float32")}
+
+
+def test_a_row_depends_on_its_own_seed_and_temperature_alone(ask):
+    random = np.random.default_rng(0)
+    seeds = np.arange(40)
+    whole = {"seed": seeds, "temperature": random.uniform(0.5, 2.0, 40).astype("float32")}
+    expected = ask("sample", **whole)
+    for rows in ([3], [39, 0], random.permutation(40)[:17], random.permutation(40)):
+        answer = ask("sample", **{name: x[rows] for name, x in whole.items()})
+        for name, x in answer.items():
+            np.testing.assert_array_equal(x, expected[name][rows])
+
+
+def test_score_and_trace_of_a_row_do_not_see_its_neighbours(ask):
+    x = binary(21, LENGTH, 1)
+    for name in ("score", "trace"):
+        expected = ask(name, sequences=x)
+        for output, alone in ask(name, sequences=x[4:5]).items():
+            np.testing.assert_array_equal(alone, expected[output][4:5])
+
+
+def test_other_seeds_give_other_rows_and_equal_ones_equal_rows(ask):
+    samples = ask("sample", **draw([1, 2, 3, 4, 5, 6, 7, 8, 1, -1, 2**62]))["samples"]
+    np.testing.assert_array_equal(samples[0], samples[8])
+    assert len(np.unique(samples[..., 0], axis=0)) > 5
+
+
+def test_samples_have_the_model_s_distribution(ask, generator):
+    """Frequencies of the first three steps against their probabilities, chi-squared."""
+    every = np.array([[int(b) for b in f"{i:03b}"] for i in range(8)], "float32")[..., None]
+    expected = 2000 * np.exp(-generator.nll(every).numpy())
+    samples = ask("sample", **draw(np.arange(2000)))["samples"][:, :3, 0]
+    counts = np.bincount((samples @ [4, 2, 1]).astype(int), minlength=8)
+    assert ((counts - expected) ** 2 / expected).sum() < 24.3  # p = 0.001 at 7 degrees of freedom
+
+
+def test_small_temperatures_give_the_mode_and_high_ones_fair_coins(ask, generator):
+    samples = ask("sample", **draw([1, 2], 1e-6))["samples"]
+    np.testing.assert_array_equal(samples, generator.sample(2, LENGTH, seed=0, temperature=0.0))
+    coins = ask("sample", **draw(np.arange(300), 1e6))["samples"]
+    assert coins.mean() == pytest.approx(0.5, abs=0.05)
+
+
+def test_nll_is_the_model_s(ask, generator):
+    answer = ask("sample", **draw([1, 2, 3], 2.0))
+    np.testing.assert_allclose(answer["nll"], generator.nll(answer["samples"]), atol=1e-4)
+    x = binary(5, LENGTH, 1)
+    np.testing.assert_allclose(ask("score", sequences=x)["nll"], generator.nll(x), atol=1e-4)
+    scores = ask("score", sequences=answer["samples"])
+    np.testing.assert_array_equal(scores["nll"], answer["nll"])
+
+
+@pytest.mark.parametrize("t0", range(LENGTH + 1))
+def test_completion_begins_with_the_prefix(ask, t0):
+    prefix = binary(8, t0, 1)
+    samples = ask("complete", prefix=prefix, **draw(np.arange(8)))["samples"]
+    assert samples.shape == (8, LENGTH, 1)
+    assert set(np.unique(samples)) <= {0.0, 1.0}
+    np.testing.assert_array_equal(samples[:, :t0], prefix)
+
+
+@pytest.mark.parametrize("t0", [0, 2, LENGTH])
+def test_a_sample_s_own_beginning_is_continued_as_the_sample_was(ask, t0):
+    request = draw(np.arange(16), 1.5)
+    samples = ask("sample", **request)["samples"]
+    completed = ask("complete", prefix=samples[:, :t0], **request)["samples"]
+    np.testing.assert_array_equal(completed, samples)
+
+
+def test_trace_is_the_teacher_forced_one(ask, generator):
+    x = binary(3, LENGTH, 1)
+    answer = ask("trace", sequences=x)
+    _, trace = generator.teacher_force(x)
+    assert set(answer) == {"hidden", "memory", "read_weights", "write_weights"}
+    for name, value in answer.items():
+        np.testing.assert_allclose(value, getattr(trace, name), atol=1e-4)
+
+
+def test_no_rows_give_no_rows(ask):
+    assert ask("sample", **draw([]))["samples"].shape == (0, LENGTH, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "inputs", "words"),
+    [
+        ("score", {"sequences": np.full((2, 6, 1), 0.5, "f")}, "sequences must hold only 0 and 1"),
+        ("score", {"sequences": np.full((1, 6, 1), np.nan, "f")}, "must hold only 0 and 1.*nan"),
+        ("score", {"sequences": binary(2, 5, 1)}, r"\[2,5,1\] is not .* expected shape \[\?,6,1\]"),
+        ("score", {"sequences": binary(2, 7, 1)}, "not compatible with expected shape"),
+        ("score", {"sequences": binary(2, 6, 2)}, "not compatible with expected shape"),
+        ("trace", {"sequences": binary(2, 6)}, "not compatible with expected shape"),
+        ("trace", {"sequences": np.full((2, 6, 1), 2.0, "f")}, "must hold only 0 and 1"),
+        ("sample", draw([1], 0.0), "temperature must be finite and above 0"),
+        ("sample", draw([1, 2], -1.0), "temperature must be finite and above 0"),
+        ("sample", draw([1], np.nan), "temperature must be finite and above 0"),
+        ("sample", draw([1], np.inf), "temperature must be finite and above 0"),
+        ("sample", {**draw([1, 2]), "temperature": np.ones(3, "f")}, "one entry a row.*2.*3"),
+        ("sample", draw([[1], [2]]), "not compatible with expected shape"),
+        ("complete", {"prefix": binary(1, 7, 1), **draw([1])}, "prefix must have at most 6 steps"),
+        ("complete", {"prefix": binary(2, 3, 1), **draw([1])}, "prefix and seed must have one"),
+        ("complete", {"prefix": binary(1, 3, 1) + 2, **draw([1])}, "prefix must hold only 0 and 1"),
+        ("complete", {"prefix": binary(1, 3, 1), **draw([1], 0.0)}, "temperature must be finite"),
+    ],
+)
+def test_refuses_bad_requests(ask, name, inputs, words):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=words):
+        ask(name, **inputs)
+
+
+def test_ntm_and_several_units():
+    cell = NTMCell(keras.layers.GRUCell(4), 3, memory_size=4, word_size=2, num_reads=1)
+    cell.build((None, 3))
+    functions = endpoints(cell, 4)
+    answer = functions["sample"](**draw([1, 2]))
+    assert answer["samples"].shape == (2, 4, 3)
+    np.testing.assert_array_equal(functions["score"](answer["samples"])["nll"], answer["nll"])
+    assert functions["trace"](answer["samples"])["memory"].shape == (2, 4, 4, 2)
+
+
+def test_compiled_by_xla_it_answers_the_same():
+    cell = small_cell()
+    cell.build((None, 1))
+    request = draw(np.arange(8))
+    expected = endpoints(cell, 3)["sample"](**request)
+    function = endpoints(cell, 3, jit_compile=True)["sample"]
+    answer = function(**request)
+    np.testing.assert_array_equal(answer["samples"], expected["samples"])
+    np.testing.assert_allclose(answer["nll"], expected["nll"], atol=1e-4)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="temperature must be finite"):
+        function(**draw([1], 0.0))

@@ -1,0 +1,214 @@
+"""A stand-in for tensorflow_model_server: its protos and its JSON over an exported model.
+
+It is for tests and benchmarks. It joins concurrent requests to batches as the server does with
+batching on, except that requests of different shapes wait in queues of their own.
+"""
+
+import collections
+import concurrent.futures
+import contextlib
+import http.server
+import json
+import queue
+import threading
+import time
+
+import grpc
+import numpy as np
+import tensorflow as tf
+from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+
+WINDOW = 0.002  # seconds that a request waits for others
+MOST_ROWS = 256
+HTTP = {"INVALID_ARGUMENT": 400, "NOT_FOUND": 404, "UNAVAILABLE": 503}
+
+
+class RefusedError(Exception):
+    """A request that is answered with a code and a message."""
+
+    def __init__(self, code, message):
+        super().__init__(message)
+        self.code = code
+
+
+class Model:
+    """An exported model behind queues that join requests.
+
+    Args:
+        folder: the version's, .../NAME/VERSION.
+    """
+
+    def __init__(self, folder):
+        self.name = folder.parent.name
+        self.version = int(folder.name)
+        self.batches = []  # how many requests each batch held
+        self._signatures = tf.saved_model.load(str(folder)).signatures
+        self._lock = threading.Lock()
+        self._queues = {}
+
+    def predict(self, name, version, signature, inputs):
+        """Arrays by name for arrays by name; waits for its batch."""
+        if name != self.name or version not in (None, self.version):
+            raise RefusedError("NOT_FOUND", f"Servable not found for request: {name}")
+        if signature not in self._signatures:
+            raise RefusedError(
+                "INVALID_ARGUMENT", f'Serving signature name "{signature}" not found'
+            )
+        shapes = tuple((key, x.dtype.str, x.shape[1:]) for key, x in sorted(inputs.items()))
+        with self._lock:
+            if (signature, shapes) not in self._queues:
+                waiting = self._queues[signature, shapes] = queue.SimpleQueue()
+                threading.Thread(target=self._serve, args=(signature, waiting), daemon=True).start()
+        future = concurrent.futures.Future()
+        self._queues[signature, shapes].put((inputs, future))
+        return future.result()
+
+    def close(self):
+        """End the threads."""
+        for waiting in self._queues.values():
+            waiting.put(None)
+
+    def _serve(self, signature, waiting):
+        while (first := waiting.get()) is not None:
+            batch, rows, end = [first], _rows(first), time.monotonic() + WINDOW
+            while rows < MOST_ROWS:
+                try:
+                    item = waiting.get(timeout=max(0.0, end - time.monotonic()))
+                except queue.Empty:
+                    break
+                if item is None:
+                    waiting.put(None)
+                    break
+                batch.append(item)
+                rows += _rows(item)
+            self.batches.append(len(batch))
+            self._answer(signature, batch)
+
+    def _answer(self, signature, batch):
+        try:
+            joined = {
+                name: tf.constant(np.concatenate([inputs[name] for inputs, _ in batch]))
+                for name in batch[0][0]
+            }
+            outputs = {k: x.numpy() for k, x in self._signatures[signature](**joined).items()}
+        except tf.errors.OpError as error:
+            code = "INVALID_ARGUMENT" if error.error_code == 3 else "INTERNAL"
+            refusal = RefusedError(code, error.message)
+        except (TypeError, ValueError) as error:  # names of the inputs
+            refusal = RefusedError("INVALID_ARGUMENT", f"does not match signature: {error}")
+        else:
+            start = 0
+            for item in batch:
+                end = start + _rows(item)
+                item[1].set_result({name: x[start:end] for name, x in outputs.items()})
+                start = end
+            return
+        for _, future in batch:
+            future.set_exception(refusal)
+
+
+def _rows(item):
+    return max(len(x) for x in item[0].values())
+
+
+class _Servicer(prediction_service_pb2_grpc.PredictionServiceServicer):
+    def __init__(self, model):
+        self._model = model
+
+    def Predict(self, request, context):  # noqa: N802 - gRPC's name
+        spec = request.model_spec
+        version = spec.version.value if spec.HasField("version") else None
+        inputs = {name: tf.make_ndarray(tensor) for name, tensor in request.inputs.items()}
+        signature = spec.signature_name or "serving_default"
+        try:
+            outputs = self._model.predict(spec.name, version, signature, inputs)
+        except RefusedError as error:
+            context.abort(grpc.StatusCode[error.code], str(error))
+        response = predict_pb2.PredictResponse()
+        response.model_spec.CopyFrom(spec)
+        for name, value in outputs.items():
+            response.outputs[name].CopyFrom(tf.make_tensor_proto(value))
+        return response
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    """POST /v1/models/NAME[/versions/VERSION]:predict, in the column format."""
+
+    model = None
+    dtypes = collections.defaultdict(lambda: "float32", seed="int64")
+
+    def do_POST(self):
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        try:
+            name, version = self._address()
+            arrays = {k: np.array(x, self.dtypes[k]) for k, x in request["inputs"].items()}
+            signature = request.get("signature_name", "serving_default")
+            outputs = self.model.predict(name, version, signature, arrays)
+        except RefusedError as error:
+            self._reply(HTTP.get(error.code, 500), {"error": str(error)})
+            return
+        outputs = {name: x.tolist() for name, x in outputs.items()}
+        if len(outputs) == 1:
+            (outputs,) = outputs.values()  # the server leaves a single output's name away
+        self._reply(200, {"outputs": outputs})
+
+    def _address(self):
+        parts = self.path.removesuffix(":predict").split("/")
+        if parts[:3] != ["", "v1", "models"] or len(parts) not in (4, 6):
+            raise RefusedError("NOT_FOUND", f"Malformed request: POST {self.path}")
+        return parts[3], int(parts[5]) if len(parts) == 6 else None
+
+    def _reply(self, status, content):
+        body = json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *arguments):
+        pass
+
+
+class _HttpServer(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 64
+
+
+@contextlib.contextmanager
+def grpc_server(servicer, threads=16):
+    """A gRPC server of a servicer on a free port: its URL."""
+    server = grpc.server(concurrent.futures.ThreadPoolExecutor(threads))
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(servicer, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        yield f"grpc://127.0.0.1:{port}"
+    finally:
+        server.stop(grace=None).wait()
+
+
+@contextlib.contextmanager
+def http_server(handler):
+    """An HTTP server of a request handler on a free port: its URL."""
+    server = _HttpServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@contextlib.contextmanager
+def serve(folder):
+    """Serve a version: `(model, gRPC URL, REST URL)`."""
+    model = Model(folder)
+    handler = type("Handler", (_Handler,), {"model": model})
+    try:
+        with grpc_server(_Servicer(model)) as rpc, http_server(handler) as rest:
+            yield model, rpc, rest
+    finally:
+        model.close()

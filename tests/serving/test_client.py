@@ -1,0 +1,318 @@
+import http.server
+import sys
+import threading
+import time
+
+import grpc
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+
+from benchmarks.clients import hammer, known_answers
+from mf_keras.serving import Client, ServerError
+from mf_keras.serving.__main__ import main
+from tests.models import binary
+from tests.serving.server import grpc_server, http_server, serve
+
+
+@pytest.fixture(scope="module")
+def served(exported):
+    with serve(exported[1]) as (model, rpc, rest):
+        yield model, {"grpc": rpc, "rest": rest}
+
+
+@pytest.fixture(scope="module", params=["grpc", "rest"])
+def client(request, served):
+    with Client(served[1][request.param], "small", timeout=60.0) as client:
+        yield client
+
+
+def test_sample_score_and_complete(client, signatures, exported):
+    seeds, temperatures = [7, 8, 2**62], np.array([0.5, 1.0, 2.0], "float32")
+    samples, nll = client.sample(seeds, temperatures)
+    expected = signatures["sample"](seed=tf.constant(seeds, tf.int64), temperature=temperatures)
+    np.testing.assert_array_equal(samples, expected["samples"])
+    np.testing.assert_array_equal(nll, expected["nll"])
+    assert samples.dtype == nll.dtype == np.float32
+    np.testing.assert_array_equal(client.score(samples), nll)
+    np.testing.assert_allclose(nll, exported[0].nll(samples), atol=1e-4)
+    completed = client.complete(samples[:, :3], seeds, temperatures)
+    np.testing.assert_array_equal(completed, samples)
+
+
+def test_one_seed_and_one_temperature_serve_for_many(client):
+    samples, nll = client.sample(5)
+    assert samples.shape == (1, 6, 1)
+    assert nll.shape == (1,)
+    np.testing.assert_array_equal(client.sample([5, 5], [1, 1])[0][1:], samples)
+    assert client.sample(range(3), temperature=2)[0].shape == (3, 6, 1)
+    assert client.complete(binary(4, 2, 1), seed=0).shape == (4, 6, 1)
+
+
+def test_the_server_s_words_come_through(client):
+    words = r"(?s)INVALID_ARGUMENT: .*\[2,5,1\] is not compatible"
+    with pytest.raises(ServerError, match=words) as info:
+        client.score(binary(2, 5, 1))
+    assert info.value.code == "INVALID_ARGUMENT"
+    assert "score of model 'small' at" in str(info.value)
+    with pytest.raises(ServerError, match=r"(?s)INVALID.*prefix must have at most 6 steps"):
+        client.complete(binary(1, 7, 1), seed=0)
+
+
+@pytest.mark.parametrize("transport", ["grpc", "rest"])
+def test_models_and_versions_are_addressed(served, transport):
+    url = served[1][transport]
+    with Client(url, "small", version=1, timeout=60.0) as client:
+        assert client.sample(0)[0].shape == (1, 6, 1)
+    for name, version in (("other", None), ("small", 2)):
+        with Client(url, name, version) as client, pytest.raises(ServerError, match="NOT_FOUND"):
+            client.sample(0)
+
+
+@pytest.mark.parametrize("transport", ["grpc", "rest"])
+def test_concurrent_clients_get_their_own_answers(served, transport):
+    """For two seconds; for a minute: python -m benchmarks.clients."""
+    model, urls = served
+
+    def make_client():
+        return Client(urls[transport], "small", timeout=60.0)
+
+    with make_client() as client:
+        known = known_answers(client)
+    model.batches.clear()
+    result = hammer(make_client, known, clients=8, seconds=2.0)
+    assert result["answers"] >= 16
+    assert (result["wrong"], result["lost"]) == (0, 0)
+    assert max(model.batches) > 1  # requests did share batches
+
+
+class Unavailable(prediction_service_pb2_grpc.PredictionServiceServicer):
+    """Refuses so many requests, then answers."""
+
+    def __init__(self, refusals, code=grpc.StatusCode.UNAVAILABLE):
+        self.refusals, self.code, self.asked = refusals, code, 0
+
+    def Predict(self, request, context):  # noqa: N802
+        self.asked += 1
+        if self.asked <= self.refusals:
+            context.abort(self.code, "loading")
+        response = predict_pb2.PredictResponse()
+        response.outputs["nll"].dtype = 1
+        response.outputs["nll"].tensor_shape.dim.add().size = 1
+        response.outputs["nll"].float_val.append(3.0)
+        return response
+
+
+def rest_handler(status, body, refusals=0):
+    """A handler that says 503 so many times, then this."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        asked = 0
+
+        def do_POST(self):
+            type(self).asked += 1
+            self.rfile.read(int(self.headers["Content-Length"]))
+            loading = type(self).asked <= refusals
+            self.send_response(503 if loading else status)
+            self.end_headers()
+            self.wfile.write(b'{"error": "loading"}' if loading else body)
+
+        def log_message(self, *arguments):
+            pass
+
+    return Handler
+
+
+def test_an_unavailable_server_is_asked_again():
+    with grpc_server(Unavailable(2)) as url, Client(url) as client:
+        assert client.score(binary(1, 2, 1)) == [3.0]
+    with http_server(rest_handler(200, b'{"outputs": [3.0]}', refusals=2)) as url:
+        assert Client(url).score(binary(1, 2, 1)) == [3.0]
+
+
+def test_not_for_ever_and_nothing_else_is():
+    servicer = Unavailable(9)
+    with (
+        grpc_server(servicer) as url,
+        Client(url, retries=2) as client,
+        pytest.raises(ServerError, match=r"UNAVAILABLE: loading .*tried 3 times"),
+    ):
+        client.score(binary(1, 2, 1))
+    assert servicer.asked == 3
+    servicer = Unavailable(9, grpc.StatusCode.RESOURCE_EXHAUSTED)
+    with (
+        grpc_server(servicer) as url,
+        Client(url) as client,
+        pytest.raises(ServerError, match="RESOURCE_EXHAUSTED: loading"),
+    ):
+        client.score(binary(1, 2, 1))
+    assert servicer.asked == 1
+
+
+@pytest.mark.parametrize("scheme", ["grpc", "http"])
+def test_where_no_server_is(scheme):
+    words = r"UNAVAILABLE: .*127.0.0.1:9"
+    with (
+        Client(f"{scheme}://127.0.0.1:9", retries=1) as client,
+        pytest.raises(ServerError, match=words),
+    ):
+        client.sample(0)
+
+
+def test_a_server_that_does_not_answer_in_time():
+    done = threading.Event()
+
+    class Asleep(Unavailable):
+        def Predict(self, request, context):  # noqa: N802
+            done.wait(10)
+
+    class Handler(rest_handler(200, b"{}")):
+        def do_POST(self):  # noqa: N802
+            done.wait(10)
+
+    with grpc_server(Asleep(0)) as rpc, http_server(Handler) as rest:
+        for url in (rpc, rest):
+            begin = time.monotonic()
+            with Client(url, timeout=0.3) as client, pytest.raises(ServerError, match="DEADLINE"):
+                client.sample(0)
+            assert time.monotonic() - begin < 5
+        done.set()
+
+
+def test_a_server_that_trickles_is_too_slow_as_well():
+    class Handler(rest_handler(200, b"{}")):
+        def do_POST(self):  # noqa: N802
+            self.send_response(200)
+            self.end_headers()
+            try:
+                for _ in range(50):
+                    self.wfile.write(b" ")
+                    self.wfile.flush()
+                    time.sleep(0.1)
+            except OSError:  # the client has gone
+                self.close_connection = True
+
+    begin = time.monotonic()
+    with http_server(Handler) as url:
+        with pytest.raises(ServerError, match="DEADLINE_EXCEEDED"):
+            Client(url, timeout=0.5).sample(0)
+        assert time.monotonic() - begin < 4
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "words"),
+    [
+        (200, b"<html>", "HTTP 200: no JSON object: '<html>'"),
+        (502, b"", "HTTP 502: no JSON object"),
+        (400, b'{"error": "bad"}', "INVALID_ARGUMENT: bad"),
+        (412, b'{"error": "bad"}', "FAILED_PRECONDITION: bad"),
+        (200, b'{"outputs": {"other": [1.0]}}', "INTERNAL: no .*nll"),
+    ],
+)
+def test_answers_that_are_none(status, body, words):
+    handler = rest_handler(status, body)
+    with http_server(handler) as url, pytest.raises(ServerError, match=words):
+        Client(url).score(binary(1, 2, 1))
+
+
+@pytest.mark.parametrize(
+    ("ask", "error", "words"),
+    [
+        (lambda c: c.sample(1.5), TypeError, "seed"),
+        (lambda c: c.sample("a"), TypeError, "seed"),
+        (lambda c: c.sample(True), TypeError, "seed"),
+        (lambda c: c.sample([]), (TypeError, ValueError), "seed"),
+        (lambda c: c.sample([[1]]), ValueError, "seed"),
+        (lambda c: c.sample(2**63), ValueError, "seed"),
+        (
+            lambda c: c.sample(0, temperature=0.0),
+            ValueError,
+            "temperature must be finite and above 0",
+        ),
+        (lambda c: c.sample(0, temperature=float("nan")), ValueError, "temperature"),
+        (lambda c: c.sample(0, temperature="hot"), TypeError, "temperature"),
+        (lambda c: c.sample([1, 2], temperature=[1.0, 1.0, 1.0]), ValueError, "temperature"),
+        (
+            lambda c: c.score(np.full((1, 6, 1), 0.5)),
+            ValueError,
+            "sequences must hold only 0 and 1",
+        ),
+        (lambda c: c.score(binary(2, 6)), ValueError, "sequences must have shape"),
+        (lambda c: c.score("text"), TypeError, "sequences"),
+        (lambda c: c.complete(binary(1, 0, 1), 0), ValueError, "prefix must have shape"),
+        (
+            lambda c: c.complete(binary(3, 2, 1), [1, 2]),
+            ValueError,
+            "seed must be one integer or 3",
+        ),
+    ],
+)
+def test_what_is_wrong_by_itself_is_not_sent(ask, error, words):
+    servicer = Unavailable(0)
+    with grpc_server(servicer) as url, Client(url) as client, pytest.raises(error, match=words):
+        ask(client)
+    assert servicer.asked == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        (("localhost:8500",), ValueError, "url must be grpc://HOST:PORT"),
+        ((8500,), ValueError, "url must be"),
+        (("ftp://localhost:1",), ValueError, "url must be"),
+        (("grpc://localhost:1", 3), TypeError, "model"),
+        (("grpc://localhost:1", "m", 0), ValueError, "version"),
+        (("grpc://localhost:1", "m", 1, 0.0), ValueError, "timeout"),
+        (("grpc://localhost:1", "m", 1, 1.0, -1), ValueError, "retries"),
+    ],
+)
+def test_refuses_bad_arguments(arguments, error, words):
+    with pytest.raises(error, match=words):
+        Client(*arguments)
+
+
+def test_without_the_extra_rest_works_and_grpc_names_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow_serving.apis", None)
+    with pytest.raises(ImportError, match=r"pip install 'mf_keras\[serving\]'"):
+        Client("grpc://localhost:8500")
+    Client("http://localhost:8501")
+
+
+def test_command_line(served, tmp_path, capsys):
+    common = ["--url", served[1]["rest"], "--model", "small", "--timeout", "60"]
+    main(["sample", *common, "--num", "5", "--out", f"{tmp_path}/grid.png", "--shape", "2", "3"])
+    assert (tmp_path / "grid.png").stat().st_size > 1000
+    assert "5 samples, " in capsys.readouterr().out
+    main(["sample", *common, "--num", "5", "--seed", "3", "--out", f"{tmp_path}/samples.npy"])
+    samples = np.load(tmp_path / "samples.npy")
+    np.save(tmp_path / "prefix.npy", samples[:, :2])
+    more = ["--seed", "3", "--out", f"{tmp_path}/whole.npy"]
+    main(["complete", f"{tmp_path}/prefix.npy", *common, *more])
+    np.testing.assert_array_equal(np.load(tmp_path / "whole.npy"), samples)
+    capsys.readouterr()
+    main(["score", f"{tmp_path}/samples.npy", *common])
+    assert len([float(line) for line in capsys.readouterr().out.split()]) == 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--num", "0", "--out", "a.npy"], "seed"),
+        (["--temperature", "0", "--out", "a.npy"], "temperature must be finite and above 0"),
+        (["--model", "other", "--out", "a.npy"], "NOT_FOUND"),
+        (["--out", "a.png"], "--shape must have as many pixels"),
+    ],
+)
+def test_command_line_says_what_is_wrong_in_a_line(served, arguments, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    command = ["sample", "--url", served[1]["rest"], "--model", "small", "--timeout", "60"]
+    with pytest.raises(SystemExit, match=f"error: .*{words}"):
+        main([*command, *arguments])
+    assert not list(tmp_path.iterdir())
+
+
+def test_command_line_refuses_other_files(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["sample", "--url", "http://localhost:1", "--out", "grid.gif"])
+    assert "must end in .png or .npy" in capsys.readouterr().err

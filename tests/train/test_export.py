@@ -1,0 +1,60 @@
+import json
+
+import keras
+import pytest
+import tensorflow as tf
+
+from tests.models import small_generator
+from train import export
+from train.sequence_generation import parse_arguments
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run folder, as a finished run leaves it."""
+    folder = tmp_path_factory.mktemp("runs") / "small"
+    folder.mkdir()
+    keras.utils.set_random_seed(0)
+    small_generator().save(folder / "best.keras")
+    config = vars(parse_arguments(["--method", "memory_forcing", "--seed", "3", "--epochs", "2"]))
+    (folder / "config.json").write_text(json.dumps(config))
+    results = {
+        "test": {"nll": 20.5, "bits_per_step": 0.46},
+        "epochs": 2,
+        "best_epoch": 1,
+        "tensorflow": "2.21.0",
+        "keras": "3.15.1",
+    }
+    (folder / "results.json").write_text(json.dumps(results))
+    return folder
+
+
+def test_a_run_is_exported_with_its_card(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    export.main([str(run)])
+    assert "SavedModel: saved_models/small/1" in capsys.readouterr().out
+    folder = tmp_path / "saved_models" / "small" / "1"
+    assert tf.saved_model.contains_saved_model(str(folder))
+    card = (folder / "model_card.md").read_text()
+    assert "| data | digits, images of 8x8 bits |" in card
+    assert "| method | memory forcing, 2 epochs, the best by validation: 1 |" in card
+    assert "| NLL | 20.50 nats per image" in card
+    command = "python -m train.sequence_generation --dataset digits --method memory_forcing"
+    assert f"`{command} --epochs 2 --seed 3`" in card
+    assert "float32 (B, 64, 1)" in card
+    with pytest.raises(SystemExit, match="overwrite=True"):
+        export.main([str(run)])
+
+
+def test_what_is_no_finished_run_is_refused(run, tmp_path):
+    out = tmp_path / "saved_models" / "small" / "1"
+    with pytest.raises(SystemExit, match="is no run folder"):
+        export.main([str(tmp_path), "--out", str(out)])
+    unfinished = tmp_path / "run"
+    unfinished.mkdir()
+    (unfinished / "config.json").write_text((run / "config.json").read_text())
+    with pytest.raises(SystemExit, match=r"no best\.keras: the run has not been finished"):
+        export.main([str(unfinished), "--out", str(out)])
+    with pytest.raises(SystemExit, match="filepath must end in a version number"):
+        export.main([str(run), "--out", str(tmp_path / "saved_models" / "small")])
+    assert not out.exists()
