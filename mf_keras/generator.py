@@ -52,7 +52,7 @@ class SequenceGenerator(keras.Model):
                 f"cell is built for inputs of size {cell.input_size}."
             )
         self.built = True
-        self._compiled_sample = backend.compiled(lambda noise: self._free_run(noise)[0])
+        self._compiled_sample = backend.compiled(lambda noise: self._free_run(noise, keep=())[0])
         self._compiled_complete = backend.compiled(self._complete)
 
     def call(self, x, training=False):
@@ -65,20 +65,23 @@ class SequenceGenerator(keras.Model):
         Returns:
             (B, T, units); logit t depends on x[:, :t] alone.
         """
-        logits, _ = self.teacher_force(x, training=training)
+        logits, _ = self.teacher_force(x, training=training, keep=())
         return logits
 
-    def teacher_force(self, x, training=False):
+    def teacher_force(self, x, training=False, keep=None):
         """Logits and trace with the data as input.
 
         Args:
             x: (B, T, units) of 0/1.
             training: passed on to the cell.
+            keep: names of the fields that the trace shall have; the others are None, and cost no
+                memory. None for all.
 
         Returns:
             `(logits, trace)`: (B, T, units), and the cell's named tuple with (B, T, ...) tensors.
         """
-        return autoregressive.teacher_force(self.cell, self._check("x", x), training=training)
+        x = self._check("x", x)
+        return autoregressive.teacher_force(self.cell, x, training=training, keep=keep)
 
     def nll(self, x, training=False):
         """Negative log-likelihood of whole sequences.
@@ -115,7 +118,7 @@ class SequenceGenerator(keras.Model):
         length = validation.positive_int("length", length)
         return self._compiled_sample(self._thresholds(num_samples, length, seed, temperature))
 
-    def free_run(self, batch_size, length, seed, temperature=1.0):
+    def free_run(self, batch_size, length, seed, temperature=1.0, keep=None):
         """Draw sequences and keep what the model did meanwhile.
 
         Samples are detached draws; gradients flow through logits and trace. Runs as it is called:
@@ -126,6 +129,7 @@ class SequenceGenerator(keras.Model):
             length: number of steps T, an int or a scalar tensor.
             seed: int >= 0, or a `keras.random.SeedGenerator`.
             temperature: as in `sample`.
+            keep: names of the fields that the trace shall have, as in `teacher_force`.
 
         Returns:
             `(samples, logits, trace)`: (B, T, units) of 0/1; (B, T, units); the cell's named tuple
@@ -139,7 +143,7 @@ class SequenceGenerator(keras.Model):
         if not ops.is_tensor(length):
             length = validation.positive_int("length", length)
         thresholds = self._thresholds(batch_size, length, seed, temperature)
-        return self._free_run(thresholds)
+        return self._free_run(thresholds, keep=keep)
 
     def complete(self, prefix, length, seed, temperature=1.0):
         """Continue sequences from their beginnings.
@@ -194,14 +198,14 @@ class SequenceGenerator(keras.Model):
         """
         export.save(self.cell, filepath, length, card, overwrite, jit_compile)
 
-    def _free_run(self, thresholds, state=None):
+    def _free_run(self, thresholds, state=None, keep=None):
         """Free running as a function of weights and thresholds (B, T, units) alone."""
-        return autoregressive.free_run(self.cell, thresholds, state)
+        return autoregressive.free_run(self.cell, thresholds, state, keep)
 
     def _complete(self, prefix, thresholds):
-        _, _, state = unroll(self.cell, autoregressive.shift_right(prefix))
+        _, _, state = unroll(self.cell, autoregressive.shift_right(prefix), keep=())
         start = autoregressive.FreeRunningState(samples=prefix[:, -1], cell=state)
-        samples, _, _ = self._free_run(thresholds, start)
+        samples, _, _ = self._free_run(thresholds, start, keep=())
         return ops.concatenate([prefix, samples], axis=1)
 
     def _thresholds(self, batch_size, length, seed, temperature):

@@ -52,20 +52,22 @@ class SequenceTransducer(keras.Model):
         Returns:
             (B, T, units).
         """
-        logits, _ = self.trace(inputs, training=training)
+        logits, _ = self.trace(inputs, training=training, keep=())
         return logits
 
-    def trace(self, inputs, training=False):
+    def trace(self, inputs, training=False, keep=None):
         """Logits, and what the memory did.
 
         Args:
             inputs: (B, T, D).
             training: passed on to the cell.
+            keep: names of the fields that the trace shall have; the others are None, and cost no
+                memory. None for all.
 
         Returns:
             `(logits, trace)`: (B, T, units), and the cell's named tuple with (B, T, ...) tensors.
         """
-        logits, trace, _ = unroll(self.cell, inputs, training=training)
+        logits, trace, _ = unroll(self.cell, inputs, training=training, keep=keep)
         return logits, trace
 
     def nll(self, inputs, targets, sample_weight=None, training=False):

@@ -37,12 +37,13 @@ def endpoints(cell, length, jit_compile=False):
 
     @tf.function(autograph=False, jit_compile=jit_compile)
     def run(thresholds):
-        samples, logits, _ = autoregressive.free_run(cell, thresholds)
+        samples, logits, _ = autoregressive.free_run(cell, thresholds, keep=())
         return tf.cast(samples, tf.float32), _float32(binary_nll(samples, logits))
 
     @tf.function(autograph=False, jit_compile=jit_compile)
     def force(x):
-        logits, kept = autoregressive.teacher_force(cell, tf.cast(x, cell.compute_dtype))
+        x = tf.cast(x, cell.compute_dtype)
+        logits, kept = autoregressive.teacher_force(cell, x, keep=TRACE)
         return _float32(binary_nll(x, logits)), {
             name: _float32(getattr(kept, name)) for name in TRACE
         }

@@ -35,8 +35,6 @@ class AdversarialForcing(Forcing):
     trace's names, and write `train_step`.
     """
 
-    watched = {}
-
     def __init__(
         self,
         model,

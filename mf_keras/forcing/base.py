@@ -35,6 +35,7 @@ class Forcing(keras.Model):
     """
 
     shortest = 1  # steps of a sequence
+    watched = {}  # parts of the trace that discriminators see
 
     def __init__(self, model, **kwargs):
         if not isinstance(model, (SequenceGenerator, SequenceTransducer)):
@@ -161,13 +162,14 @@ class Forcing(keras.Model):
     def _forward(self, data, training):
         """One teacher-forced pass over a batch; updates the metrics."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        keep = tuple(self.watched) if training else ()
         if self._generates:
-            logits, trace = self.generator.teacher_force(x, training=training)
+            logits, trace = self.generator.teacher_force(x, training=training, keep=keep)
             nll, right = binary_nll(x, logits), None
             steps = ops.cast(ops.shape(x)[1], nll.dtype)
             self._track(bits_per_step=nll / (np.log(2.0) * steps))
         else:
-            logits, trace = self.generator.trace(x, training=training)
+            logits, trace = self.generator.trace(x, training=training, keep=keep)
             nll = binary_nll(y, logits, sample_weight)
             errors = bit_errors(y, logits, sample_weight)
             right = ops.equal(errors, 0.0)

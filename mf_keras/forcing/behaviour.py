@@ -49,6 +49,7 @@ class BehaviourForcing(AdversarialForcing):
                 ops.convert_to_tensor(batch_size),
                 ops.convert_to_tensor(length),
                 self.seed_generator,
+                keep=tuple(self.watched),
             )
         scale = self.optimizer.scale_loss(ops.ones_like(mean_nll))
         targets, cotangents, costs = [mean_nll], [scale], 0.0
