@@ -1,7 +1,8 @@
-# make demo   train a generator on real handwritten digits and draw pictures
+# make demo   train a generator by Memory Forcing on real handwritten digits and draw pictures
 # make test   lint and tests, what CI runs
-# make saved-model    train the demo's generator and export it as saved_models/digits/1
-# make figures RUNS='runs/A runs/B'   figures 4 and 5 of the paper, from run folders
+# make saved-model    train a generator of digits and export it as saved_models/digits/1
+# make figures RUNS='runs/A runs/B'   figures 1, 2, 4, 5 of the paper, from run folders
+# make bench  all benchmarks, which take long; each alone: python -m benchmarks.NAME
 # They need Python >= 3.11, make and PyPI, and set up .venv by themselves.
 
 PYTHON ?= python3
@@ -18,16 +19,19 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 demo: $(INSTALLED)
 	rm -rf $(DEMO)
-	$(BIN)/python -m train.sequence_generation --dataset digits --method teacher_forcing \
-		--epochs 80 --learning-rate 3e-3 --out $(DEMO)
+	$(BIN)/python -m train.sequence_generation --dataset digits --method memory_forcing \
+		--epochs 30 --batch-size 32 --learning-rate 3e-3 --out $(DEMO)
 	@echo "Pictures: $(DEMO)/*.png"
 
-saved-model: demo
-	$(BIN)/python -m train.export $(DEMO) --out saved_models/digits/1 --overwrite
+saved-model: $(INSTALLED)
+	rm -rf runs/saved-model
+	$(BIN)/python -m train.sequence_generation --dataset digits --method teacher_forcing \
+		--epochs 80 --learning-rate 3e-3 --out runs/saved-model
+	$(BIN)/python -m train.export runs/saved-model --out saved_models/digits/1 --overwrite
 	$(BIN)/python -m tests.export.test_digits
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -42,7 +46,12 @@ figures: $(INSTALLED)
 
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.unroll
+	$(BIN)/python -m benchmarks.cells
+	$(BIN)/python -m benchmarks.length
+	$(BIN)/python -m benchmarks.linkage
 	$(BIN)/python -m benchmarks.train_step
+	$(BIN)/python -m benchmarks.copy_task
+	$(BIN)/python -m benchmarks.discriminators
 	$(BIN)/python -m benchmarks.sampling
 	$(BIN)/python -m benchmarks.clients
 
