@@ -9,13 +9,13 @@ table_2.md, with table_2.csv (one row a seed) and figure_7.png beside it.
 import argparse
 import csv
 import io
-import json
 import pathlib
 import sys
 
 import numpy as np
 
 from mf_keras import plots
+from train.copy_task import RESULTS
 from train.run_folder import RunFolder
 from train.statistics import paired_interval
 
@@ -49,8 +49,8 @@ def read(runs):
             raise ValueError(f"{run} has other settings than the runs before it.")
         shared = common
         arm = arms.setdefault(config["method"], {})
-        results = folder / "results.json"
-        for seed, result in (json.loads(results.read_text()) if results.exists() else {}).items():
+        finished = folder.read_json(RESULTS) if (folder / RESULTS).exists() else {}
+        for seed, result in finished.items():
             if int(seed) in arm:
                 raise ValueError(f"seed {seed} of {config['method']} comes twice, again in {run}.")
             arm[int(seed)] = result, folder.rows(f"seed_{seed}.csv")

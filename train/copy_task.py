@@ -11,7 +11,6 @@ errors on longer sequences. A run that was broken off goes on by
 """
 
 import argparse
-import json
 import sys
 import time
 
@@ -32,6 +31,7 @@ from train import options as shared
 from train.run_folder import RunFolder
 
 METHODS = ("teacher_forcing", "positive_negative")
+RESULTS = "results.json"
 WINDOW = 1000  # steps between two rows of the history
 STEPS_PER_EXECUTION = 200
 CHECKPOINT_WINDOWS = 10  # between two savings
@@ -269,8 +269,7 @@ def start(options):
     if not options.resume:
         return RunFolder(options.out, vars(options)), options, {}
     folder, config = RunFolder.open(options.resume)
-    results = folder / "results.json"
-    known = json.loads(results.read_text()) if results.exists() else {}
+    known = folder.read_json(RESULTS) if (folder / RESULTS).exists() else {}
     return folder, argparse.Namespace(**config), known
 
 
@@ -290,7 +289,7 @@ def main(arguments=None):
             transducer = train(options, seed, folder)
             result = summarize(folder.rows(f"seed_{seed}.csv"), options)
             results[str(seed)] = {**result, "test": evaluate(transducer, options)}
-            folder.write_json("results.json", results)
+            folder.write_json(RESULTS, results)
             print(
                 f"correct predictions: {result['correct_predictions']} of "
                 f"{result['predictions']}, {result['seconds']:.0f} s"
