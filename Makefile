@@ -20,7 +20,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 demo: $(INSTALLED)
 	rm -rf $(DEMO)
 	$(BIN)/python -m train.sequence_generation --dataset digits --method memory_forcing \
-		--epochs 30 --batch-size 32 --learning-rate 3e-3 --out $(DEMO)
+		--epochs 24 --batch-size 32 --learning-rate 3e-3 --out $(DEMO)
 	@echo "Pictures: $(DEMO)/*.png"
 
 saved-model: $(INSTALLED)
