@@ -51,22 +51,8 @@ def unroll(cell, inputs, initial_state=None, mask=None, training=False, keep=Non
     """
     if not (hasattr(cell, "step") and hasattr(cell, "initial_state")):
         raise TypeError(f"cell must be a memory cell such as DNCCell, got {cell!r}.")
-    if isinstance(chunk, str):
-        validation.one_of("chunk", chunk, ("sqrt",))
-    elif chunk is not None:
-        chunk = validation.positive_int("chunk", chunk)
-    inputs = backend.to_tensor("inputs", inputs)
-    if not keras.backend.is_float_dtype(inputs.dtype):
-        inputs = ops.cast(inputs, cell.compute_dtype)
-    validation.shape_of("inputs", inputs, ("B", "T", "D"))
-    if not cell.built:
-        cell.build((None, inputs.shape[-1]))
-        cell.built = True
-    if inputs.shape[-1] != cell.input_size:
-        raise ValueError(
-            f"inputs must have {cell.input_size} features a step, as the cell is built for, "
-            f"got shape {inputs.shape}."
-        )
+    chunk = _check_chunk(chunk)
+    inputs = _check_inputs(cell, inputs)
     start = cell.initial_state(ops.shape(inputs)[0])
     state = start if initial_state is None else _check_state(initial_state, start)
     kept = _kept_fields(keep, state)
@@ -95,6 +81,29 @@ def unroll(cell, inputs, initial_state=None, mask=None, training=False, keep=Non
         lambda wanted, x: _swap_batch_and_time(x) if wanted else None, kept, trace
     )
     return _swap_batch_and_time(outputs), trace, final_state
+
+
+def _check_chunk(chunk):
+    if isinstance(chunk, str):
+        return validation.one_of("chunk", chunk, ("sqrt",))
+    return None if chunk is None else validation.positive_int("chunk", chunk)
+
+
+def _check_inputs(cell, inputs):
+    """`inputs` as a floating tensor that fits the cell, which is built for it if need be."""
+    inputs = backend.to_tensor("inputs", inputs)
+    if not keras.backend.is_float_dtype(inputs.dtype):
+        inputs = ops.cast(inputs, cell.compute_dtype)
+    validation.shape_of("inputs", inputs, ("B", "T", "D"))
+    if not cell.built:
+        cell.build((None, inputs.shape[-1]))
+        cell.built = True
+    if inputs.shape[-1] != cell.input_size:
+        raise ValueError(
+            f"inputs must have {cell.input_size} features a step, as the cell is built for, "
+            f"got shape {inputs.shape}."
+        )
+    return inputs
 
 
 def _kept_fields(keep, state):
