@@ -1,7 +1,7 @@
 # make demo   train a generator by Memory Forcing on real handwritten digits and draw pictures
 # make test   lint and tests, what CI runs
 # make saved-model    train a generator of digits and export it as saved_models/digits/1
-# make figures RUNS='runs/A runs/B'   figures 1, 2, 4, 5 of the paper, from run folders
+# make figures RUNS='runs/A runs/B'   the paper's figures and table 2, from run folders
 # make bench  all benchmarks, which take long; each alone: python -m benchmarks.NAME
 # They need Python >= 3.11, make and PyPI, and set up .venv by themselves.
 

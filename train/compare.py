@@ -115,6 +115,20 @@ def figure_7(arms):
     return plots.curves(series, "training steps (thousands)", "NLL (nats per sequence)", title)
 
 
+def compare(runs, out):
+    """Write table 2 and figure 7 to the folder `out`; returns the table.
+
+    Raises:
+        FileNotFoundError, ValueError: as for `read` and `paired`.
+    """
+    arms, seeds = paired(read(runs))
+    text = table(arms, seeds)
+    plots.save(figure_7(arms), out / "figure_7.png")
+    (out / "table_2.csv").write_text(rows(arms, seeds))
+    (out / "table_2.md").write_text(text)
+    return text
+
+
 def main(arguments=None):
     """Compare the runs."""
     parser = argparse.ArgumentParser(
@@ -124,16 +138,10 @@ def main(arguments=None):
     parser.add_argument("--out", default="runs/figures", help="default: runs/figures")
     options = parser.parse_args(arguments)
     try:
-        arms, seeds = paired(read(options.runs))
+        print(compare(options.runs, pathlib.Path(options.out)))
     except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")
-    out = pathlib.Path(options.out)
-    text = table(arms, seeds)
-    plots.save(figure_7(arms), out / "figure_7.png")
-    (out / "table_2.csv").write_text(rows(arms, seeds))
-    (out / "table_2.md").write_text(text)
-    print(text)
-    print(f"written to {out}")
+    print(f"written to {options.out}")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ python -m train.figures runs/A runs/B --out runs/figures
 Of a run of train.sequence_generation, figure 4: the memory during one generation, beside the memory
 on an image of the data; and figure 5: samples. All runs of a dataset share seed and noise, so their
 figures can be compared. Of a run of train.copy_task, figures 1 and 2: what a half-trained network
-does with its memory in a correct and in a wrong prediction.
+does with its memory in a correct and in a wrong prediction; and of several such runs what
+train.compare gives, table 2 and figure 7.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import numpy as np
 
 from mf_keras import data, plots
 from mf_keras.transducer import correct
+from train.compare import compare
 from train.run_folder import RunFolder
 from train.sequence_generation import IMAGE_SHAPES, load
 
@@ -71,12 +73,18 @@ def draw_copying(folder, options, out):
         plots.save(figure, out / f"figure_{number}_{options.method}-{seed}.png")
 
 
-def draw(run, out):
-    """The figures of one run."""
-    folder, config = RunFolder.open(run)
-    options = argparse.Namespace(**config)
-    kind = draw_generation if "dataset" in config else draw_copying
-    kind(folder, options, out)
+def draw(runs, out):
+    """The figures of every run, and those that compare runs."""
+    copying = []
+    for run in runs:
+        folder, config = RunFolder.open(run)
+        if "dataset" in config:
+            draw_generation(folder, argparse.Namespace(**config), out)
+        else:
+            draw_copying(folder, argparse.Namespace(**config), out)
+            copying.append(run)
+    if len(copying) > 1:
+        compare(copying, out)
 
 
 def main(arguments=None):
@@ -89,11 +97,10 @@ def main(arguments=None):
     )
     parser.add_argument("--out", default="runs/figures", help="default: runs/figures")
     options = parser.parse_args(arguments)
-    for run in options.runs:
-        try:
-            draw(run, pathlib.Path(options.out))
-        except (OSError, ValueError) as error:
-            sys.exit(f"error: {error}")
+    try:
+        draw(options.runs, pathlib.Path(options.out))
+    except (OSError, ValueError) as error:
+        sys.exit(f"error: {error}")
     print(f"figures: {options.out}")
 
 

@@ -103,7 +103,7 @@ def finished(path, method, correct, first_seed=0):
     return str(path)
 
 
-def test_table_2_and_figure_7_from_several_folders(tmp_path, capsys):
+def test_table_2_and_figure_7_from_several_folders(tmp_path, capsys, monkeypatch):
     runs = [
         finished(tmp_path / "a", "teacher_forcing", [100, 200, 300, 999]),
         finished(tmp_path / "b", "positive_negative", [140, 210]),
@@ -120,6 +120,9 @@ def test_table_2_and_figure_7_from_several_folders(tmp_path, capsys):
     assert rows[1] == "teacher_forcing,0,100,,2.5,60.0"
     assert len(rows) == 7
     assert (tmp_path / "out" / "figure_7.png").stat().st_size > 1000
+    monkeypatch.setattr(figures, "draw_copying", lambda *arguments: None)
+    figures.main([*runs, "--out", str(tmp_path / "all")])
+    assert (tmp_path / "all" / "table_2.md").read_text() == text
     again = finished(tmp_path / "d", "positive_negative", [1])
     with pytest.raises(SystemExit, match="comes twice"):
         compare.main([*runs, again])
