@@ -10,7 +10,7 @@ process; times are the best of several calls, the first call, with tracing or co
 The loop is measured at `--loop-lengths` alone: a step takes it as long at any length.
 
 Why the export is a graph, though XLA is faster: XLA compiles anew for every multiple of 16 rows,
-for seconds each time (column "first s"), and `tensorflow_model_server` refuses compiled models
+for seconds each time (column "first s"), and `tensorflow_model_server`, says its help, refuses them
 unless it is started with `--xla_cpu_compilation_enabled`.
 """
 
