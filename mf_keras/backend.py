@@ -133,15 +133,16 @@ def _forward(step, weights, carry, inputs, stored, chunk):
     if chunk is not None:
         ends = [_array(x, (length + chunk - 1) // chunk) for x in carry]
 
-    def body(t, carry, after, ends):
-        carry = step(weights, carry, [x[t] for x in inputs])
+    def body(t, inputs_t, carry, after, ends):
+        carry = step(weights, carry, inputs_t)
         after = {i: array.write(t, carry[i]) for i, array in after.items()}
         if chunk is not None:  # within a chunk each step overwrites the one before
             ends = [array.write(t // chunk, x) for array, x in zip(ends, carry, strict=True)]
-        return t + 1, carry, after, ends
+        t = t + 1
+        return t, _at(tf.minimum(t, length - 1), inputs), carry, after, ends
 
-    _, last, after, ends = tf.while_loop(
-        lambda t, *_: t < length, body, (0, list(carry), after, ends)
+    _, _, last, after, ends = tf.while_loop(
+        lambda t, *_: t < length, body, (0, _at(0, inputs), list(carry), after, ends)
     )
     after = {i: array.stack() for i, array in after.items()}
     return after, [array.stack() for array in ends], last
@@ -185,29 +186,35 @@ def _again(step, weights, carry, inputs, start, stop, size):
     """The carries before steps `start` to `stop` - 1, from the first of them: (size, B, ...)."""
     states = [_array(x, size).write(0, x) for x in carry]
 
-    def body(t, carry, states):
-        carry = step(weights, carry, [x[t] for x in inputs])
+    def body(t, inputs_t, carry, states):
+        carry = step(weights, carry, inputs_t)
         t = t + 1
-        return t, carry, [s.write(t - start, x) for s, x in zip(states, carry, strict=True)]
+        states = [s.write(t - start, x) for s, x in zip(states, carry, strict=True)]
+        return t, _at(t, inputs), carry, states
 
-    _, _, states = tf.while_loop(lambda t, *_: t < stop - 1, body, (start, list(carry), states))
+    *_, states = tf.while_loop(
+        lambda t, *_: t < stop - 1, body, (start, _at(start, inputs), list(carry), states)
+    )
     return [array.stack() for array in states]
 
 
 def _backward_through(step, weights, inputs, carry_before, upstream, start, stop, gradients):
     """Go through the steps `stop` - 1 down to `start`; `carry_before(t)` is the one before t."""
 
-    def body(t, gradients):
+    def fetch(t):
+        t = tf.maximum(t, start)
+        return carry_before(t), _at(t, inputs), _at(t, upstream)
+
+    def body(t, fetched, gradients):
         to_weights, to_carry, to_inputs = gradients
-        carry_tm1 = carry_before(t)
-        inputs_t = [x[t] for x in inputs]
+        carry_tm1, inputs_t, upstream_t = fetched
         sources = (weights, _floats(carry_tm1), _floats(inputs_t))
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(sources)
             carry_t = step(weights, carry_tm1, inputs_t)
         indices = [i for i, x in enumerate(carry_t) if x.dtype.is_floating]
         outgoing = [
-            g + upstream[i][t] if i in upstream else g
+            g + upstream_t[i] if i in upstream_t else g
             for i, g in zip(indices, to_carry, strict=True)
         ]
         into_weights, into_carry, into_inputs = tape.gradient(
@@ -216,14 +223,30 @@ def _backward_through(step, weights, inputs, carry_before, upstream, start, stop
             output_gradients=outgoing,
             unconnected_gradients=tf.UnconnectedGradients.ZERO,
         )
-        return t - 1, (
-            [a + b for a, b in zip(to_weights, into_weights, strict=True)],
-            into_carry,
-            [array.write(t, x) for array, x in zip(to_inputs, into_inputs, strict=True)],
+        return (
+            t - 1,
+            fetch(t - 1),
+            (
+                [a + b for a, b in zip(to_weights, into_weights, strict=True)],
+                into_carry,
+                [array.write(t, x) for array, x in zip(to_inputs, into_inputs, strict=True)],
+            ),
         )
 
-    _, gradients = tf.while_loop(lambda t, _: t >= start, body, (stop - 1, gradients))
+    _, _, gradients = tf.while_loop(
+        lambda t, *_: t >= start, body, (stop - 1, fetch(stop - 1), gradients)
+    )
     return gradients
+
+
+def _at(t, sequences):
+    """Step t of every sequence of a list or dict.
+
+    The loops fetch the next step's slices at the end of a step and carry them over, so that they
+    lie in arrays of their own. A slice taken where it is used is fused into what uses it, and
+    XLA's CPU backend does not vectorise such a fusion.
+    """
+    return tf.nest.map_structure(lambda x: x[t], sequences)
 
 
 def _array(x, size):
