@@ -74,15 +74,6 @@ def make(kind, time, batch, **sizes):
     return lambda: [x.numpy() for x in step()]
 
 
-def make_product(size=1024):
-    """A matrix product, to measure how fast the machine multiplies."""
-    import tensorflow as tf
-
-    x = tf.random.stateless_normal((size, size), seed=(0, 0))
-    product = tf.function(lambda: tf.matmul(x, x), jit_compile=True)
-    return lambda: product().numpy(), 2 * size**3
-
-
 def flop(kind, time, batch, memory_size, word_size, num_reads):
     """Multiplications and additions of forward and backward, the latter at twice the former.
 
@@ -106,7 +97,7 @@ def sweep(name, rounds):
     import numpy as np
 
     common, varied, kinds = SWEEPS[name]
-    product, product_flop = make_product()
+    product, product_flop = measure.make_product()
     cases = {"product": product}
     for kind, values in kinds.items():
         for value in values:

@@ -60,6 +60,19 @@ def race(functions, rounds=5):
     return best
 
 
+def make_product(size=1024):
+    """A product of two matrices, to measure how fast the machine multiplies.
+
+    Returns:
+        `(function, flop)`: what to time, and its multiplications and additions.
+    """
+    import tensorflow as tf
+
+    x = tf.random.stateless_normal((size, size), seed=(0, 0))
+    product = tf.function(lambda: tf.matmul(x, x), jit_compile=True)
+    return lambda: product().numpy(), 2 * size**3
+
+
 def write_json(path, rows):
     """Write the rows with the machine they were measured on."""
     machine = {"processor": _processor(), "python": platform.python_version()}
