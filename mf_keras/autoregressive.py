@@ -10,7 +10,7 @@ from mf_keras.unroll import unroll
 _NOISE_MARGIN = 1e-7
 
 
-def teacher_force(cell, x, training=False, keep=None):
+def teacher_force(cell, x, training=False, keep=None, chunk=None):
     """Logits and trace with the data as input: the cell reads zeros, then x without its last step.
 
     Args:
@@ -18,16 +18,17 @@ def teacher_force(cell, x, training=False, keep=None):
         x: (B, T, units) of 0/1.
         training: passed on to the cell.
         keep: fields of the trace to return, as for `unroll`.
+        chunk: of states to keep for the gradient, as for `unroll`.
 
     Returns:
         `(logits, trace)`: (B, T, units), where logit t depends on x[:, :t] alone, and the cell's
         named tuple with (B, T, ...) tensors.
     """
-    logits, trace, _ = unroll(cell, shift_right(x), training=training, keep=keep)
+    logits, trace, _ = unroll(cell, shift_right(x), training=training, keep=keep, chunk=chunk)
     return logits, trace
 
 
-def free_run(cell, thresholds, state=None, keep=None):
+def free_run(cell, thresholds, state=None, keep=None, chunk=None):
     """Logits and trace with the cell's own samples as input.
 
     Args:
@@ -36,13 +37,15 @@ def free_run(cell, thresholds, state=None, keep=None):
             force a 1 and a 0.
         state: a `FreeRunningState` to start from; None for the cell's own start.
         keep: fields of the cell's trace to return, as for `unroll`.
+        chunk: of states to keep for the gradient, as for `unroll`.
 
     Returns:
         `(samples, logits, trace)`: (B, T, units) of 0/1; (B, T, units); the cell's named tuple
         with (B, T, ...) tensors.
     """
     keep = None if keep is None else ("samples", *keep)
-    logits, trace, _ = unroll(_FreeRunningCell(cell), thresholds, initial_state=state, keep=keep)
+    cell = _FreeRunningCell(cell)
+    logits, trace, _ = unroll(cell, thresholds, initial_state=state, keep=keep, chunk=chunk)
     return trace.samples, logits, trace.cell
 
 

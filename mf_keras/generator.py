@@ -6,7 +6,7 @@ from keras import ops
 from mf_keras import autoregressive, backend, export, validation
 from mf_keras.cells import MemoryCell
 from mf_keras.losses import binary_nll
-from mf_keras.unroll import unroll
+from mf_keras.unroll import check_chunk, unroll
 
 
 @keras.saving.register_keras_serializable(package="mf_keras")
@@ -29,19 +29,24 @@ class SequenceGenerator(keras.Model):
 
     Args:
         cell: a memory cell, e.g. `DNCCell`; its `units` is the size of a step of the sequences.
+        chunk: None, or "sqrt" or a number of steps to train long sequences in little memory: the
+            gradient keeps the states at the ends of such chunks alone, as `unroll` explains.
         **kwargs: `name` and `dtype`, as for every Keras model.
 
     Raises:
-        TypeError: `cell` is no memory cell.
-        ValueError: `cell` is built already, for inputs of another size than `units`.
+        TypeError: `cell` is no memory cell, or `chunk` has the wrong type.
+        ValueError: `cell` is built already, for inputs of another size than `units`, or `chunk` is
+            below 1 or an unknown word.
     """
 
-    def __init__(self, cell, **kwargs):
+    def __init__(self, cell, chunk=None, **kwargs):
         if not isinstance(cell, MemoryCell):
             raise TypeError(f"cell must be a memory cell such as DNCCell, got {cell!r}.")
+        chunk = check_chunk(chunk)
         # The cell casts its own weights; casting them here as well would round their gradients.
         super().__init__(**{"autocast": False, **kwargs})
         self.cell = cell
+        self.chunk = chunk
         self.units = cell.units
         if not cell.built:
             cell.build((None, cell.units))
@@ -81,7 +86,7 @@ class SequenceGenerator(keras.Model):
             `(logits, trace)`: (B, T, units), and the cell's named tuple with (B, T, ...) tensors.
         """
         x = self._check("x", x)
-        return autoregressive.teacher_force(self.cell, x, training=training, keep=keep)
+        return autoregressive.teacher_force(self.cell, x, training, keep, self.chunk)
 
     def nll(self, x, training=False):
         """Negative log-likelihood of whole sequences.
@@ -200,7 +205,7 @@ class SequenceGenerator(keras.Model):
 
     def _free_run(self, thresholds, state=None, keep=None):
         """Free running as a function of weights and thresholds (B, T, units) alone."""
-        return autoregressive.free_run(self.cell, thresholds, state, keep)
+        return autoregressive.free_run(self.cell, thresholds, state, keep, self.chunk)
 
     def _complete(self, prefix, thresholds):
         _, _, state = unroll(self.cell, autoregressive.shift_right(prefix), keep=())
@@ -229,6 +234,7 @@ class SequenceGenerator(keras.Model):
         return {
             **super().get_config(),
             "cell": keras.saving.serialize_keras_object(self.cell),
+            "chunk": self.chunk,
         }
 
     @classmethod

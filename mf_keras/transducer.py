@@ -6,7 +6,7 @@ from keras import ops
 from mf_keras import backend, validation
 from mf_keras.cells import MemoryCell
 from mf_keras.losses import binary_nll
-from mf_keras.unroll import unroll
+from mf_keras.unroll import check_chunk, unroll
 
 
 @keras.saving.register_keras_serializable(package="mf_keras")
@@ -22,18 +22,23 @@ class SequenceTransducer(keras.Model):
 
     Args:
         cell: a memory cell, e.g. `DNCCell`; its `units` is the size of a step of the outputs.
+        chunk: None, or "sqrt" or a number of steps to train long sequences in little memory: the
+            gradient keeps the states at the ends of such chunks alone, as `unroll` explains.
         **kwargs: `name` and `dtype`, as for every Keras model.
 
     Raises:
-        TypeError: `cell` is no memory cell.
+        TypeError: `cell` is no memory cell, or `chunk` has the wrong type.
+        ValueError: `chunk` is below 1 or an unknown word.
     """
 
-    def __init__(self, cell, **kwargs):
+    def __init__(self, cell, chunk=None, **kwargs):
         if not isinstance(cell, MemoryCell):
             raise TypeError(f"cell must be a memory cell such as DNCCell, got {cell!r}.")
+        chunk = check_chunk(chunk)
         # The cell casts its own weights; casting them here as well would round their gradients.
         super().__init__(**{"autocast": False, **kwargs})
         self.cell = cell
+        self.chunk = chunk
         self.units = cell.units
 
     def build(self, input_shape):
@@ -67,7 +72,7 @@ class SequenceTransducer(keras.Model):
         Returns:
             `(logits, trace)`: (B, T, units), and the cell's named tuple with (B, T, ...) tensors.
         """
-        logits, trace, _ = unroll(self.cell, inputs, training=training, keep=keep)
+        logits, trace, _ = unroll(self.cell, inputs, training=training, keep=keep, chunk=self.chunk)
         return logits, trace
 
     def nll(self, inputs, targets, sample_weight=None, training=False):
@@ -99,6 +104,7 @@ class SequenceTransducer(keras.Model):
         return {
             **super().get_config(),
             "cell": keras.saving.serialize_keras_object(self.cell),
+            "chunk": self.chunk,
         }
 
     @classmethod

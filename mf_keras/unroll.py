@@ -51,7 +51,7 @@ def unroll(cell, inputs, initial_state=None, mask=None, training=False, keep=Non
     """
     if not (hasattr(cell, "step") and hasattr(cell, "initial_state")):
         raise TypeError(f"cell must be a memory cell such as DNCCell, got {cell!r}.")
-    chunk = _check_chunk(chunk)
+    chunk = check_chunk(chunk)
     inputs = _check_inputs(cell, inputs)
     start = cell.initial_state(ops.shape(inputs)[0])
     state = start if initial_state is None else _check_state(initial_state, start)
@@ -83,7 +83,13 @@ def unroll(cell, inputs, initial_state=None, mask=None, training=False, keep=Non
     return _swap_batch_and_time(outputs), trace, final_state
 
 
-def _check_chunk(chunk):
+def check_chunk(chunk):
+    """`chunk` as `unroll` takes it: None, "sqrt", or a number of steps.
+
+    Raises:
+        TypeError: it is none of them.
+        ValueError: it is below 1, or an unknown word.
+    """
     if isinstance(chunk, str):
         return validation.one_of("chunk", chunk, ("sqrt",))
     return None if chunk is None else validation.positive_int("chunk", chunk)

@@ -1,0 +1,86 @@
+"""Models that keep the states of chunks alone train as those that keep all of them."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mf_keras import (
+    MemoryForcing,
+    SequenceDiscriminator,
+    SequenceGenerator,
+    SequenceTransducer,
+    backend,
+)
+from tests.models import binary, small_cell, small_generator
+
+X = binary(3, 7, 1)
+
+
+def with_chunk(model, chunk):
+    copy = type(model).from_config({**model.get_config(), "chunk": chunk})
+    copy.build(X.shape)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def transducer():
+    keras.utils.set_random_seed(0)
+    model = SequenceTransducer(small_cell(units=1))
+    model.build(X.shape)
+    return model
+
+
+def gradients(model, *data):
+    with tf.GradientTape() as tape:
+        nll = model.nll(*data)
+    return [nll, *tape.gradient(nll, model.trainable_variables)]
+
+
+@pytest.mark.parametrize("chunk", [1, 3, "sqrt"])
+@pytest.mark.parametrize(("make", "data"), [(small_generator, (X,)), (transducer, (X, 1.0 - X))])
+def test_gradients_are_the_same(make, data, chunk):
+    model = make()
+    chunked = with_chunk(model, chunk)
+    for actual, expected in zip(gradients(chunked, *data), gradients(model, *data), strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_the_chunk_reaches_both_runs_of_a_forcing_step(monkeypatch):
+    """Teacher-forced and free-running: what is trained long needs both in little memory."""
+    chunks, scan = [], backend.scan
+
+    def watched(*args, chunk=None, **kwargs):
+        chunks.append(chunk)
+        return scan(*args, chunk=chunk, **kwargs)
+
+    plain = small_generator()
+    generators = [plain, with_chunk(plain, 3)]
+    for generator in generators:
+        keras.utils.set_random_seed(1)
+        model = MemoryForcing(
+            generator, SequenceDiscriminator(4, (3,)), SequenceDiscriminator(4, (3,)), gate=None
+        )
+        model.compile(keras.optimizers.SGD(0.1), run_eagerly=True)
+        if generator.chunk:
+            monkeypatch.setattr(backend, "scan", watched)
+        model.fit(X, verbose=0)
+    assert chunks.count(3) == 2
+    for actual, expected in zip(*(g.get_weights() for g in generators[::-1]), strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("make", [small_generator, transducer])
+def test_files_keep_the_chunk(make, tmp_path):
+    with_chunk(make(), "sqrt").save(tmp_path / "model.keras")
+    assert keras.models.load_model(tmp_path / "model.keras").chunk == "sqrt"
+
+
+@pytest.mark.parametrize("model", [SequenceGenerator, SequenceTransducer])
+def test_refuses_bad_chunks(model):
+    with pytest.raises(ValueError, match="chunk"):
+        model(small_cell(), chunk=0)
+    with pytest.raises(ValueError, match="chunk"):
+        model(small_cell(), chunk="half")
+    with pytest.raises(TypeError, match="chunk"):
+        model(small_cell(), chunk=2.5)
