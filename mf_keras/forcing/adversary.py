@@ -6,6 +6,8 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from mf_keras.forcing.updates import SkippedUpdates, Updates
+
 # The cotangent of a logit is kept away from zero, where it could not be rescaled.
 _SMALLEST_COTANGENT = 1e-12
 
@@ -44,15 +46,21 @@ class Adversary(keras.layers.Layer):
             discriminator learns only below `upper`; None for no gate.
         decay: of the moving average of the accuracy, which begins at 0.5.
         label_smoothing: how far the target of A lies below 1 in eq. 7.
+        updates: the `Updates` of the discriminator; None for one of its own.
     """
 
-    def __init__(self, discriminator, gate, decay=0.95, label_smoothing=0.0, **kwargs):
+    def __init__(
+        self, discriminator, gate, decay=0.95, label_smoothing=0.0, updates=None, **kwargs
+    ):
         super().__init__(**{"autocast": False, **kwargs})
         self.discriminator = discriminator
         self.gate = gate
         self.decay = decay
         self.label_smoothing = label_smoothing
         self.optimizer = None
+        if updates is None:
+            updates = Updates(SkippedUpdates({"discriminator": ("loss",)}), "discriminator")
+        self._updates = updates
         self.average = self.add_weight(
             name="accuracy", shape=(), initializer=keras.initializers.Constant(0.5), trainable=False
         )
@@ -175,11 +183,11 @@ class Adversary(keras.layers.Layer):
         """Move the discriminator by what `gradients()` gives, if it is to learn."""
         variables = self.discriminator.trainable_variables
         if learns is True:
-            self.optimizer.apply(gradients(), variables)
+            self._updates.apply(self.optimizer, gradients(), variables)
             return
 
         def apply():
-            self.optimizer.apply(gradients(), variables)
+            self._updates.apply(self.optimizer, gradients(), variables)
             return tf.constant(True)
 
         # With a gradient of zero an optimizer with momentum would move, hence a real branch.
