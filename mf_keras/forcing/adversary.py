@@ -37,7 +37,8 @@ class Adversary(keras.layers.Layer):
     both players. A sequence's logit l depends on that sequence alone, so the gradient of any loss
     with respect to the sequence is dloss/dl times the same dl/dsequence: what the backward pass of
     eq. 7 brings to the imitation is rescaled by the quotient of the two losses' slopes to give the
-    gradient of eq. 8. Neither player's gradient can reach the other one's weights.
+    gradient of eq. 8, and likewise for the reverse cost. Neither player's gradient can reach the
+    other one's weights.
 
     Args:
         discriminator: a `SequenceDiscriminator`, or any model (B, T, ...) -> (B, 1) whose rows do
@@ -80,7 +81,7 @@ class Adversary(keras.layers.Layer):
             imitation: (B', T, ...), B.
             mask: optional (B + B', T) of bool, of A and B together.
             scale: factor on the returned gradients, for loss scaling.
-            reverse: whether to return `to_model`, at the price of a second backward pass.
+            reverse: whether to return `to_model`; not where a learner is given.
             learner: a `Learner`, the model's behaviour where that is not the imitation; the
                 discriminator does not learn from it.
 
@@ -89,30 +90,32 @@ class Adversary(keras.layers.Layer):
         """
         count = ops.shape(real)[0]
         both = ops.stop_gradient(ops.concatenate([real, imitation], axis=0))
-        with tf.GradientTape(persistent=reverse) as tape:
+        with tf.GradientTape() as tape:
             tape.watch(both)
             logits = self._logits(both, mask)
         real_logits, fake_logits = logits[:count], logits[count:]
         real_slope, fake_slope = self._slopes(real_logits, fake_logits)
+        if reverse:  # with smoothed labels it may be 0, from where it could not be rescaled
+            tiny = ops.abs(real_slope) < _SMALLEST_COTANGENT
+            real_slope = ops.where(tiny, _SMALLEST_COTANGENT, real_slope)
         own_scale = self._own_scale()
         variables = self.discriminator.trainable_variables
         slopes = ops.concatenate([real_slope, fake_slope]) * own_scale
         hears, learns = self._gates(self._accuracy(real_logits, fake_logits))
+        to_model = None
         if learner is None:
             *gradients, into_both = tape.gradient(logits, [*variables, both], slopes)
             self._learn(learns, lambda: gradients)
             # Slope of eq. 8 over slope of eq. 7, for each imitation.
             quotients = self._cost_slopes(fake_logits) / fake_slope
             to_imitation = _scaled(into_both[count:], hears * scale / own_scale * quotients)
+            if reverse:
+                quotients = ops.sigmoid(real_logits) / self._size(real_logits) / real_slope
+                to_model = _scaled(into_both[:count], hears * scale / own_scale * quotients)
             cost = ops.mean(ops.softplus(-fake_logits))
         else:
             cost, to_imitation = self._judge(learner, hears, scale)
             self._learn(learns, lambda: tape.gradient(logits, variables, slopes))
-        to_model = None
-        if reverse:
-            cotangent = ops.sigmoid(real_logits) / self._size(real_logits)
-            cotangent = ops.concatenate([cotangent, ops.zeros_like(fake_logits)])
-            to_model = _scaled(tape.gradient(logits, both, cotangent)[:count], hears * scale)
         return Round(
             discriminator_loss=self._loss(real_logits, fake_logits),
             accuracy=self._accuracy(real_logits, fake_logits),
