@@ -10,6 +10,9 @@ import numpy as np
 
 from mf_keras import backend, plots, validation
 from mf_keras.events import EventFile
+from mf_keras.stopping import StopOnNonFinite
+
+__all__ = ["Checkpoint", "Pictures", "SaveBest", "StopOnNonFinite", "save_model"]
 
 
 class SaveBest(keras.callbacks.Callback):
@@ -94,32 +97,6 @@ class Checkpoint(keras.callbacks.Callback):
                     f"{variable.path} is not finite; {self.path} keeps what it held before."
                 )
         save_model(self.model, self.path)
-
-
-class StopOnNonFinite(keras.callbacks.Callback):
-    """End training with an error that names the log, as soon as one is NaN or infinite.
-
-    Put it before callbacks that save, so that the last good file survives.
-
-    Raises:
-        FloatingPointError: from `fit`.
-    """
-
-    def on_train_batch_end(self, batch, logs=None):
-        """Check the logs of this step."""
-        self._check(logs, f"step {batch + 1} of the epoch")
-
-    def on_epoch_end(self, epoch, logs=None):
-        """Check the logs of this epoch, those of the validation too."""
-        self._check(logs, f"the end of epoch {epoch + 1}")
-
-    def _check(self, logs, when):
-        for name, value in (logs or {}).items():
-            if not math.isfinite(value):
-                raise FloatingPointError(
-                    f"{name} is {float(value)} at {when}; training stopped. "
-                    "A lower learning rate or clipnorm may help."
-                )
 
 
 def save_model(model, path):

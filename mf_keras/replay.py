@@ -91,6 +91,7 @@ class MemoryReplay(keras.layers.Layer):
 
         Args:
             dynamics: (B, T, N, W); T at most the buffer's. No gradient flows back from the buffer.
+                What is not finite is kept as 0.
             correct: (B,) of bool; True goes to the positive buffer.
             steps: optional (B,) of int32, how many steps of each count; None for all T.
 
@@ -111,6 +112,8 @@ class MemoryReplay(keras.layers.Layer):
         dynamics, correct, steps = (x[-self.capacity :] for x in (dynamics, correct, steps))
         padding = [[0, 0], [0, length - ops.shape(dynamics)[1]]] + [[0, 0]] * len(matrix)
         dynamics = ops.pad(ops.cast(ops.stop_gradient(dynamics), self.storage), padding)
+        # One bad step must not spoil what the discriminator draws in many later ones.
+        dynamics = ops.where(ops.isfinite(dynamics), dynamics, ops.zeros_like(dynamics))
         rows, counts = self._rows(ops.cast(correct, "int32"))
         # Under XLA a scatter into a variable happens in place, whatever the capacity.
         for variable, values in ((self.dynamics, dynamics), (self.steps, steps)):

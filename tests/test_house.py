@@ -13,7 +13,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = [
     ["validation", "version"],
     ["backend"],
-    ["addressing", "sparse_linkage", "losses", "data", "plots", "events"],
+    ["addressing", "sparse_linkage", "losses", "data", "plots", "events", "stopping"],
     ["cells"],
     ["unroll", "gru"],
     ["autoregressive"],

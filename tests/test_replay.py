@@ -86,6 +86,16 @@ def test_samples_come_half_from_each_buffer_and_reach_every_entry():
     assert (np.array(again) != np.array(dynamics)).any()
 
 
+def test_what_is_not_finite_is_kept_as_0():
+    """One bad step must not spoil what the discriminator draws for many steps to come."""
+    replay, dynamics = make(), numbered([1, 2])
+    dynamics[0, 0], dynamics[1, 1, 0] = np.nan, np.inf
+    replay.push(dynamics, np.array([True, False]))
+    kept = np.array(replay.dynamics)
+    assert np.isfinite(kept).all()
+    np.testing.assert_array_equal(kept[[0, 4], :, 0, 0], [[0, 1, 1], [2, 0, 2]])
+
+
 def test_shorter_dynamics_are_padded_and_their_steps_kept():
     replay = make()
     replay.push(numbered([1], time=2), np.array([True]))

@@ -9,6 +9,7 @@ from mf_keras import validation
 from mf_keras.discriminator import SequenceDiscriminator
 from mf_keras.forcing.adversary import Adversary
 from mf_keras.forcing.base import Forcing
+from mf_keras.forcing.updates import Updates
 
 DEFAULT_GATE = (0.75, 0.99)
 
@@ -65,6 +66,7 @@ class AdversarialForcing(Forcing):
                 gate,
                 label_smoothing=label_smoothing,
                 name=f"{name}_adversary",
+                updates=Updates(self._skipped, self.watched[name].discriminator),
             )
             for name, discriminator in zip(self.watched, discriminators, strict=True)
         }
@@ -179,7 +181,7 @@ class AdversarialForcing(Forcing):
             f"{part.discriminator}_accuracy": game.accuracy,
         }
         for log, value in values.items():
-            self._trackers[log].update_state(value, sample_weight=played)
+            self._trackers[log].update_finite(value, sample_weight=played)
 
     # Saving.
 

@@ -6,6 +6,8 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from mf_keras.forcing.updates import SkippedUpdates, Updates
+
 # The cotangent of a logit is kept away from zero, where it could not be rescaled.
 _SMALLEST_COTANGENT = 1e-12
 
@@ -35,7 +37,8 @@ class Adversary(keras.layers.Layer):
     both players. A sequence's logit l depends on that sequence alone, so the gradient of any loss
     with respect to the sequence is dloss/dl times the same dl/dsequence: what the backward pass of
     eq. 7 brings to the imitation is rescaled by the quotient of the two losses' slopes to give the
-    gradient of eq. 8. Neither player's gradient can reach the other one's weights.
+    gradient of eq. 8, and likewise for the reverse cost. Neither player's gradient can reach the
+    other one's weights.
 
     Args:
         discriminator: a `SequenceDiscriminator`, or any model (B, T, ...) -> (B, 1) whose rows do
@@ -44,15 +47,21 @@ class Adversary(keras.layers.Layer):
             discriminator learns only below `upper`; None for no gate.
         decay: of the moving average of the accuracy, which begins at 0.5.
         label_smoothing: how far the target of A lies below 1 in eq. 7.
+        updates: the `Updates` of the discriminator; None for one of its own.
     """
 
-    def __init__(self, discriminator, gate, decay=0.95, label_smoothing=0.0, **kwargs):
+    def __init__(
+        self, discriminator, gate, decay=0.95, label_smoothing=0.0, updates=None, **kwargs
+    ):
         super().__init__(**{"autocast": False, **kwargs})
         self.discriminator = discriminator
         self.gate = gate
         self.decay = decay
         self.label_smoothing = label_smoothing
         self.optimizer = None
+        if updates is None:
+            updates = Updates(SkippedUpdates({"discriminator": ("loss",)}), "discriminator")
+        self._updates = updates
         self.average = self.add_weight(
             name="accuracy", shape=(), initializer=keras.initializers.Constant(0.5), trainable=False
         )
@@ -72,7 +81,7 @@ class Adversary(keras.layers.Layer):
             imitation: (B', T, ...), B.
             mask: optional (B + B', T) of bool, of A and B together.
             scale: factor on the returned gradients, for loss scaling.
-            reverse: whether to return `to_model`, at the price of a second backward pass.
+            reverse: whether to return `to_model`; not where a learner is given.
             learner: a `Learner`, the model's behaviour where that is not the imitation; the
                 discriminator does not learn from it.
 
@@ -81,30 +90,32 @@ class Adversary(keras.layers.Layer):
         """
         count = ops.shape(real)[0]
         both = ops.stop_gradient(ops.concatenate([real, imitation], axis=0))
-        with tf.GradientTape(persistent=reverse) as tape:
+        with tf.GradientTape() as tape:
             tape.watch(both)
             logits = self._logits(both, mask)
         real_logits, fake_logits = logits[:count], logits[count:]
         real_slope, fake_slope = self._slopes(real_logits, fake_logits)
+        if reverse:  # with smoothed labels it may be 0, from where it could not be rescaled
+            tiny = ops.abs(real_slope) < _SMALLEST_COTANGENT
+            real_slope = ops.where(tiny, _SMALLEST_COTANGENT, real_slope)
         own_scale = self._own_scale()
         variables = self.discriminator.trainable_variables
         slopes = ops.concatenate([real_slope, fake_slope]) * own_scale
         hears, learns = self._gates(self._accuracy(real_logits, fake_logits))
+        to_model = None
         if learner is None:
             *gradients, into_both = tape.gradient(logits, [*variables, both], slopes)
             self._learn(learns, lambda: gradients)
             # Slope of eq. 8 over slope of eq. 7, for each imitation.
             quotients = self._cost_slopes(fake_logits) / fake_slope
             to_imitation = _scaled(into_both[count:], hears * scale / own_scale * quotients)
+            if reverse:
+                quotients = ops.sigmoid(real_logits) / self._size(real_logits) / real_slope
+                to_model = _scaled(into_both[:count], hears * scale / own_scale * quotients)
             cost = ops.mean(ops.softplus(-fake_logits))
         else:
             cost, to_imitation = self._judge(learner, hears, scale)
             self._learn(learns, lambda: tape.gradient(logits, variables, slopes))
-        to_model = None
-        if reverse:
-            cotangent = ops.sigmoid(real_logits) / self._size(real_logits)
-            cotangent = ops.concatenate([cotangent, ops.zeros_like(fake_logits)])
-            to_model = _scaled(tape.gradient(logits, both, cotangent)[:count], hears * scale)
         return Round(
             discriminator_loss=self._loss(real_logits, fake_logits),
             accuracy=self._accuracy(real_logits, fake_logits),
@@ -175,11 +186,11 @@ class Adversary(keras.layers.Layer):
         """Move the discriminator by what `gradients()` gives, if it is to learn."""
         variables = self.discriminator.trainable_variables
         if learns is True:
-            self.optimizer.apply(gradients(), variables)
+            self._updates.apply(self.optimizer, gradients(), variables)
             return
 
         def apply():
-            self.optimizer.apply(gradients(), variables)
+            self._updates.apply(self.optimizer, gradients(), variables)
             return tf.constant(True)
 
         # With a gradient of zero an optimizer with momentum would move, hence a real branch.

@@ -9,8 +9,11 @@ from keras import ops
 
 from mf_keras import validation
 from mf_keras.forcing.checks import DataChecks
+from mf_keras.forcing.metrics import FiniteMean
+from mf_keras.forcing.updates import SkippedUpdates, Updates
 from mf_keras.generator import SequenceGenerator
 from mf_keras.losses import binary_nll
+from mf_keras.stopping import with_stop
 from mf_keras.transducer import SequenceTransducer, bit_errors
 
 
@@ -32,6 +35,11 @@ class Forcing(keras.Model):
     Logs of `fit` and `evaluate`, over whole sequences and whole epochs: `loss`; `nll`, nats per
     sequence; `bits_per_step` for a generator; for a transducer `correct_predictions`, the number of
     sequences so far whose every counted bit was right, and `bit_errors`, wrong bits per sequence.
+
+    Before any player's weights move, `fit` sees whether their gradient is finite. If not, the
+    update is skipped: weights, momentum and `iterations` stay, as with a `LossScaleOptimizer`. The
+    log `skipped_updates` counts the epoch's skipped updates of all players, the other logs leave
+    values out that are not finite, and `StopOnNonFinite` ends a training that skips too many.
     """
 
     shortest = 1  # steps of a sequence
@@ -48,11 +56,11 @@ class Forcing(keras.Model):
         self.generator = model
         self.built = model.built
         self._trackers = {
-            name: keras.metrics.Sum(name)
-            if name == "correct_predictions"
-            else keras.metrics.Mean(name)
+            name: keras.metrics.Sum(name) if name == "correct_predictions" else FiniteMean(name)
             for name in self._metric_names()
         }
+        self._skipped = SkippedUpdates(self._players())
+        self._updates = Updates(self._skipped, "model")
 
     def call(self, x, training=False):
         """The generator's logits."""
@@ -75,15 +83,27 @@ class Forcing(keras.Model):
         own = ["bits_per_step"] if self._generates else ["correct_predictions", "bit_errors"]
         return ["loss", "nll", *own]
 
-    def _track(self, **values):
-        """Update metrics with values of shape (B,) or ()."""
+    def _players(self):
+        """Who moves weights: name -> terms of the loss."""
+        costs = [part.cost for part in self.watched.values()]
+        judges = [part.discriminator for part in self.watched.values()]
+        return {"model": ("nll", *costs), **{judge: (f"{judge}_loss",) for judge in judges}}
+
+    def _track(self, training=True, **values):
+        """Update means by values of shape (B,) or (); in training by finite ones alone."""
         for name, value in values.items():
-            self._trackers[name].update_state(value)
+            mean = self._trackers[name]
+            (mean.update_finite if training else mean.update_state)(value)
 
     @property
     def metrics(self):
         """The metrics that `fit` and `evaluate` report and reset."""
-        return list(self._trackers.values())
+        return [*self._trackers.values(), self._skipped]
+
+    @property
+    def skipped_updates(self):
+        """What was skipped since training began, a `forcing.updates.SkippedUpdates`."""
+        return self._skipped
 
     # Compilation and saving.
 
@@ -156,7 +176,7 @@ class Forcing(keras.Model):
 
     def test_step(self, data):
         """Metrics of one batch, free of any forcing term."""
-        self._track(loss=self._forward(data, training=False).nll)
+        self._track(training=False, loss=self._forward(data, training=False).nll)
         return {name: self._trackers[name].result() for name in self._evaluation_names()}
 
     def _forward(self, data, training):
@@ -167,14 +187,15 @@ class Forcing(keras.Model):
             logits, trace = self.generator.teacher_force(x, training=training, keep=keep)
             nll, right = binary_nll(x, logits), None
             steps = ops.cast(ops.shape(x)[1], nll.dtype)
-            self._track(bits_per_step=nll / (np.log(2.0) * steps))
+            self._track(training, bits_per_step=nll / (np.log(2.0) * steps))
         else:
             logits, trace = self.generator.trace(x, training=training, keep=keep)
             nll = binary_nll(y, logits, sample_weight)
             errors = bit_errors(y, logits, sample_weight)
             right = ops.equal(errors, 0.0)
-            self._track(correct_predictions=ops.cast(right, "float32"), bit_errors=errors)
-        self._track(nll=nll)
+            self._trackers["correct_predictions"].update_state(ops.cast(right, "float32"))
+            self._track(training, bit_errors=errors)
+        self._track(training, nll=nll)
         return Forward(nll, trace, right)
 
     # Data.
@@ -191,9 +212,12 @@ class Forcing(keras.Model):
         *,
         sample_weight=None,
         validation_data=None,
+        callbacks=None,
         **kwargs,
     ):
         """`keras.Model.fit` on checked data; see the class for what the data are.
+
+        `callbacks` begins with a `StopOnNonFinite()`, unless it holds one or is a `CallbackList`.
 
         Raises:
             ValueError: data of another shape, values other than 0 and 1, or a sequence of which
@@ -213,6 +237,7 @@ class Forcing(keras.Model):
             epochs=epochs,
             sample_weight=sample_weight,
             validation_data=validation_data,
+            callbacks=with_stop(callbacks),
             **kwargs,
         )
 

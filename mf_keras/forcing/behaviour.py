@@ -53,6 +53,7 @@ class BehaviourForcing(AdversarialForcing):
             )
         scale = self.optimizer.scale_loss(ops.ones_like(mean_nll))
         targets, cotangents, costs = [mean_nll], [scale], 0.0
+        terms = {"nll": mean_nll}
         for name, adversary in self.adversaries.items():
             weight = self.cost_weights[name] * self._warm()
             real_part, free_part = getattr(real, name), getattr(free, name)
@@ -66,9 +67,10 @@ class BehaviourForcing(AdversarialForcing):
                 targets.append(real_part)
                 cotangents.append(game.to_model * ops.cast(self.reverse_weight, real_part.dtype))
                 costs = costs + weight * self.reverse_weight * game.reverse_cost
+            terms[self.watched[name].cost] = (game.to_imitation, game.to_model)
             self._track_game(name, game)
         gradients = tape.gradient(targets, variables, output_gradients=cotangents)
-        self.optimizer.apply(gradients, variables)
+        self._updates.apply(self.optimizer, gradients, variables, terms)
         self._track(loss=nll + costs)
         return self.get_metrics_result()
 

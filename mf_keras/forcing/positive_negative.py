@@ -134,7 +134,8 @@ class PositiveNegativeMemoryForcing(AdversarialForcing):
         gradients = tape.gradient(
             [mean_nll, memory], variables, output_gradients=[scale, game.to_imitation]
         )
-        self.optimizer.apply(gradients, variables)
+        terms = {"nll": mean_nll, "c_p": game.to_imitation}
+        self._updates.apply(self.optimizer, gradients, variables, terms)
         self._track_game("memory", game, played=ops.cast(ready, "float32"))
         self._track(loss=forward.nll + weight * game.cost)
         return self.get_metrics_result()

@@ -32,6 +32,6 @@ class TeacherForcing(Forcing):
             nll = self._forward(data, training=True).nll
             loss = self.optimizer.scale_loss(ops.mean(nll))
         variables = self.generator.trainable_variables
-        self.optimizer.apply(tape.gradient(loss, variables), variables)
+        self._updates.apply(self.optimizer, tape.gradient(loss, variables), variables)
         self._track(loss=nll)
         return self.get_metrics_result()

@@ -63,6 +63,14 @@ def test_the_reverse_cost_is_that_of_the_model_side():
     np.testing.assert_allclose(result.to_model, tape.gradient(cost, real), rtol=1e-4)
 
 
+def test_the_reverse_cost_compiles():
+    expected = adversary().play(REAL, FAKE, reverse=True)
+    game = adversary()
+    compiled = tf.function(lambda: game.play(REAL, FAKE, reverse=True), jit_compile=True)
+    for a, b in zip(compiled(), expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
 def test_no_gradient_of_eq_7_reaches_the_behaviours():
     game = adversary()
     with tf.GradientTape() as tape:

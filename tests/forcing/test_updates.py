@@ -1,0 +1,213 @@
+"""Gradients that are not finite: skipped, counted, named, and survived."""
+
+import types
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mf_keras import (
+    DNCCell,
+    MemoryForcing,
+    SequenceDiscriminator,
+    SequenceGenerator,
+    SequenceTransducer,
+    TeacherForcing,
+    callbacks,
+)
+from mf_keras.forcing.metrics import FiniteMean
+from mf_keras.forcing.updates import SkippedUpdates
+from tests.models import binary
+
+BAD = 9.0  # an input that a `Fragile` cell does not survive
+TIME = 2
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Fragile(DNCCell):
+    """A cell whose outputs are NaN in the steps whose input is `BAD`."""
+
+    def step(self, inputs, state, training=False):
+        outputs, state = super().step(inputs, state, training=training)
+        poison = keras.ops.where(inputs[:, :1] == BAD, float("nan"), 1.0)
+        return outputs * keras.ops.cast(poison, outputs.dtype), state
+
+
+def transducer(cell_class=Fragile):
+    keras.utils.set_random_seed(0)
+    cell = cell_class(keras.layers.GRUCell(4), 1, memory_size=3, word_size=2, num_reads=1)
+    made = SequenceTransducer(cell)
+    made.build((None, None, 2))
+    return made
+
+
+def data(*bad, batches=4, size=2):
+    """Batches, of which those numbered in `bad` hold one input that is `BAD`."""
+    x, y = binary(batches, size, TIME, 2), binary(batches, size, TIME, 1, seed=1)
+    x[list(bad), 0, 1, 0] = BAD
+    return tf.data.Dataset.from_tensor_slices((x, y))
+
+
+def teacher(optimizer=None, **compiling):
+    model = TeacherForcing(transducer())
+    compiling = compiling or {"run_eagerly": True}
+    model.compile(optimizer or keras.optimizers.Adam(0.1), **compiling)
+    return model
+
+
+def state_of(model):
+    variables = [*model.trainable_variables, *model.optimizer.variables]
+    return [np.array(v) for v in variables]
+
+
+def assert_same(first, second):
+    for a, b in zip(first, second, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("compiling", [{}, {"jit_compile": True, "steps_per_execution": 4}])
+def test_a_run_with_a_bad_batch_is_the_run_without_it_to_the_bit(compiling):
+    model, batches = teacher(**compiling), data(1)
+    variables = [*model.trainable_variables, *model.optimizer.variables]
+    start = state_of(model)
+    logs = model.fit(batches, verbose=0).history
+    after = state_of(model)
+    assert int(model.optimizer.iterations) == 3
+    assert logs["skipped_updates"] == [1.0]
+    assert np.isfinite([logs[name][0] for name in ("nll", "loss", "bit_errors")]).all()
+    for variable, value in zip(variables, start, strict=True):
+        variable.assign(value)
+    logs = model.fit(batches.take(1).concatenate(batches.skip(2)), verbose=0).history
+    assert logs["skipped_updates"] == [0.0]
+    assert_same(state_of(model), after)
+
+
+def test_the_log_is_the_mean_over_what_was_finite():
+    mean = FiniteMean("nll")
+    assert float(mean.result()) == 0.0
+    mean.update_finite(np.float32([np.nan, np.inf]))
+    assert np.isnan(mean.result())
+    mean.update_finite(np.float32([1.0, np.nan, 4.0]))
+    mean.update_finite(np.float32(7.0), sample_weight=np.float32(0.0))
+    assert float(mean.result()) == 2.5
+    mean.reset_state()
+    assert float(mean.result()) == 0.0
+    mean.update_state(np.float32([1.0, np.nan]))  # of an evaluation nothing is left out
+    assert np.isnan(mean.result())
+
+
+def test_many_in_a_row_stop_with_the_term_named_and_the_good_file_kept(tmp_path):
+    model, path = teacher(), tmp_path / "last.keras"
+    options = {"callbacks": [callbacks.Checkpoint(path, every=1)], "verbose": 0}
+    model.fit(data(batches=1), **options)
+    good = state_of(model)
+    words = "The gradient of nll was not finite 10 times in a row at step 10 of the epoch"
+    with pytest.raises(FloatingPointError, match=words):
+        model.fit(data(*range(12), batches=12, size=1), **options)
+    assert_same(state_of(model), good)
+    assert_same(state_of(keras.models.load_model(path)), good)
+    model.fit(data(0, batches=1), verbose=0)  # another training begins to count anew
+
+
+def test_rows_are_of_one_player_and_go_over_the_ends_of_epochs():
+    skipped = SkippedUpdates({"model": ("nll", "c_h"), "judge": ("judge_loss",)})
+    stop = callbacks.StopOnNonFinite(max_skipped=2)
+    stop.set_model(types.SimpleNamespace(skipped_updates=skipped))
+
+    def update(player, wrong, *faults, counts=True):
+        skipped.update_state(player, tf.constant(wrong), counts, tf.constant(faults))
+
+    def check():
+        stop.on_train_batch_end(4, {"skipped_updates": float(skipped.result())})
+
+    for wrong in (True, False, True):
+        update("model", wrong, wrong, False)
+        update("judge", not wrong, not wrong)
+        check()
+    assert float(skipped.result()) == 3.0
+    skipped.reset_state()  # the end of an epoch
+    update("model", True, False, True, counts=False)  # e.g. of a loss scale: begins a new row
+    check()
+    update("model", True, False, True)
+    update("model", True, False, True)
+    update("model", False, False, False)  # a row that ended within an execution counts
+    with pytest.raises(
+        FloatingPointError, match="of c_h was not finite 2 times in a row at step 5"
+    ):
+        check()
+    stop.on_train_begin()
+    check()
+
+
+def test_an_epoch_of_nothing_else_and_a_bad_validation_stop_at_their_end():
+    with pytest.raises(FloatingPointError, match="loss is nan at the end of epoch 1"):
+        teacher().fit(data(0, batches=1, size=1), verbose=0)
+    with pytest.raises(FloatingPointError, match=r"val_.* is nan at the end of epoch 1"):
+        teacher().fit(data(batches=1), validation_data=data(0, batches=1), verbose=0)
+
+
+def memory_forcing():
+    keras.utils.set_random_seed(0)
+    cell = DNCCell(keras.layers.GRUCell(4), 1, memory_size=3, word_size=2, num_reads=1)
+    model = MemoryForcing(
+        SequenceGenerator(cell), *(SequenceDiscriminator(4, (3,)) for _ in range(2)), gate=None
+    )
+    model.compile(keras.optimizers.Adam(0.1), keras.optimizers.Adam(0.1), run_eagerly=True)
+    return model
+
+
+def test_a_broken_discriminator_is_named_and_stops_the_others_from_nothing():
+    model = memory_forcing()
+    broken, sound = model.memory_discriminator, model.hidden_discriminator
+    broken.logit.kernel.assign(np.full((3, 1), np.inf))
+    before = [[np.array(v) for v in part.trainable_variables] for part in (model.generator, sound)]
+    words = r"The gradient of c_m, memory_discriminator_loss was not finite 2 times in a row"
+    with pytest.raises(FloatingPointError, match=words):
+        model.fit(
+            binary(6, TIME, 1),
+            batch_size=2,
+            callbacks=[callbacks.StopOnNonFinite(max_skipped=2)],
+            verbose=0,
+        )
+    assert_same([np.array(v) for v in model.generator.trainable_variables], before[0])
+    moved = zip([np.array(v) for v in sound.trainable_variables], before[1], strict=True)
+    assert any((a != b).any() for a, b in moved)
+
+
+def test_where_only_the_gradient_is_wrong_all_terms_are_named():
+    model = memory_forcing()
+    x = binary(2, TIME, 1)
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(model.generator.nll(x))
+    variables = model.generator.trainable_variables
+    gradients = tape.gradient(loss, variables)
+    gradients[0] = gradients[0] * np.inf
+    terms = {"nll": loss, "c_h": (tf.zeros(2), None), "c_m": tf.zeros(2)}
+    model._updates.apply(model.optimizer, gradients, variables, terms)
+    assert model.skipped_updates.rows()["model"] == (1, ["nll", "c_h", "c_m"])
+    assert int(model.optimizer.iterations) == 0
+
+
+def test_a_loss_scale_that_is_too_high_is_logged_and_never_stops():
+    keras.config.set_dtype_policy("mixed_float16")
+    optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1), 2.0**40)
+    model = teacher(optimizer)
+    stop = callbacks.StopOnNonFinite(max_skipped=2)
+    logs = model.fit(data(batches=6), callbacks=[stop], verbose=0).history
+    assert logs["skipped_updates"] == [6.0]
+    # What is wrong at every scale does stop it.
+    optimizer.dynamic_scale.assign(2.0)
+    with pytest.raises(FloatingPointError, match="nll was not finite 2 times in a row at step 4"):
+        model.fit(data(*range(5), batches=5), callbacks=[stop], verbose=0)
+
+
+@pytest.mark.parametrize("value", [0, -1])
+def test_max_skipped_must_be_positive(value):
+    with pytest.raises(ValueError, match="max_skipped must be an integer >= 1"):
+        callbacks.StopOnNonFinite(value)
+
+
+def test_fit_takes_callbacks_alone():
+    with pytest.raises(TypeError, match="callbacks must be Keras callbacks, got 'stop'"):
+        teacher().fit(data(), callbacks=["stop"], verbose=0)
