@@ -89,7 +89,11 @@ class Forcing(keras.Model):
             return {name: tracker.result() for name, tracker in trackers.items()}
         states = {name: [v.value for v in tracker.variables] for name, tracker in trackers.items()}
         states = replicas.total(states)
-        return {name: each.stateless_result(states[name]) for name, each in trackers.items()}
+        results = {name: each.stateless_result(states[name]) for name, each in trackers.items()}
+        if strategies.has_workers(self.distribute_strategy):
+            # Between workers Keras averages the replicas' logs over an axis of theirs.
+            results = {name: ops.expand_dims(value, 0) for name, value in results.items()}
+        return results
 
     def get_metrics_result(self):
         """The values of all metrics, by name."""
@@ -257,6 +261,11 @@ class Forcing(keras.Model):
         x = self._checks().data("x", "y", x, y, sample_weight)
         self._build_for(x)
         return super().evaluate(x, y, batch_size=batch_size, sample_weight=sample_weight, **kwargs)
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        """Nothing: all is built. Keras would average a first batch over the replicas to build by,
+        which fails between workers, and where the replicas have different numbers of rows.
+        """
 
     def _build_for(self, x):
         """Build by the shape of the data; what is built in a step would not be saved whole."""

@@ -58,3 +58,9 @@ def check_scope(model, optimizers):
                 f"{name} must be created in the scope of the model's strategy, as by compiling "
                 f"there, got one from elsewhere: {optimizer!r}."
             )
+
+
+def has_workers(strategy):
+    """Whether the replicas of a strategy are in several processes."""
+    resolver = strategy.cluster_resolver
+    return resolver is not None and bool(resolver.cluster_spec().as_dict())
