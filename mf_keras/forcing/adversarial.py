@@ -7,6 +7,7 @@ from keras import ops
 
 from mf_keras import validation
 from mf_keras.discriminator import SequenceDiscriminator
+from mf_keras.forcing import strategies
 from mf_keras.forcing.adversary import Adversary
 from mf_keras.forcing.base import Forcing
 from mf_keras.forcing.updates import Updates
@@ -118,6 +119,11 @@ class AdversarialForcing(Forcing):
                 f"momentum; got {discriminator_optimizer!r}."
             )
         super().compile(optimizer, **kwargs)
+        if self._distributed:
+            named = {
+                f"discriminator_optimizer of {name}": each for name, each in optimizers.items()
+            }
+            strategies.check_scope(self, named)
         for name, adversary in self.adversaries.items():
             adversary.set_optimizer(self._scaled_if_needed(optimizers[name]))
 

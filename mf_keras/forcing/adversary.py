@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from mf_keras.forcing import replicas
 from mf_keras.forcing.updates import SkippedUpdates, Updates
 
 # The cotangent of a logit is kept away from zero, where it could not be rescaled.
@@ -101,29 +102,30 @@ class Adversary(keras.layers.Layer):
         own_scale = self._own_scale()
         variables = self.discriminator.trainable_variables
         slopes = ops.concatenate([real_slope, fake_slope]) * own_scale
-        hears, learns = self._gates(self._accuracy(real_logits, fake_logits))
+        accuracy = self._accuracy(real_logits, fake_logits)
+        hears, learns = self._gates(accuracy)
         to_model = None
         if learner is None:
             *gradients, into_both = tape.gradient(logits, [*variables, both], slopes)
             self._learn(learns, lambda: gradients)
             # Slope of eq. 8 over slope of eq. 7, for each imitation.
-            quotients = self._cost_slopes(fake_logits) / fake_slope
+            quotients = self._cost_slopes(fake_logits, self._size(fake_logits)) / fake_slope
             to_imitation = _scaled(into_both[count:], hears * scale / own_scale * quotients)
             if reverse:
                 quotients = ops.sigmoid(real_logits) / self._size(real_logits) / real_slope
                 to_model = _scaled(into_both[:count], hears * scale / own_scale * quotients)
-            cost = ops.mean(ops.softplus(-fake_logits))
+            cost = replicas.mean(ops.softplus(-fake_logits))
         else:
             cost, to_imitation = self._judge(learner, hears, scale)
             self._learn(learns, lambda: tape.gradient(logits, variables, slopes))
-        return Round(
-            discriminator_loss=self._loss(real_logits, fake_logits),
-            accuracy=self._accuracy(real_logits, fake_logits),
-            cost=cost,
-            to_imitation=to_imitation,
-            reverse_cost=ops.mean(ops.softplus(real_logits)),
-            to_model=to_model,
+        loss, cost, reverse_cost = replicas.total(
+            (
+                self._loss(real_logits, fake_logits),
+                cost,
+                replicas.mean(ops.softplus(real_logits)),
+            )
         )
+        return Round(loss, accuracy, cost, to_imitation, reverse_cost, to_model)
 
     def _judge(self, learner, hears, scale):
         """C of a behaviour that the discriminator does not learn from, and its gradient."""
@@ -132,18 +134,20 @@ class Adversary(keras.layers.Layer):
             tape.watch(behaviour)
             logits = self._logits(behaviour, learner.mask, training=False)
 
+        size = self._size(logits)
+
         def gradient():
-            return tape.gradient(logits, behaviour, self._cost_slopes(logits) * scale)
+            return tape.gradient(logits, behaviour, self._cost_slopes(logits, size) * scale)
 
         if self.gate is not None:  # a closed gate saves the backward pass
             to_learner = tf.cond(hears > 0, gradient, lambda: tf.zeros_like(behaviour))
         else:
             to_learner = gradient()
-        return ops.mean(ops.softplus(-logits)), to_learner
+        return replicas.mean(ops.softplus(-logits)), to_learner
 
-    def _cost_slopes(self, logits):
+    def _cost_slopes(self, logits, size):
         """Derivatives of eq. 8 by every logit."""
-        return -ops.sigmoid(-logits) / self._size(logits)
+        return -ops.sigmoid(-logits) / size
 
     def _logits(self, both, mask, training=True):
         """Logits (B + B',), in at least float32."""
@@ -154,7 +158,7 @@ class Adversary(keras.layers.Layer):
     def _loss(self, real_logits, fake_logits):
         """Eq. 7: E[-log D(A)] + E[-log(1 - D(B))]."""
         right = ops.softplus(-real_logits) + self.label_smoothing * real_logits
-        return ops.mean(right) + ops.mean(ops.softplus(fake_logits))
+        return replicas.mean(right) + replicas.mean(ops.softplus(fake_logits))
 
     def _slopes(self, real_logits, fake_logits):
         """Derivatives of eq. 7 by every logit."""
@@ -163,7 +167,8 @@ class Adversary(keras.layers.Layer):
         return real / self._size(real_logits), fake / self._size(fake_logits)
 
     def _size(self, logits):
-        return ops.cast(ops.shape(logits)[0], logits.dtype)
+        """How many logits there are, on all replicas."""
+        return ops.cast(replicas.size(logits), logits.dtype)
 
     def _own_scale(self):
         """The optimizer's loss scale, 1 unless it is a `LossScaleOptimizer`."""
@@ -171,7 +176,7 @@ class Adversary(keras.layers.Layer):
 
     def _accuracy(self, real_logits, fake_logits):
         right = ops.concatenate([real_logits > 0, fake_logits <= 0])
-        return ops.mean(ops.cast(right, "float32"))
+        return replicas.total(replicas.mean(ops.cast(right, "float32")))
 
     def _gates(self, accuracy):
         """Update the average; whether the model hears (0. or 1.), and whether to learn (bool)."""
@@ -194,7 +199,7 @@ class Adversary(keras.layers.Layer):
             return tf.constant(True)
 
         # With a gradient of zero an optimizer with momentum would move, hence a real branch.
-        tf.cond(learns, apply, lambda: tf.constant(False))
+        replicas.cond(learns, apply, lambda: tf.constant(False))
 
 
 def _scaled(gradient, factors):

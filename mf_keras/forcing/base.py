@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras import ops
 
 from mf_keras import validation
+from mf_keras.forcing import replicas, strategies
 from mf_keras.forcing.checks import DataChecks
 from mf_keras.forcing.metrics import FiniteMean
 from mf_keras.forcing.updates import SkippedUpdates, Updates
@@ -52,6 +53,7 @@ class Forcing(keras.Model):
                 f"got {type(model).__name__}."
             )
         super().__init__(**{"autocast": False, **kwargs})
+        self._distributed = tf.distribute.has_strategy()
         self._generates = isinstance(model, SequenceGenerator)
         self.generator = model
         self.built = model.built
@@ -95,6 +97,27 @@ class Forcing(keras.Model):
             mean = self._trackers[name]
             (mean.update_finite if training else mean.update_state)(value)
 
+    def _results(self, names):
+        """The values of metrics, of the whole batch also while a replica runs."""
+        trackers = {name: self._trackers[name] for name in names}
+        if not replicas.running():
+            return {name: tracker.result() for name, tracker in trackers.items()}
+        states = {name: [v.value for v in tracker.variables] for name, tracker in trackers.items()}
+        states = replicas.total(states)
+        results = {name: each.stateless_result(states[name]) for name, each in trackers.items()}
+        return {name: self._log(value) for name, value in results.items()}
+
+    def _log(self, value):
+        """A value that is the same on all replicas, as Keras wants it in the logs."""
+        if replicas.running() and strategies.has_workers(self.distribute_strategy):
+            return ops.expand_dims(value, 0)  # Keras averages them over an axis of the replicas
+        return value
+
+    def get_metrics_result(self):
+        """The values of all metrics, by name."""
+        skipped = {self._skipped.name: self._log(self._skipped.result())}
+        return {**self._results(self._trackers), **skipped}
+
     @property
     def metrics(self):
         """The metrics that `fit` and `evaluate` report and reset."""
@@ -108,13 +131,19 @@ class Forcing(keras.Model):
     # Compilation and saving.
 
     def compile(
-        self, optimizer="adam", jit_compile=True, run_eagerly=False, steps_per_execution=1, **kwargs
+        self,
+        optimizer="adam",
+        jit_compile="auto",
+        run_eagerly=False,
+        steps_per_execution=1,
+        **kwargs,
     ):
         """Configure training.
 
         Args:
             optimizer: a Keras optimizer for the generator.
-            jit_compile: compile the training step with XLA.
+            jit_compile: compile the training step with XLA; "auto" for yes, except under a
+                strategy.
             run_eagerly: run step by step in Python, for debugging; turns `jit_compile` off.
             steps_per_execution: training steps in one call of the compiled function.
             **kwargs: further arguments of `keras.Model.compile`, except `loss` and `metrics`, which
@@ -122,6 +151,8 @@ class Forcing(keras.Model):
 
         Raises:
             TypeError: `loss`, `metrics` or `weighted_metrics` is given.
+            ValueError: under a strategy, XLA or several `steps_per_execution` are asked for, or
+                the model or the optimizer was not created in its scope.
         """
         for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
             if kwargs.pop(name, None) is not None:
@@ -129,9 +160,11 @@ class Forcing(keras.Model):
         steps_per_execution = validation.positive_int("steps_per_execution", steps_per_execution)
         if optimizer is None:
             raise ValueError("optimizer must be a Keras optimizer, got None.")
+        strategies.check_steps(steps_per_execution, self._distributed)
+        xla = strategies.uses_xla(jit_compile, run_eagerly, self._distributed)
         super().compile(
             optimizer=optimizer,
-            jit_compile=bool(jit_compile and not run_eagerly),
+            jit_compile=xla,
             run_eagerly=run_eagerly,
             steps_per_execution=steps_per_execution,
             **kwargs,
@@ -142,6 +175,8 @@ class Forcing(keras.Model):
             "steps_per_execution": steps_per_execution,
             **kwargs,
         }
+        if self._distributed:
+            strategies.check_scope(self, {"optimizer": self.optimizer})
         self._build_optimizer()
 
     def _build_optimizer(self):
@@ -155,7 +190,12 @@ class Forcing(keras.Model):
         return {"optimizer": optimizer, **self._compile_arguments}
 
     def compile_from_config(self, config):
-        """Compile with what `get_compile_config` gave."""
+        """Compile with what `get_compile_config` gave.
+
+        Under a strategy, what only makes one replica faster is left out.
+        """
+        if self._distributed:
+            config = {**config, "jit_compile": "auto", "steps_per_execution": 1}
         optimizer = keras.optimizers.deserialize(config["optimizer"])
         self.compile(**{**config, "optimizer": optimizer})
 
@@ -177,7 +217,7 @@ class Forcing(keras.Model):
     def test_step(self, data):
         """Metrics of one batch, free of any forcing term."""
         self._track(training=False, loss=self._forward(data, training=False).nll)
-        return {name: self._trackers[name].result() for name in self._evaluation_names()}
+        return self._results(self._evaluation_names())
 
     def _forward(self, data, training):
         """One teacher-forced pass over a batch; updates the metrics."""
@@ -251,13 +291,21 @@ class Forcing(keras.Model):
         self._build_for(x)
         return super().evaluate(x, y, batch_size=batch_size, sample_weight=sample_weight, **kwargs)
 
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        """Nothing: all is built.
+
+        Keras would average a first batch over the replicas to build by, which fails between
+        workers, and where the replicas have different numbers of rows.
+        """
+
     def _build_for(self, x):
         """Build by the shape of the data; what is built in a step would not be saved whole."""
         if self.built:
             return
         if isinstance(x, tf.data.Dataset):
             x = x.element_spec[0]
-        if hasattr(x, "shape"):
-            self.build(tuple(x.shape))
-        if self.optimizer is not None:
-            self._build_optimizer()
+        with self.distribute_strategy.scope():
+            if hasattr(x, "shape"):
+                self.build(tuple(x.shape))
+            if self.optimizer is not None:
+                self._build_optimizer()

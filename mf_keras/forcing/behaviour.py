@@ -5,6 +5,8 @@ import tensorflow as tf
 from keras import ops
 
 from mf_keras import validation
+from mf_keras.autoregressive import free_run, thresholds
+from mf_keras.forcing import replicas
 from mf_keras.forcing.adversarial import AdversarialForcing, Part
 from mf_keras.generator import SequenceGenerator
 
@@ -43,14 +45,8 @@ class BehaviourForcing(AdversarialForcing):
         variables = self.generator.trainable_variables
         with tf.GradientTape() as tape:
             nll, real, _ = self._forward(data, training=True)
-            mean_nll = ops.mean(nll)
-            batch_size, length, _ = ops.shape(x)
-            _, _, free = self.generator.free_run(
-                ops.convert_to_tensor(batch_size),
-                ops.convert_to_tensor(length),
-                self.seed_generator,
-                keep=tuple(self.watched),
-            )
+            mean_nll = replicas.mean(nll)
+            free = self._free_run(x)
         scale = self.optimizer.scale_loss(ops.ones_like(mean_nll))
         targets, cotangents, costs = [mean_nll], [scale], 0.0
         terms = {"nll": mean_nll}
@@ -73,6 +69,17 @@ class BehaviourForcing(AdversarialForcing):
         self._updates.apply(self.optimizer, gradients, variables, terms)
         self._track(loss=nll + costs)
         return self.get_metrics_result()
+
+    def _free_run(self, x):
+        """The trace of free running beside x; each replica takes its rows of the batch's noise."""
+        _, length, units = ops.shape(x)
+        noise = keras.random.uniform(
+            (replicas.size(x), length, units), seed=self.seed_generator, dtype="float32"
+        )
+        limits = thresholds(replicas.own(noise, x), temperature=1.0)
+        cell, chunk = self.generator.cell, self.generator.chunk
+        _, _, trace = free_run(cell, limits, keep=tuple(self.watched), chunk=chunk)
+        return trace
 
     def get_config(self):
         """The constructor's arguments, models serialized."""

@@ -5,6 +5,7 @@ import tensorflow as tf
 from keras import ops
 
 from mf_keras import validation
+from mf_keras.forcing import replicas
 from mf_keras.forcing.adversarial import DEFAULT_GATE, AdversarialForcing, Part
 from mf_keras.forcing.adversary import Learner, Round
 from mf_keras.replay import MemoryReplay
@@ -124,9 +125,9 @@ class PositiveNegativeMemoryForcing(AdversarialForcing):
         variables = self.transducer.trainable_variables
         with tf.GradientTape() as tape:
             forward = self._forward(data, training=True)
-            mean_nll = ops.mean(forward.nll)
+            mean_nll = replicas.mean(forward.nll)
             memory, steps = self._watched_memory(forward.trace.memory, sample_weight)
-        self.replay.push(memory, forward.correct, steps)
+        self.replay.push(*replicas.gather((memory, forward.correct, steps)))
         ready = ops.all(self.replay.counts > self.discriminator_batch)
         scale = self.optimizer.scale_loss(ops.ones_like(mean_nll))
         weight = self.cost_weights["memory"] * self._warm()
@@ -155,14 +156,15 @@ class PositiveNegativeMemoryForcing(AdversarialForcing):
     def _play_if(self, ready, memory, steps, scale):
         """The round of this step; one of zeros while the buffers are not ready."""
         # Drawn in every step, so that the branch does not take in the whole buffers.
+        # All replicas draw the same, and D_p sees a part of it on each.
         samples, sample_steps = self.replay.sample(self.discriminator_batch, self.seed_generator)
 
         def play():
-            count = self.discriminator_batch
+            positive, negative = self._shares(samples)
             game = self.adversaries["memory"].play(
-                samples[:count],
-                samples[count:],
-                mask=_mask(samples, sample_steps),
+                positive,
+                negative,
+                mask=_mask(samples, ops.concatenate(self._shares(sample_steps))),
                 scale=scale,
                 learner=Learner(memory, _mask(memory, steps)),
             )
@@ -172,8 +174,13 @@ class PositiveNegativeMemoryForcing(AdversarialForcing):
             nothing = ops.zeros(())
             return nothing, nothing, nothing, ops.zeros_like(memory)
 
-        loss, accuracy, cost, to_memory = tf.cond(ready, play, wait)
+        loss, accuracy, cost, to_memory = replicas.cond(ready, play, wait)
         return Round(loss, accuracy, cost, to_memory, reverse_cost=None, to_model=None)
+
+    def _shares(self, samples):
+        """This replica's share of the positive and of the negative samples."""
+        count = self.discriminator_batch
+        return replicas.share(samples[:count]), replicas.share(samples[count:])
 
     def get_config(self):
         """The constructor's arguments, models serialized."""

@@ -2,8 +2,8 @@
 
 import keras
 import tensorflow as tf
-from keras import ops
 
+from mf_keras.forcing import replicas
 from mf_keras.forcing.base import Forcing
 
 
@@ -30,7 +30,7 @@ class TeacherForcing(Forcing):
         """One step of maximum likelihood."""
         with tf.GradientTape() as tape:
             nll = self._forward(data, training=True).nll
-            loss = self.optimizer.scale_loss(ops.mean(nll))
+            loss = self.optimizer.scale_loss(replicas.mean(nll))
         variables = self.generator.trainable_variables
         self._updates.apply(self.optimizer, tape.gradient(loss, variables), variables)
         self._track(loss=nll)

@@ -2,8 +2,9 @@
 
 import keras
 import numpy as np
-import tensorflow as tf
 from keras import ops
+
+from mf_keras.forcing import replicas
 
 
 class SkippedUpdates(keras.metrics.Metric):
@@ -94,21 +95,22 @@ class Updates:
 
         Args:
             optimizer: a built Keras optimizer.
-            gradients: one for each of `variables`, or None.
+            gradients: one for each of `variables`, or None; of several replicas, their parts.
             variables: the player's.
             terms: name of a term -> tensors that are finite if it is not at fault; a term that is
                 not there is taken to be finite.
         """
         terms = terms or {}
+        gradients = replicas.summed(gradients)
         finite = _all_finite(gradients)
         if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
             counts = optimizer.dynamic_scale < 1.0
-            optimizer.apply(gradients, variables)
+            replicas.apply(optimizer, gradients, variables)
             faults = self._faults(terms)
         else:
             counts = True
             # The terms are looked at only where something is wrong.
-            faults = tf.cond(
+            faults = replicas.cond(
                 finite,
                 lambda: _applied(optimizer, gradients, variables, len(self._terms)),
                 lambda: self._faults(terms),
@@ -117,13 +119,12 @@ class Updates:
 
     def _faults(self, terms):
         """Which terms are not finite, (terms,) of bool."""
-        return ops.stack(
-            [ops.logical_not(_all_finite(terms.get(name, ()))) for name in self._terms]
-        )
+        faults = [ops.logical_not(_all_finite(terms.get(name, ()))) for name in self._terms]
+        return replicas.total(ops.cast(ops.stack(faults), "int32")) > 0
 
 
 def _applied(optimizer, gradients, variables, terms):
-    optimizer.apply(gradients, variables)
+    replicas.apply(optimizer, gradients, variables)
     return ops.zeros((terms,), "bool")
 
 

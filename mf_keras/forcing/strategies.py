@@ -1,0 +1,66 @@
+"""What can be compiled under a `tf.distribute` strategy, and what must lie in its scope."""
+
+
+def uses_xla(jit_compile, run_eagerly, distributed):
+    """Whether to compile the training step with XLA.
+
+    Args:
+        jit_compile: True, False, or "auto" for XLA wherever it works.
+        run_eagerly: whether nothing is compiled.
+        distributed: whether there is a strategy.
+
+    Raises:
+        ValueError: XLA is asked for under a strategy.
+    """
+    if distributed and jit_compile not in (False, "auto") and not run_eagerly:
+        raise ValueError(
+            'jit_compile must be "auto" or False under a tf.distribute strategy, since Keras then '
+            f"gives XLA a step that spans several devices, which it refuses; got {jit_compile!r}."
+        )
+    return bool(jit_compile and not run_eagerly and not distributed)
+
+
+def check_steps(steps_per_execution, distributed):
+    """Refuse several steps in one call under a strategy, at which Keras' own loop fails.
+
+    Raises:
+        ValueError: `steps_per_execution` is above 1 under a strategy.
+    """
+    if distributed and steps_per_execution > 1:
+        raise ValueError(
+            "steps_per_execution must be 1 under a tf.distribute strategy, where the loop that "
+            f"Keras makes of several steps fails; got {steps_per_execution}."
+        )
+
+
+def check_scope(model, optimizers):
+    """Refuse a model or an optimizer that was not created in the scope of the model's strategy.
+
+    Such variables would exist once, and every replica would change them anew.
+
+    Args:
+        model: a Keras model.
+        optimizers: its optimizers, by argument name.
+
+    Raises:
+        ValueError: a variable of the model or of an optimizer was created elsewhere.
+    """
+    created_in_scope = model.distribute_strategy.extended.variable_created_in_scope
+    for variable in model.variables:
+        if not created_in_scope(variable.value):
+            raise ValueError(
+                f"{type(model).__name__} and all that it is given must be created in the scope of "
+                f"one strategy, got {variable.path} from elsewhere."
+            )
+    for name, optimizer in optimizers.items():
+        if not created_in_scope(optimizer.iterations.value):
+            raise ValueError(
+                f"{name} must be created in the scope of the model's strategy, as by compiling "
+                f"there, got one from elsewhere: {optimizer!r}."
+            )
+
+
+def has_workers(strategy):
+    """Whether the replicas of a strategy are in several processes."""
+    resolver = strategy.cluster_resolver
+    return resolver is not None and bool(resolver.cluster_spec().as_dict())
