@@ -144,7 +144,8 @@ class Forcing(keras.Model):
             optimizer: a Keras optimizer for the generator.
             jit_compile: compile the training step with XLA; "auto" for yes, except under a
                 strategy.
-            run_eagerly: run step by step in Python, for debugging; turns `jit_compile` off.
+            run_eagerly: run step by step in Python, for debugging; turns `jit_compile` off. Under a
+                strategy every batch then needs a row for every replica.
             steps_per_execution: training steps in one call of the compiled function.
             **kwargs: further arguments of `keras.Model.compile`, except `loss` and `metrics`, which
                 the algorithm gives.
@@ -195,7 +196,8 @@ class Forcing(keras.Model):
         Under a strategy, what only makes one replica faster is left out.
         """
         if self._distributed:
-            config = {**config, "jit_compile": "auto", "steps_per_execution": 1}
+            xla = config["jit_compile"] and "auto"
+            config = {**config, "jit_compile": xla, "steps_per_execution": 1}
         optimizer = keras.optimizers.deserialize(config["optimizer"])
         self.compile(**{**config, "optimizer": optimizer})
 

@@ -1,0 +1,116 @@
+"""Train on one replica and on two; print what differs as JSON. Run by test_distribution.py."""
+
+import contextlib
+import json
+import pathlib
+import sys
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from mf_keras import (
+    MemoryForcing,
+    PositiveNegativeMemoryForcing,
+    ProfessorForcing,
+    TeacherForcing,
+)
+from tests.forcing.replicas import StepLogs, batches, distance, make, state
+
+# The last batch gives the second replica one row less; in graph mode it gives it none.
+RUNS = {
+    TeacherForcing: (7, {}),
+    ProfessorForcing: (
+        5,
+        # In a graph a branch is a graph, too. Clipped, which the sum of the gradients must be.
+        {"gate": (0.492, 0.52), "run_eagerly": False, "jit_compile": False, "clipnorm": 0.02},
+    ),
+    MemoryForcing: (7, {"gate": None, "reverse_weight": 0.5, "label_smoothing": 0.1}),
+    PositiveNegativeMemoryForcing: (11, {"gate": (0.505, 0.6)}),
+}
+
+
+def fit(scope, method, count, options):
+    with scope:
+        model = make(method, **options)
+    steps, data = StepLogs(), batches(method, count)
+    history = model.fit(data, validation_data=data, callbacks=[steps], verbose=0).history
+    return model, {
+        "epoch": {name: value[0] for name, value in history.items()},
+        "steps": steps.rows,
+    }
+
+
+def weights(model):
+    return [(variable.path, np.array(variable.numpy())) for variable in model.trainable_variables]
+
+
+def spread(model):
+    """The largest difference between a variable on the first replica and on the second."""
+    gaps = {"": 0.0}
+    for variable in model.variables:
+        copies = variable.value.values
+        if variable.synchronization != "on_read":  # metrics, which are parts
+            gaps[variable.path] = float(np.abs(copies[0].numpy() - copies[1].numpy()).max())
+    return max(gaps.values())
+
+
+def saved(model, other, method, count, strategy, folder):
+    """Differences after files of either went to the other side, and after one more epoch there."""
+    model.save(folder / "mirrored.keras")
+    other.save(folder / "one.keras")
+    alone = keras.models.load_model(folder / "mirrored.keras")
+    with strategy.scope():
+        spread_out = keras.models.load_model(folder / "one.keras")
+    gaps = [distance(state(alone), state(other))[0], distance(state(spread_out), state(model))[0]]
+    for loaded in (alone, spread_out):
+        loaded.fit(batches(method, count), verbose=0)
+    return [*gaps, distance(state(alone), state(spread_out))[0]]
+
+
+def message(call):
+    """What an error says; None if there is none."""
+    try:
+        call()
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def compile_with(model, **options):
+    return lambda: model.compile(keras.optimizers.SGD(0.1), **options)
+
+
+def refusals(strategy, mirrored, alone):
+    with strategy.scope():
+        found = {
+            "steps_per_execution": message(compile_with(mirrored, steps_per_execution=2)),
+            "jit_compile": message(compile_with(mirrored, jit_compile=True)),
+            "generator": message(lambda: compile_with(TeacherForcing(alone.generator))()),
+        }
+    found["optimizer"] = message(compile_with(mirrored))
+    return found
+
+
+def main(folder):
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    report = {}
+    for method, (count, options) in RUNS.items():
+        one, one_logs = fit(contextlib.nullcontext(), method, count, options)
+        two, two_logs = fit(strategy.scope(), method, count, options)
+        report[method.__name__] = {
+            "distance": distance(state(one), state(two)),
+            "spread": spread(two),
+            "logs": [one_logs, two_logs],
+            "moved": distance(weights(one), weights(make(method, **options)))[0],
+        }
+    report["saved"] = saved(two, one, method, count, strategy, folder)
+    report["buffers"] = [int(n) for n in two.replay.counts]
+    report["refusals"] = refusals(strategy, two, one)
+    return report
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(pathlib.Path(sys.argv[1]))))
