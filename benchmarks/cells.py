@@ -131,7 +131,7 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--sweep", choices=sorted(SWEEPS), default="N", help="default: N")
     parser.add_argument("--rounds", type=int, default=5, help="default: 5")
-    parser.add_argument("--json", help="file to write the rows to")
+    measure.add_json_option(parser)
     options = parser.parse_args(arguments)
     rows = sweep(options.sweep, options.rounds)
     varied = SWEEPS[options.sweep][1]

@@ -57,7 +57,7 @@ def discriminator_mflop(batch=8, time=25, features=320, units=128):
 def main(arguments=None):
     """Measure, print the table, write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--json", help="file to write the rows to")
+    measure.add_json_option(parser)
     options = parser.parse_args(arguments)
     rows, teacher = [], None
     print(f"{'':34}{'steps/s':>9}{'ms/step':>9}{'ratio':>8}{'peak MB':>9}")

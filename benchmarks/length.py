@@ -45,7 +45,7 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--times", type=int, nargs="+", default=[1000, 10_000], help="lengths T")
     parser.add_argument("--batch", type=int, default=64, help="default: 64")
-    parser.add_argument("--json", help="file to write the rows to")
+    measure.add_json_option(parser)
     options = parser.parse_args(arguments)
     rows = []
     print(f"{'':36}{'T':>7}{'us/step':>9}{'peak MB':>9}{'states MB':>11}")

@@ -45,7 +45,7 @@ def main(arguments=None):
     parser.add_argument("--seeds", type=int, default=2, help="default: 2")
     parser.add_argument("--steps", type=int, default=20_000, help="default: 20000")
     parser.add_argument("--learning-rate", type=float, default=1e-3, help="default: 1e-3")
-    parser.add_argument("--json", help="file to write the rows to")
+    measure.add_json_option(parser)
     options = parser.parse_args(arguments)
     rows = []
     print(f"{'linkage':10}{'seed':>6}{'correct':>10}{'of':>8}{'in the last 1000':>18}")

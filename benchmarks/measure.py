@@ -1,5 +1,6 @@
 """Measure a function in a process of its own: time and peak memory."""
 
+import argparse
 import json
 import multiprocessing
 import pathlib
@@ -73,11 +74,31 @@ def make_product(size=1024):
     return lambda: product().numpy(), 2 * size**3
 
 
+def add_json_option(parser):
+    """The option `--json`; where it cannot be written, that is said before anything is measured."""
+    parser.add_argument("--json", type=_json_path, help="file to write the rows to")
+
+
+def _json_path(text):
+    """An argparse type: a file that is not there, or that `write_json` wrote."""
+    from mf_keras import files  # here, so that a measured process is without TensorFlow's memory
+
+    try:
+        files.check_ours(text, b'{\n  "machine": {')
+    except OSError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return pathlib.Path(text)
+
+
 def write_json(path, rows):
     """Write the rows with the machine they were measured on."""
+    from mf_keras import files
+
     machine = {"processor": _processor(), "python": platform.python_version()}
     content = json.dumps({"machine": machine, "rows": rows}, indent=2)
-    pathlib.Path(path).write_text(content + "\n")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with files.aside(path) as temporary:
+        temporary.write_text(content + "\n")
 
 
 def _processor():

@@ -112,7 +112,7 @@ def main(arguments=None):
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 16, 64, 256], help="rows")
     parser.add_argument("--loop-lengths", type=int, nargs="*", default=[64], help="default: 64")
     parser.add_argument("--cases", nargs="+", choices=sorted(CASES), default=list(CASES))
-    parser.add_argument("--json", help="file to write the rows to")
+    measure.add_json_option(parser)
     options = parser.parse_args(arguments)
     print(
         f"{'':30}{'length':>7}{'batch':>7}{'seconds':>10}{'samples/s':>11}{'x loop':>9}"

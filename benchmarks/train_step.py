@@ -54,7 +54,7 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--time", type=int, default=784, help="sequence length; default: 784")
     parser.add_argument("--batch", type=int, default=64, help="default: 64")
-    parser.add_argument("--json", help="file to write the rows to")
+    measure.add_json_option(parser)
     options = parser.parse_args(arguments)
     rows, teacher = [], None
     rate = PRODUCT_GFLOP / measure.isolated(make_product)["seconds"]

@@ -89,7 +89,7 @@ def main(arguments=None):
     parser.add_argument("--times", type=int, nargs="+", default=[98, 784], help="sequence lengths")
     parser.add_argument("--batch", type=int, default=64, help="default: 64")
     parser.add_argument("--cases", nargs="+", choices=sorted(CASES), default=list(CASES))
-    parser.add_argument("--json", help="file to write the rows to")
+    measure.add_json_option(parser)
     options = parser.parse_args(arguments)
     rows = []
     print(f"{'':58}{'T':>6}{'us/step':>9}{'x floor':>9}{'peak MB':>9}{'first s':>9}")

@@ -11,14 +11,14 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # From the ground up; a module imports from the floors below its own, or its own folder.
 FLOORS = [
-    ["validation", "version"],
+    ["validation", "version", "files"],
     ["backend"],
     ["addressing", "sparse_linkage", "losses", "data", "plots", "events", "stopping"],
     ["cells"],
     ["unroll", "gru"],
     ["autoregressive"],
     ["export"],
-    ["generator", "transducer", "discriminator", "replay"],
+    ["generator", "transducer", "discriminator", "replay", "checkpoints"],
     ["callbacks", "forcing", "serving"],
 ]
 USE_TENSORFLOW = {"backend", "events", "data", "export", "forcing", "serving"}

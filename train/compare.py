@@ -14,13 +14,22 @@ import sys
 
 import numpy as np
 
-from mf_keras import plots
+from mf_keras import files, plots
 from train.copy_task import RESULTS
 from train.run_folder import RunFolder
 from train.statistics import paired_interval
 
 BASELINE = "teacher_forcing"
-ARM_OPTIONS = {"method", "out", "resume", "seeds", "first_seed"}  # may differ in a pair
+TABLE_HEAD = "correct predictions, mean"
+FIELDS = ["method", "seed", "correct_predictions", "steps_to_95_percent", "last_nll", "seconds"]
+# What is written, and by what a file of our own making is known.
+OUTPUTS = {
+    "figure_7.png": plots.MARK,
+    "table_2.csv": ",".join(FIELDS).encode(),
+    "table_2.md": TABLE_HEAD.encode(),
+}
+# These may differ in a pair.
+ARM_OPTIONS = {"method", "out", "resume", "seeds", "first_seed", "checkpoint_windows"}
 FORCING_OPTIONS = {
     "weight",
     "no_gate",
@@ -40,9 +49,7 @@ def read(runs):
     """
     arms, shared, forcing = {}, None, {}
     for run in runs:
-        folder, config = RunFolder.open(run)
-        if "seeds" not in config:
-            raise ValueError(f"{run} is no run of train.copy_task.")
+        folder, config = RunFolder.open(run, "seeds")
         common = {k: v for k, v in config.items() if k not in ARM_OPTIONS | FORCING_OPTIONS}
         own = {k: config[k] for k in sorted(FORCING_OPTIONS)}
         if common != (shared or common) or own != forcing.setdefault(config["method"], own):
@@ -68,7 +75,7 @@ def paired(arms):
 def table(arms, seeds):
     """Table 2 in Markdown: one row a method, over the same seeds."""
     lines = [
-        f"| method ({len(seeds)} seeds) | correct predictions, mean | sd | paired difference, "
+        f"| method ({len(seeds)} seeds) | {TABLE_HEAD} | sd | paired difference, "
         "95 % interval | steps to the first window 95 % correct, median | seconds, mean |",
         "|---|---|---|---|---|---|",
     ]
@@ -94,8 +101,7 @@ def table(arms, seeds):
 def rows(arms, seeds):
     """The table's numbers, a row a seed and method, as CSV."""
     text = io.StringIO()
-    fields = ["method", "seed", "correct_predictions", "steps_to_95_percent", "last_nll", "seconds"]
-    writer = csv.DictWriter(text, fields, extrasaction="ignore", lineterminator="\n")
+    writer = csv.DictWriter(text, FIELDS, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for method, runs in arms.items():
         for seed, (result, _) in zip(seeds, runs, strict=True):
@@ -120,13 +126,26 @@ def compare(runs, out):
 
     Raises:
         FileNotFoundError, ValueError: as for `read` and `paired`.
+        OSError: a file that is not ours stands in the way, or cannot be written.
     """
+    check_outputs(out)
     arms, seeds = paired(read(runs))
     text = table(arms, seeds)
     plots.save(figure_7(arms), out / "figure_7.png")
-    (out / "table_2.csv").write_text(rows(arms, seeds))
-    (out / "table_2.md").write_text(text)
+    for name, content in (("table_2.csv", rows(arms, seeds)), ("table_2.md", text)):
+        with files.aside(out / name) as temporary:
+            temporary.write_text(content)
     return text
+
+
+def check_outputs(out):
+    """Refuse a folder where a file that is not ours would be replaced.
+
+    Raises:
+        OSError: as for `files.check_ours`.
+    """
+    for name, mark in OUTPUTS.items():
+        files.check_ours(out / name, mark)
 
 
 def main(arguments=None):

@@ -6,17 +6,15 @@ Every prediction is counted before it is learned from. Writes a run folder: conf
 each seed seed_K.csv (per 1000 steps: NLL in nats and wrong bits per sequence, correct predictions,
 the discriminator's logs, seconds), seed_K.keras, the trained transducer, and seed_K-half.keras, as
 it was when it first copied half of a window's sequences; nll.png, and results.json with counts and
-errors on longer sequences. A run that was broken off goes on by
-`--resume RUN` from its last checkpoint, to the same weights.
+errors on longer sequences. Ctrl-C saves; a run that was broken off goes on by `--resume RUN` from
+its last checkpoint, seed_K-last.keras or seed_K-last.previous.keras, to the same weights and rows.
 """
 
 import argparse
 import sys
-import time
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from mf_keras import (
     MemoryReplay,
@@ -24,17 +22,19 @@ from mf_keras import (
     SequenceTransducer,
     TeacherForcing,
     callbacks,
+    checkpoints,
     data,
     plots,
 )
 from train import options as shared
+from train import resuming
 from train.run_folder import RunFolder
+from train.windows import SaveHalfTrained, WindowProgress
 
 METHODS = ("teacher_forcing", "positive_negative")
 RESULTS = "results.json"
 WINDOW = 1000  # steps between two rows of the history
 STEPS_PER_EXECUTION = 200
-CHECKPOINT_WINDOWS = 10  # between two savings
 LONGER = (1, 2, 4)  # lengths that are tested, in lengths that were trained
 TEST_SEQUENCES, TEST_SEED = 500, 2**40  # a stream that no seed of a run draws
 
@@ -64,6 +64,13 @@ def parse_arguments(arguments=None):
         "--learning-rate", type=shared.positive_float, default=1e-4, help="Adam's; default: 1e-4"
     )
     parser.add_argument("--out", help="run folder, new; default: runs/copy_task-METHOD")
+    parser.add_argument(
+        "--checkpoint-windows",
+        metavar="WINDOWS",
+        type=shared.positive_int,
+        default=10,
+        help=f"of {WINDOW} steps between two checkpoints; default: 10",
+    )
     parser.add_argument(
         "--resume", metavar="RUN", help="go on with the run in this folder, by its own options"
     )
@@ -132,91 +139,54 @@ def make_model(options, seed):
     return model
 
 
-def train(options, seed, folder):
-    """Train one seed, from its last checkpoint if there is one; returns the transducer."""
-    history, checkpoint = f"seed_{seed}.csv", folder / f"seed_{seed}-last.keras"
-    model = (
-        keras.models.load_model(checkpoint) if checkpoint.exists() else make_model(options, seed)
-    )
-    done = int(model.optimizer.iterations)
-    folder.keep_rows(history, done // WINDOW)
+def checkpoint_of(folder, seed):
+    """Where the training of a seed is kept until it is finished."""
+    return folder / f"seed_{seed}-last.keras"
+
+
+def model_of(options, seed, folder):
+    """The model of a seed from its last checkpoint, or a new one.
+
+    Raises:
+        ValueError: there are checkpoints, but none can be used.
+    """
+    new = make_model(options, seed)
+    model = checkpoints.load_latest(checkpoint_of(folder, seed), like=new)
+    if model is None:
+        return new
+    print(f"going on from step {int(model.optimizer.iterations)}")
+    return model
+
+
+def train(model, options, seed, folder):
+    """Train one seed from where its model is to the end.
+
+    Raises:
+        KeyboardInterrupt: after saving.
+        FloatingPointError: something is NaN or infinite.
+        mf_keras.files.NotWrittenError: the disk is full.
+    """
+    history, windows = f"seed_{seed}.csv", options.steps // WINDOW
+    resuming.keep_known(folder, history, int(model.optimizer.iterations), WINDOW)
     stream = data.copy_task(options.length, options.width, seed=seed).batch(options.batch_size)
-    windows = options.steps // WINDOW
+    sequences = WINDOW * options.batch_size
     with folder.csv_logger(history) as logger:
-        model.fit(
-            stream.skip(done).prefetch(tf.data.AUTOTUNE),
-            initial_epoch=done // WINDOW,
-            epochs=windows,
-            steps_per_epoch=WINDOW,
+        resuming.fit_from_checkpoint(
+            model,
+            stream,
+            WINDOW,
+            windows,
+            len(folder.rows(history)),
+            callbacks.Checkpoint(checkpoint_of(folder, seed), epochs=options.checkpoint_windows),
             callbacks=[
-                WindowProgress(windows, WINDOW * options.batch_size),
+                WindowProgress(windows, sequences),
                 logger,
                 callbacks.StopOnNonFinite(),
-                WindowCheckpoint(checkpoint),
-                SaveHalfTrained(folder / f"seed_{seed}-half.keras", WINDOW * options.batch_size),
+                SaveHalfTrained(folder / f"seed_{seed}-half.keras", sequences, windows),
             ],
             verbose=0,
         )
-    transducer = model.generator
-    callbacks.save_model(transducer, folder / f"seed_{seed}.keras")
-    checkpoint.unlink(missing_ok=True)
-    return transducer
-
-
-class WindowProgress(keras.callbacks.Callback):
-    """One progress bar for a whole run: thousands of steps, with the share copied exactly."""
-
-    def __init__(self, windows, sequences_per_window):
-        super().__init__()
-        self.bar = keras.utils.Progbar(windows, unit_name="k", stateful_metrics=["nll", "correct"])
-        self.sequences = sequences_per_window
-
-    def on_epoch_begin(self, epoch, logs=None):
-        """Start the clock."""
-        self.start = time.time()
-
-    def on_epoch_end(self, epoch, logs=None):
-        """Advance the bar by one window, and log its seconds for the callbacks that follow."""
-        logs["seconds"] = time.time() - self.start
-        share = logs["correct_predictions"] / self.sequences
-        self.bar.update(epoch + 1, [("nll", logs["nll"]), ("correct", share)])
-
-
-class WindowCheckpoint(keras.callbacks.Callback):
-    """Save everything every so many windows."""
-
-    def __init__(self, path):
-        super().__init__()
-        self.path = path
-
-    def on_epoch_end(self, epoch, logs=None):
-        """Save, if it is time to."""
-        if (epoch + 1) % CHECKPOINT_WINDOWS == 0:
-            callbacks.save_model(self.model, self.path)
-
-
-class SaveHalfTrained(keras.callbacks.Callback):
-    """Keep the transducer of the first window half of whose predictions are correct, or the last.
-
-    It does some things right and some wrong, which figures 1 and 2 of the paper compare.
-    """
-
-    def __init__(self, path, sequences_per_window):
-        super().__init__()
-        self.path = path
-        self.enough = sequences_per_window / 2
-        self.done = path.exists()
-
-    def on_epoch_end(self, epoch, logs=None):
-        """Save, if it is time to."""
-        if not self.done and logs["correct_predictions"] >= self.enough:
-            callbacks.save_model(self.model.generator, self.path)
-            self.done = True
-
-    def on_train_end(self, logs=None):
-        """Save the last one, if it never came so far."""
-        if not self.done:
-            callbacks.save_model(self.model.generator, self.path)
+    callbacks.save_model(model.generator, folder / f"seed_{seed}.keras")
 
 
 def summarize(history, options):
@@ -268,9 +238,27 @@ def start(options):
     """Folder and options of a new run, or of one to go on with; and its results so far."""
     if not options.resume:
         return RunFolder(options.out, vars(options)), options, {}
-    folder, config = RunFolder.open(options.resume)
+    folder, config = RunFolder.open(options.resume, "seeds")
+    folder.remove_left_over()
     known = folder.read_json(RESULTS) if (folder / RESULTS).exists() else {}
-    return folder, argparse.Namespace(**config), known
+    return folder, resuming.options_of(config, parse_arguments), known
+
+
+def run_seed(options, seed, folder, results):
+    """Train and evaluate one seed, and add it to the results."""
+    print(f"seed {seed}")
+    try:
+        model = model_of(options, seed, folder)
+    except ValueError as error:
+        sys.exit(f"error: {error}")
+    train(model, options, seed, folder)
+    result = summarize(folder.rows(f"seed_{seed}.csv"), options)
+    results[str(seed)] = {**result, "test": evaluate(model.generator, options)}
+    folder.write_json(RESULTS, results)
+    print(
+        f"correct predictions: {result['correct_predictions']} of {result['predictions']}, "
+        f"{result['seconds']:.0f} s"
+    )
 
 
 def main(arguments=None):
@@ -278,27 +266,15 @@ def main(arguments=None):
     options = parse_arguments(arguments)
     try:
         folder, options, results = start(options)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")
     seeds = range(options.first_seed, options.first_seed + options.seeds)
-    try:
+    with resuming.told_how(f"python -m train.copy_task --resume {folder.path}"):
         for seed in seeds:
-            if str(seed) in results:
-                continue
-            print(f"seed {seed}")
-            transducer = train(options, seed, folder)
-            result = summarize(folder.rows(f"seed_{seed}.csv"), options)
-            results[str(seed)] = {**result, "test": evaluate(transducer, options)}
-            folder.write_json(RESULTS, results)
-            print(
-                f"correct predictions: {result['correct_predictions']} of "
-                f"{result['predictions']}, {result['seconds']:.0f} s"
-            )
-    except FloatingPointError as error:
-        sys.exit(f"\nerror: {error}")
-    except KeyboardInterrupt:
-        sys.exit(f"\nstopped; to go on: python -m train.copy_task --resume {folder.path}")
-    draw(folder, seeds)
+            if str(seed) not in results:
+                run_seed(options, seed, folder, results)
+            checkpoints.remove(checkpoint_of(folder, seed))
+        draw(folder, seeds)
     print(f"run folder: {folder.path}")
 
 

@@ -11,12 +11,18 @@ import math
 import shlex
 import sys
 
-import keras
-
+from mf_keras import checkpoints
 from train.run_folder import RunFolder
 from train.sequence_generation import IMAGE_SHAPES, parse_arguments
 
-NOT_OF_THE_MODEL = {"out", "data_dir", "manual_dir", "resume", "pictures_every"}
+NOT_OF_THE_MODEL = {
+    "out",
+    "data_dir",
+    "manual_dir",
+    "resume",
+    "pictures_every",
+    "checkpoint_steps",
+}
 
 
 def command_of(config):
@@ -52,12 +58,12 @@ def shape_of(config):
 
 def export(run, out, overwrite):
     """Export a run to `out`; None for saved_models/NAME/1, by the folder's name."""
-    folder, config = RunFolder.open(run)
+    folder, config = RunFolder.open(run, "dataset")
     for name in ("best.keras", "results.json"):
         if not (folder / name).is_file():
             raise FileNotFoundError(f"{str(run)!r} has no {name}: the run has not been finished.")
     out = out or f"saved_models/{folder.path.resolve().name}/1"
-    generator = keras.models.load_model(folder / "best.keras")
+    generator = checkpoints.load(folder / "best.keras")
     generator.export(
         out,
         length=math.prod(shape_of(config)),

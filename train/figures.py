@@ -13,12 +13,11 @@ import argparse
 import pathlib
 import sys
 
-import keras
 import numpy as np
 
-from mf_keras import data, plots
+from mf_keras import checkpoints, data, files, plots
 from mf_keras.transducer import correct
-from train.compare import compare
+from train.compare import check_outputs, compare
 from train.run_folder import RunFolder
 from train.sequence_generation import IMAGE_SHAPES, load
 
@@ -26,22 +25,30 @@ SEED = 0
 EXAMPLES = 1000  # among which a correct and a wrong prediction are sought
 
 
+def names(options):
+    """The files of one run's figures, by the number of the figure."""
+    if "dataset" in options:
+        numbers, name = (4, 5), f"{options.dataset}-{options.method}-{options.seed}"
+    else:
+        numbers, name = (1, 2), f"{options.method}-{options.first_seed}"
+    return {number: f"figure_{number}_{name}.png" for number in numbers}
+
+
 def draw_generation(folder, options, out):
     """Figures 4 and 5 of one run."""
-    name = f"{options.dataset}-{options.method}-{options.seed}"
     shape = IMAGE_SHAPES[options.dataset]
-    generator = keras.models.load_model(folder / "best.keras")
+    generator = checkpoints.load(folder / "best.keras")
     samples = generator.sample(64, shape[0] * shape[1], seed=SEED)
     title = options.method.replace("_", " ")
     figure = plots.sample_grid(samples, shape, title=f"samples, {title}")
-    plots.save(figure, out / f"figure_5_{name}.png")
+    plots.save(figure, out / names(options)[5])
     image = next(load(options)["test"].as_numpy_iterator())
     _, real = generator.teacher_force(image[None])
     _, _, free = generator.free_run(1, len(image), seed=SEED)
     memories = {"teacher-forced": real.memory[0], "free-running": free.memory[0]}
     every = 50 if len(image) > 400 else None  # the paper's
     figure = plots.memory_comparison(memories, every=every, title=f"memory, {title}")
-    plots.save(figure, out / f"figure_4_{name}.png")
+    plots.save(figure, out / names(options)[4])
 
 
 def draw_copying(folder, options, out):
@@ -51,7 +58,7 @@ def draw_copying(folder, options, out):
         ValueError: all predictions are correct, or none is.
     """
     seed = options.first_seed
-    transducer = keras.models.load_model(folder / f"seed_{seed}-half.keras")
+    transducer = checkpoints.load(folder / f"seed_{seed}-half.keras")
     stream = data.copy_task(options.length, options.width, seed=2**50)
     inputs, targets, weights = next(stream.batch(EXAMPLES).as_numpy_iterator())
     logits, trace = transducer.trace(inputs)
@@ -70,19 +77,26 @@ def draw_copying(folder, options, out):
         method = options.method.replace("_", " ")
         title = f"a {kind} prediction, {method}, when {share}"
         figure = plots.memory_over_time(memory, writes, reads, title=title, limit=limit)
-        plots.save(figure, out / f"figure_{number}_{options.method}-{seed}.png")
+        plots.save(figure, out / names(options)[number])
 
 
 def draw(runs, out):
-    """The figures of every run, and those that compare runs."""
-    copying = []
-    for run in runs:
-        folder, config = RunFolder.open(run)
-        if "dataset" in config:
-            draw_generation(folder, argparse.Namespace(**config), out)
-        else:
-            draw_copying(folder, argparse.Namespace(**config), out)
-            copying.append(run)
+    """The figures of every run, and those that compare runs.
+
+    Raises:
+        OSError: a file that is not ours stands in the way; nothing is written then.
+    """
+    opened = [RunFolder.open(run) for run in runs]
+    opened = [(folder, argparse.Namespace(**config)) for folder, config in opened]
+    copying = [run for run, (_, options) in zip(runs, opened, strict=True) if "seeds" in options]
+    for _, options in opened:
+        for name in names(options).values():
+            files.check_ours(out / name, plots.MARK)
+    if len(copying) > 1:
+        check_outputs(out)
+    for folder, options in opened:
+        drawn = draw_generation if "dataset" in options else draw_copying
+        drawn(folder, options, out)
     if len(copying) > 1:
         compare(copying, out)
 

@@ -8,9 +8,11 @@ import pathlib
 
 import keras
 
-from mf_keras import plots
+from mf_keras import files, plots
 
 MARKER = "config.json"
+# An option that only the runs of this command have.
+COMMANDS = {"dataset": "train.sequence_generation", "seeds": "train.copy_task"}
 
 
 class RunFolder:
@@ -34,27 +36,39 @@ class RunFolder:
         self.write_json(MARKER, config)
 
     @classmethod
-    def open(cls, path):
+    def open(cls, path, option=None):
         """An existing run and its configuration: `(folder, config)`.
+
+        Args:
+            path: where.
+            option: one of `COMMANDS`, whose runs alone will do; None for either.
 
         Raises:
             FileNotFoundError: there is no run in `path`.
+            ValueError: what is there is no run, or one of another command.
         """
         folder = cls.__new__(cls)
         folder.path = pathlib.Path(path)
         marker = folder.path / MARKER
         if not marker.is_file():
             raise FileNotFoundError(f"{str(path)!r} is no run folder: no {MARKER} in it.")
-        return folder, json.loads(marker.read_text())
+        try:
+            config = json.loads(marker.read_text())
+        except ValueError as error:
+            raise ValueError(f"{marker} is no configuration of a run: {error}") from error
+        wanted = [option] if option else list(COMMANDS)
+        if not isinstance(config, dict) or not any(name in config for name in wanted):
+            commands = " or ".join(COMMANDS[name] for name in wanted)
+            raise ValueError(f"{str(path)!r} is no run of {commands}, by its {MARKER}.")
+        return folder, config
 
     def __truediv__(self, name):
         return self.path / name
 
     def write_json(self, name, content):
         """Write a dict as a JSON file, whole or not at all."""
-        temporary = self.path / f".{name}.tmp"
-        temporary.write_text(json.dumps(content, indent=2) + "\n")
-        os.replace(temporary, self.path / name)
+        with files.aside(self.path / name) as temporary:
+            temporary.write_text(json.dumps(content, indent=2) + "\n")
 
     def read_json(self, name):
         """What a JSON file of the folder holds."""
@@ -73,25 +87,52 @@ class RunFolder:
             ]
 
     def keep_rows(self, name, count):
-        """Cut a CSV file back to its first `count` rows, whole or not at all."""
-        path, temporary = self.path / name, self.path / f".{name}.tmp"
-        if path.exists():
-            lines = path.read_text().splitlines(keepends=True)
-            temporary.write_text("".join(lines[: count + 1]))
-            os.replace(temporary, path)
+        """Cut a CSV file back to its first `count` whole rows; returns how many there are.
+
+        A row that a full disk cut short is no whole one; without any, the file is removed.
+        """
+        path = self.path / name
+        if not path.exists():
+            return 0
+        lines = path.read_bytes().splitlines(keepends=True)
+        kept = [line for line in lines if line.endswith(b"\n")][: count + 1]
+        if len(kept) < 2:
+            path.unlink()
+            return 0
+        if kept != lines:
+            with files.aside(path) as temporary:
+                temporary.write_bytes(b"".join(kept))
+        return len(kept) - 1
+
+    def remove_left_over(self):
+        """Remove the temporary files that a killed process left; only for a run to go on with."""
+        for folder in (self.path, self.path / "pictures"):
+            files.remove_left_over(folder)
 
     @contextlib.contextmanager
     def csv_logger(self, name):
-        """A Keras callback that appends the logs of every epoch to a CSV file."""
-        logger = keras.callbacks.CSVLogger(self.path / name, append=True)
+        """A Keras callback that appends the logs of every epoch to a CSV file.
+
+        Raises:
+            mf_keras.files.NotWrittenError: from `fit`, if the disk is full.
+        """
+        logger = _CSVLogger(self.path / name, append=True)
         try:
             yield logger
         finally:
-            if getattr(
-                logger, "csv_file", None
-            ):  # Keras leaves it open when training is broken off
-                logger.csv_file.close()
+            if logger.csv_file:  # Keras leaves it open when training is broken off
+                with contextlib.suppress(OSError):  # of a full disk, which has been told of
+                    logger.csv_file.close()
 
     def save_figure(self, name, figure):
         """Write a figure as a PNG, whole or not at all."""
         plots.save(figure, self.path / name)
+
+
+class _CSVLogger(keras.callbacks.CSVLogger):
+    """A logger whose rows are on the disk before the checkpoint that follows them."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        with files.naming(self.filename):
+            super().on_epoch_end(epoch, logs)
+            os.fsync(self.csv_file.fileno())

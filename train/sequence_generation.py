@@ -3,9 +3,10 @@
 python -m train.sequence_generation --dataset digits --method teacher_forcing --epochs 80
 
 Writes a run folder: config.json, history.csv (nats per image, each epoch), last.keras (everything,
-to go on from), best.keras (the generator of the best validation NLL), pictures of samples, memory
-and learning curves, and results.json with the NLL of the whole test split. Ctrl-C saves;
-`--resume RUN` goes on to the same weights that a run without the interruption has.
+to go on from) and last.previous.keras (the one before), best.keras (the generator of the best
+validation NLL), pictures of samples, memory and learning curves, and results.json with the NLL of
+the whole test split. Ctrl-C saves; `--resume RUN` goes on to the same weights and history that a
+run without the interruption has, also after a kill or a full disk.
 """
 
 import argparse
@@ -23,10 +24,12 @@ from mf_keras import (
     SequenceGenerator,
     TeacherForcing,
     callbacks,
+    checkpoints,
     data,
     plots,
 )
 from train import options as shared
+from train import resuming
 from train.run_folder import RunFolder
 
 # The binarisation of MNIST is a random draw; no model of it can have a lower NLL in nats per image
@@ -40,7 +43,7 @@ METHODS = {
     "memory_forcing": MemoryForcing,
 }
 HISTORY = "history.csv"
-CHECKPOINT_STEPS = 200  # between two savings inside an epoch
+LAST, BEST = "last.keras", "best.keras"
 EVALUATION_BATCH = 200  # divides every evaluated split, so nothing is compiled twice
 
 
@@ -73,6 +76,13 @@ def parse_arguments(arguments=None):
         type=shared.positive_int,
         help="draw samples and memory so often while it trains, to RUN/pictures and, for "
         "TensorBoard, RUN/events; default: only at the end",
+    )
+    parser.add_argument(
+        "--checkpoint-steps",
+        metavar="STEPS",
+        type=shared.positive_int,
+        default=200,
+        help="between two checkpoints inside an epoch; default: 200",
     )
     parser.add_argument(
         "--resume", metavar="RUN", help="go on with the run in this folder, by its own options"
@@ -118,50 +128,38 @@ def training_batches(split, batch_size, seed):
 
 
 def train(model, splits, options, folder):
-    """Fit from where the model is to the last epoch, keeping the best generator."""
+    """Fit from where the model is to the last epoch; returns which epoch's generator is the best.
+
+    Raises:
+        KeyboardInterrupt: after saving.
+        FloatingPointError: something is NaN or infinite.
+        mf_keras.files.NotWrittenError: the disk is full.
+    """
     batch_size = min(options.batch_size, int(splits["train"].cardinality()))
     batches, per_epoch = training_batches(splits["train"], batch_size, options.seed)
-    done = int(model.optimizer.iterations)
-    best = callbacks.SaveBest(folder / "best.keras", model.generator)
-    for row in folder.rows(HISTORY):
+    resuming.keep_known(folder, HISTORY, int(model.optimizer.iterations), per_epoch)
+    rows = folder.rows(HISTORY)
+    best = callbacks.SaveBest(folder / BEST, model.generator)
+    for row in rows:
         if row["val_nll"] < best.best:
             best.best, best.best_epoch = row["val_nll"], int(row["epoch"]) + 1
-    if done and done % per_epoch == 0 and done // per_epoch > last_known_epoch(folder):
-        # Broken off while it validated: the last epoch has no row, but may be the best.
-        logs = model.evaluate(
-            splits["validation"].batch(EVALUATION_BATCH), verbose=0, return_dict=True
-        )
-        best.set_model(model)
-        best.on_epoch_end(done // per_epoch - 1, {"val_nll": logs["nll"]})
     with folder.csv_logger(HISTORY) as logger:
-        arguments = {
-            "validation_data": splits["validation"].batch(EVALUATION_BATCH),
-            "callbacks": [
+        resuming.fit_from_checkpoint(
+            model,
+            batches,
+            per_epoch,
+            options.epochs,
+            len(rows),
+            callbacks.Checkpoint(folder / LAST, every=options.checkpoint_steps),
+            validation_data=splits["validation"].batch(EVALUATION_BATCH),
+            callbacks=[
                 callbacks.StopOnNonFinite(),
                 best,
                 logger,
-                callbacks.Checkpoint(folder / "last.keras", every=CHECKPOINT_STEPS),
                 *pictures(model, splits, options, folder),
             ],
-        }
-        fit_from(model, batches, per_epoch, done, options.epochs, arguments)
+        )
     return best.best_epoch
-
-
-def fit_from(model, batches, per_epoch, done, epochs, arguments):
-    """Fit from step `done` to the last epoch, first to the end of a broken one."""
-    rest = -done % per_epoch
-    for steps, end in ((rest, -(-done // per_epoch)), (per_epoch, epochs)):
-        epoch = done // per_epoch
-        if steps and epoch < end:
-            model.fit(
-                batches.skip(done).prefetch(tf.data.AUTOTUNE),
-                initial_epoch=epoch,
-                epochs=end,
-                steps_per_epoch=steps,
-                **arguments,
-            )
-        done += rest
 
 
 def pictures(model, splits, options, folder):
@@ -179,11 +177,6 @@ def pictures(model, splits, options, folder):
             tensorboard=folder / "events",
         )
     ]
-
-
-def last_known_epoch(folder):
-    """The last epoch of history.csv, counted from 1; 0 if there is none."""
-    return max((int(row["epoch"]) + 1 for row in folder.rows(HISTORY)), default=0)
 
 
 def evaluate(generator, split):
@@ -221,7 +214,7 @@ def draw_history(history, folder):
 
 def finish(options, splits, best_epoch, seconds, folder):
     """Evaluate and draw the best generator; write and print the results."""
-    generator = keras.models.load_model(folder / "best.keras")
+    generator = checkpoints.load(folder / BEST)
     history = folder.rows(HISTORY)
     results = {
         "test": evaluate(generator, splits["test"]),
@@ -249,16 +242,19 @@ def finish(options, splits, best_epoch, seconds, folder):
 def start(options):
     """Data, folder and model of a new run, or of one to go on with."""
     if options.resume:
-        folder, config = RunFolder.open(options.resume)
-        options = argparse.Namespace(**config)
+        folder, config = RunFolder.open(options.resume, "dataset")
+        options = resuming.options_of(config, parse_arguments)
         splits = load(options)
-        if (folder / "last.keras").exists():
-            return options, splits, folder, keras.models.load_model(folder / "last.keras")
+        folder.remove_left_over()
     else:
         splits = load(options)
         folder = RunFolder(options.out, vars(options))
     keras.utils.set_random_seed(options.seed)
-    return options, splits, folder, make_model(options)
+    new = make_model(options)
+    model = checkpoints.load_latest(folder / LAST, like=new)
+    if model is not None:
+        print(f"going on from step {int(model.optimizer.iterations)}")
+    return options, splits, folder, new if model is None else model
 
 
 def main(arguments=None):
@@ -270,17 +266,9 @@ def main(arguments=None):
         sys.exit(f"error: {error}")
     print(f"{model.generator.count_params()} weights; settings: {json.dumps(vars(options))}")
     begin = time.time()
-    try:
+    with resuming.told_how(f"python -m train.sequence_generation --resume {folder.path}"):
         best_epoch = train(model, splits, options, folder)
-    except KeyboardInterrupt:
-        callbacks.save_model(model, folder / "last.keras")
-        sys.exit(
-            "\nstopped and saved; to go on: "
-            f"python -m train.sequence_generation --resume {folder.path}"
-        )
-    except FloatingPointError as error:
-        sys.exit(f"\nerror: {error}")
-    finish(options, splits, best_epoch, time.time() - begin, folder)
+        finish(options, splits, best_epoch, time.time() - begin, folder)
 
 
 if __name__ == "__main__":

@@ -62,7 +62,8 @@ class VersionFolder:
         """Refuse to replace what is there.
 
         Raises:
-            FileExistsError: the version is there and `overwrite` is False, or it is a file.
+            FileExistsError: the version is there and `overwrite` is False, or what is there is a
+                file, or a folder of something else.
         """
         if not self.path.exists():
             return
@@ -73,6 +74,10 @@ class VersionFolder:
             )
         if not self.path.is_dir():
             raise FileExistsError(f"{self.path} is a file, not a version of a model.")
+        if any(self.path.iterdir()) and not (self.path / "saved_model.pb").is_file():
+            raise FileExistsError(
+                f"{self.path} holds something else than a version of a model; it is not replaced."
+            )
 
     @contextlib.contextmanager
     def write(self, overwrite):

@@ -198,6 +198,7 @@ class AdversarialForcing(Forcing):
 
     def load_own_variables(self, store):
         """Restore what `save_own_variables` kept."""
+        super().load_own_variables(store)
         self.seed_generator.state.assign(store["seed_state"])
 
     def get_config(self):

@@ -201,6 +201,24 @@ class Forcing(keras.Model):
         optimizer = keras.optimizers.deserialize(config["optimizer"])
         self.compile(**{**config, "optimizer": optimizer})
 
+    def save_own_variables(self, store):
+        """Keep the means of the logs, too, so that an epoch that is broken off can be gone on with.
+
+        `fit` resets them at the beginning of an epoch; see `train.resuming`.
+        """
+        super().save_own_variables(store)
+        for name, tracker in self._trackers.items():
+            for index, variable in enumerate(tracker.variables):
+                store[f"log_{name}_{index}"] = ops.convert_to_numpy(variable)
+
+    def load_own_variables(self, store):
+        """Restore what `save_own_variables` kept; files of before keep no logs."""
+        saved = set(store.keys())
+        for name, tracker in self._trackers.items():
+            for index, variable in enumerate(tracker.variables):
+                if f"log_{name}_{index}" in saved:
+                    variable.assign(store[f"log_{name}_{index}"])
+
     def get_config(self):
         """The constructor's arguments, the generator serialized."""
         return {

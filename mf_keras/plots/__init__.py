@@ -1,11 +1,11 @@
 """Pictures of samples, of learning curves and of what the memory does.
 
 Every function returns a `matplotlib.figure.Figure` that belongs to no window and no global state;
-`save` writes it as a PNG. Time steps and slots are counted from 1, as in the papers: the memory at
-t = 50 is the one after 50 steps, `memory[49]`.
+`save` writes it as a PNG, which `MARK` tells from those of others. Time steps and slots are counted
+from 1, as in the papers: the memory at t = 50 is the one after 50 steps, `memory[49]`.
 """
 
-from mf_keras.plots.figure import save
+from mf_keras.plots.figure import MARK, save
 from mf_keras.plots.learning import curves, training_curves
 from mf_keras.plots.memory import (
     memory_comparison,
@@ -16,6 +16,7 @@ from mf_keras.plots.memory import (
 from mf_keras.plots.samples import sample_grid
 
 __all__ = [
+    "MARK",
     "curves",
     "memory_comparison",
     "memory_heatmaps",

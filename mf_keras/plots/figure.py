@@ -1,14 +1,15 @@
 """What all pictures share: figures, files, checks of numbers."""
 
-import os
 import pathlib
-import uuid
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from mf_keras import files
 from mf_keras.validation import positive_int
 
+SOFTWARE = "mf_keras"  # what a PNG names as its maker
+MARK = b"Software\0" + SOFTWARE.encode()  # how that stands in the file
 SMALL, NORMAL, LARGE = 8, 9, 11  # font sizes in points
 
 
@@ -26,6 +27,7 @@ def save(figure, path, dpi=150):
     Raises:
         TypeError: `figure` is no figure, or `dpi` no integer.
         ValueError: `path` does not end in .png, or `dpi` is below 1.
+        mf_keras.files.NotWrittenError: the disk is full, say; what stood there still does.
     """
     if not isinstance(figure, Figure):
         raise TypeError(f"figure must be a matplotlib Figure, got {type(figure).__name__}.")
@@ -34,12 +36,8 @@ def save(figure, path, dpi=150):
     if path.suffix.lower() != ".png":
         raise ValueError(f"path must end in .png, got {str(path)!r}.")
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        figure.savefig(temporary, format="png", dpi=dpi)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with files.aside(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=dpi, metadata={"Software": SOFTWARE})
     return path
 
 

@@ -44,7 +44,6 @@ def small_windows(monkeypatch):
     """Runs of few steps, in Python: compiling would take longer than they do."""
     monkeypatch.setattr(copy_task, "WINDOW", 4)
     monkeypatch.setattr(copy_task, "STEPS_PER_EXECUTION", 2)
-    monkeypatch.setattr(copy_task, "CHECKPOINT_WINDOWS", 1)
     monkeypatch.setattr(copy_task, "LONGER", (1,))
     tf.config.run_functions_eagerly(True)
     yield
@@ -61,7 +60,7 @@ class Break(keras.callbacks.Callback):
 def test_a_broken_run_resumes_to_the_same_numbers(tmp_path, small_windows, monkeypatch):
     def run(out):
         forcing = ["--capacity", "20", "--discriminator-batch", "2", "--weight", "0.5"]
-        sizes = ["--steps", "12", *TASK, *SMALL, *forcing]
+        sizes = ["--steps", "12", "--checkpoint-windows", "1", *TASK, *SMALL, *forcing]
         copy_task.main(["--method", "positive_negative", *sizes, "--out", str(out)])
 
     whole, broken = tmp_path / "whole", tmp_path / "broken"

@@ -1,0 +1,249 @@
+"""Checkpoints: models on disk that survive whatever happens to the process that writes them."""
+
+import pathlib
+import warnings
+import zipfile
+
+import keras
+import numpy as np
+
+from mf_keras import files, validation
+
+
+def save_model(model, path, keep_previous=False):
+    """Write a .keras file; a reader of `path` sees the old file or the new one, whole.
+
+    Args:
+        model: a Keras model.
+        path: a file ending in .keras; its folder must exist.
+        keep_previous: keep the file that stands there as `previous(path)`.
+
+    Raises:
+        mf_keras.files.NotWrittenError: the disk is full, say; what stood there still does.
+    """
+    with files.aside(path, keep_as=previous(path) if keep_previous else None) as temporary:
+        model.save(temporary)
+
+
+def previous(path):
+    """Where the checkpoint before the one at `path` is kept: last.keras -> last.previous.keras."""
+    path = pathlib.Path(path)
+    return path.with_name(f"{path.stem}.previous{path.suffix}")
+
+
+def load(path, like=None):
+    """Load a .keras file, which may come from anyone: code in it is never run.
+
+    Args:
+        path: the file.
+        like: a model whose class and whose weights' shapes the file must have; None for any.
+
+    Raises:
+        ValueError: the file is missing, cut short, damaged, unsafe to load, or of another model.
+    """
+    path = pathlib.Path(path)
+    reason = _damage(path)
+    if reason:
+        raise ValueError(f"{path} cannot be loaded: {reason}.")
+    try:
+        model = keras.models.load_model(path, safe_mode=True)
+    except Exception as error:  # what a foreign file makes Keras raise can be anything
+        raise ValueError(f"{path} cannot be loaded: {error}") from error
+    if like is not None:
+        if type(model) is not type(like):
+            raise ValueError(f"{path} holds a {type(model).__name__}, not a {type(like).__name__}.")
+        if _shapes(model) != _shapes(like):
+            raise ValueError(f"{path} holds a {type(model).__name__} of other sizes.")
+    return model
+
+
+def _damage(path):
+    """What is wrong with a zip file, or None."""
+    if not path.is_file():
+        return "there is no such file"
+    if not zipfile.is_zipfile(path):
+        return "it is cut short, or no .keras file"
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except Exception as error:  # zipfile raises many kinds on what is no zip file after all
+        return f"it is damaged ({error})"
+    return f"its {damaged} is damaged" if damaged else None
+
+
+def _shapes(model):
+    return [tuple(variable.shape) for variable in model.trainable_variables]
+
+
+def load_latest(path, like):
+    """The newest checkpoint that can be used: the one at `path`, or else the one before it.
+
+    A file that cannot be used is named in a warning. It is moved out of the way, to a name with
+    `unusable` in it, so that it never takes the place of a good one; nothing is deleted.
+
+    Args:
+        path: what `Checkpoint` was given.
+        like: a model whose class and whose weights' shapes the checkpoint must have.
+
+    Returns:
+        The model; None if there is no checkpoint at all.
+
+    Raises:
+        ValueError: there are checkpoints, and none can be used; they all stay where they are.
+    """
+    failures = {}
+    for candidate in (pathlib.Path(path), previous(path)):
+        if not candidate.exists():  # killed between two renames, or before the first checkpoint
+            continue
+        try:
+            model = load(candidate, like)
+        except ValueError as error:
+            failures[candidate] = str(error)
+            continue
+        for unusable, reason in failures.items():
+            moved = _free_name(unusable)
+            unusable.rename(moved)
+            warnings.warn(
+                f"{reason} It is kept as {moved.name}; going on from {candidate}.", stacklevel=2
+            )
+        return model
+    if failures:
+        raise ValueError(f"no checkpoint can be used. {' '.join(failures.values())}")
+    return None
+
+
+def _free_name(path):
+    number = 1
+    while (name := path.with_name(f"{path.stem}.unusable-{number}{path.suffix}")).exists():
+        number += 1
+    return name
+
+
+def remove(path):
+    """Remove the checkpoint at `path` and the one before it, if they are there."""
+    previous(path).unlink(missing_ok=True)
+    pathlib.Path(path).unlink(missing_ok=True)
+
+
+def _keras_path(path):
+    path = pathlib.Path(path)
+    if path.suffix != ".keras":
+        raise ValueError(f"path must end in .keras, got {str(path)!r}.")
+    return path
+
+
+class SaveBest(keras.callbacks.Callback):
+    """Keep the model with the lowest value of a log, whole at every moment.
+
+    The file is written aside and renamed, so an interrupted run leaves the last good one.
+
+    Args:
+        path: a file ending in .keras; its folder must exist.
+        model: the model to keep; None for the one that trains. Give `forcing.generator` to keep a
+            generator without its training.
+        monitor: name of the log, lower is better.
+
+    Attributes:
+        best: the lowest value so far; set it to go on with an earlier run.
+        best_epoch: its epoch, counted from 1; 0 before the first.
+
+    Raises:
+        ValueError: `path` does not end in .keras.
+    """
+
+    def __init__(self, path, model=None, monitor="val_nll"):
+        super().__init__()
+        self.path = _keras_path(path)
+        self.monitor = monitor
+        self.best = float("inf")
+        self.best_epoch = 0
+        self._kept = model
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Save if this epoch is the best so far."""
+        logs = logs or {}
+        validation.one_of("monitor", self.monitor, tuple(logs))
+        value = float(logs[self.monitor])
+        if value < self.best:
+            self.best, self.best_epoch = value, epoch + 1
+            save_model(self._kept or self.model, self.path)
+
+
+class Checkpoint(keras.callbacks.Callback):
+    """Save the whole model after every so many epochs and steps, and when training ends.
+
+    The file holds weights, optimizers, random state and, of this package's algorithms, the running
+    means of the epoch's logs. It is whole at every moment, and the one before it is kept, too, as
+    `previous(path)`; `load_latest` takes the newest that can be used.
+
+    Args:
+        path: a file ending in .keras; its folder must exist.
+        every: steps between two savings inside an epoch; None for none.
+        epochs: epochs between two savings at their end.
+
+    Raises:
+        ValueError: `path` does not end in .keras, or `every` or `epochs` is below 1.
+        FloatingPointError: from `fit`, if a weight is NaN or infinite; the file stays as it was.
+        mf_keras.files.NotWrittenError: from `fit`, if the disk is full; the file stays as it was.
+    """
+
+    def __init__(self, path, every=None, epochs=1):
+        super().__init__()
+        self.path = _keras_path(path)
+        self.every = None if every is None else validation.positive_int("every", every)
+        self.epochs = validation.positive_int("epochs", epochs)
+        self._seen = 0  # steps of this epoch
+        self._means = None  # the epoch's logs, while its validation has the metrics
+        self._unsaved = False
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Count from the start."""
+        self._seen, self._means = 0, None
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Save if enough steps have passed; several may pass at once (`steps_per_execution`)."""
+        before, self._seen = self._seen, batch + 1
+        if self.every and self._seen // self.every > before // self.every:
+            self.save()
+
+    def on_test_begin(self, logs=None):
+        """Keep the means of the training, which validation resets."""
+        if self._means is None:
+            self._means = metric_values(self.model)
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Save, if it is time to."""
+        self._unsaved = (epoch + 1) % self.epochs != 0
+        if not self._unsaved:
+            self.save()
+
+    def on_train_end(self, logs=None):
+        """Save the end, if it is not saved yet."""
+        if self._unsaved:
+            self.save()
+
+    def save(self):
+        """Save now, as of the last training step."""
+        for variable in self.model.trainable_variables:
+            if not np.isfinite(keras.ops.convert_to_numpy(variable)).all():
+                raise FloatingPointError(
+                    f"{variable.path} is not finite; {self.path} keeps what it held before."
+                )
+        if self._means is not None:
+            set_metric_values(self._means)
+        save_model(self.model, self.path, keep_previous=True)
+
+
+def metric_values(model):
+    """The state of a model's metrics: pairs of a variable and a copy of its value."""
+    return [
+        (variable, keras.ops.convert_to_numpy(variable).copy())
+        for metric in model.metrics
+        for variable in metric.variables
+    ]
+
+
+def set_metric_values(values):
+    """Give metrics the state that `metric_values` returned."""
+    for variable, value in values:
+        variable.assign(value)

@@ -1,0 +1,270 @@
+"""Whatever breaks a run off, and wherever: what it leaves goes on to the same weights and rows."""
+
+import errno
+import os
+import zipfile
+
+import h5py
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mf_keras import DNCCell, SequenceGenerator, TeacherForcing, callbacks, checkpoints, files
+from tests.models import binary
+from train import resuming
+from train.run_folder import RunFolder
+
+EPOCHS, PER_EPOCH = 3, 4
+
+
+class Killed(BaseException):
+    """Nobody catches it, so nothing is done after it, as after a kill."""
+
+
+class Break(keras.callbacks.Callback):
+    """Raises where it is told to: ("batch" | "validation" | "epoch", how often before)."""
+
+    def __init__(self, moment, error):
+        super().__init__()
+        self.moment, self.error, self.seen = moment, error, dict.fromkeys(MOMENTS, 0)
+
+    def _reached(self, name):
+        self.seen[name] += 1
+        if self.moment == (name, self.seen[name]):
+            raise self.error
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._reached("batch")
+
+    def on_test_batch_end(self, batch, logs=None):
+        self._reached("validation")
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._reached("epoch")
+
+
+MOMENTS = ("batch", "validation", "epoch")
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Quick(TeacherForcing):
+    """Its steps depend on weights, momentum, data and logs as those of a training do."""
+
+    def train_step(self, data):
+        variables = self.generator.trainable_variables
+        mean = keras.ops.mean(data)
+        self.optimizer.apply([v * mean + 0.1 for v in variables], variables)
+        return self.test_step(data)
+
+    def test_step(self, data):
+        size = keras.ops.sum(keras.ops.abs(self.generator.trainable_variables[0]))
+        self._track(loss=size * keras.ops.mean(data), nll=size, bits_per_step=size / 3)
+        return self.get_metrics_result()
+
+
+def make_model():
+    keras.utils.set_random_seed(0)
+    cell = DNCCell(keras.layers.GRUCell(4), 1, memory_size=3, word_size=2, num_reads=1)
+    model = Quick(SequenceGenerator(cell))
+    model.compile(keras.optimizers.SGD(1e-2, momentum=0.9), run_eagerly=True)
+    return model
+
+
+def run(path, broken=None, place=0):
+    """A run, or the rest of one, in this process; `broken` is a callback that ends it early."""
+    if path.exists():
+        folder, _ = RunFolder.open(path)
+        folder.remove_left_over()
+    else:
+        folder = RunFolder(path, {"dataset": "none"})
+    new = make_model()
+    model = checkpoints.load_latest(folder / "last.keras", like=new)
+    model = new if model is None else model
+    resuming.keep_known(folder, "history.csv", int(model.optimizer.iterations), PER_EPOCH)
+    rows = folder.rows("history.csv")
+    best = callbacks.SaveBest(folder / "best.keras", model.generator)
+    best.best = min((row["val_nll"] for row in rows), default=np.inf)
+    stream = tf.data.Dataset.from_tensor_slices(binary(EPOCHS * PER_EPOCH, 2, 3, 1))
+    with folder.csv_logger("history.csv") as logger:
+        called = [best, logger]
+        if broken:
+            called.insert(place, broken)
+        resuming.fit_from_checkpoint(
+            model,
+            stream,
+            PER_EPOCH,
+            EPOCHS,
+            len(rows),
+            callbacks.Checkpoint(folder / "last.keras", every=2),
+            callbacks=called,
+            validation_data=tf.data.Dataset.from_tensor_slices(binary(2, 2, 3, 1, seed=1)),
+            verbose=0,
+        )
+
+
+def values_of(path):
+    """Everything that a file holds, by name: weights, optimizer, logs."""
+    found = {}
+    with zipfile.ZipFile(path) as archive, h5py.File(archive.open("model.weights.h5")) as file:
+        file.visititems(
+            lambda name, item: found.update({name: item[()]} if hasattr(item, "shape") else {})
+        )
+    return found
+
+
+def assert_same(whole, broken):
+    names = {path.name for path in whole.iterdir()}
+    assert {path.name for path in broken.iterdir()} == names
+    assert (broken / "history.csv").read_bytes() == (whole / "history.csv").read_bytes()
+    for name in ("last.keras", "best.keras"):
+        expected, found = values_of(whole / name), values_of(broken / name)
+        assert set(found) == set(expected)
+        for key, value in expected.items():
+            np.testing.assert_array_equal(found[key], value, err_msg=key)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    path = tmp_path_factory.mktemp("runs") / "whole"
+    run(path)
+    assert len((path / "history.csv").read_text().splitlines()) == 1 + EPOCHS
+    return path
+
+
+@pytest.mark.parametrize(
+    ("moment", "place", "error"),
+    [
+        (("batch", 1), 0, Killed),  # before the first checkpoint
+        (("batch", 7), 0, Killed),  # inside an epoch
+        (("batch", 7), 0, KeyboardInterrupt),
+        (("batch", 8), 2, KeyboardInterrupt),  # its last step
+        (("validation", 3), 0, Killed),
+        (("validation", 3), 0, KeyboardInterrupt),
+        (("epoch", 2), 1, Killed),  # after the best is kept, before its row is written
+        (("epoch", 2), 1, KeyboardInterrupt),
+        (("epoch", 2), 2, Killed),  # before the checkpoint
+        (("epoch", 3), 2, KeyboardInterrupt),  # the last
+    ],
+)
+def test_resumes_to_the_same_files(whole, tmp_path, moment, place, error):
+    broken = tmp_path / "run"
+    with pytest.raises(error):
+        run(broken, Break(moment, error), place)
+    run(broken)
+    assert_same(whole, broken)
+
+
+def test_ctrl_c_loses_no_step(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "run", Break(("batch", 7), KeyboardInterrupt))
+    model = checkpoints.load(tmp_path / "run" / "last.keras")
+    assert int(model.optimizer.iterations) == 7
+
+
+def test_twice_broken_in_one_epoch(whole, tmp_path):
+    """The second time while the epoch's validation is made up for."""
+    for moment in (("validation", 1), ("validation", 2), ("batch", 1)):
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "run", Break(moment, KeyboardInterrupt))
+    run(tmp_path / "run")
+    assert_same(whole, tmp_path / "run")
+
+
+@pytest.mark.parametrize("damage", ["cut short", "foreign", "missing"])
+def test_falls_back_to_the_checkpoint_before(whole, tmp_path, damage):
+    broken = tmp_path / "run"
+    with pytest.raises(Killed):
+        run(broken, Break(("batch", 9), Killed))  # checkpoints of steps 8, twice
+    with pytest.raises(Killed):
+        run(broken, Break(("batch", 3), Killed))  # of steps 8 and 10
+    last = broken / "last.keras"
+    if damage == "missing":  # killed between two renames
+        last.unlink()
+        run(broken)
+    else:
+        if damage == "foreign":
+            last.write_bytes((broken / "best.keras").read_bytes())
+            reason = "holds a SequenceGenerator, not a Quick"
+        else:
+            last.write_bytes(last.read_bytes()[:-5000])
+            reason = "last.keras cannot be loaded: it is cut short"
+        bad = last.read_bytes()
+        with pytest.warns(UserWarning, match=rf"{reason}.* going on from .*last\.previous\.keras"):
+            run(broken)
+        moved = broken / "last.unusable-1.keras"
+        assert moved.read_bytes() == bad
+        moved.unlink()
+    assert_same(whole, broken)
+
+
+@pytest.mark.parametrize("renames", [0, 1])
+def test_ctrl_c_in_a_save(whole, tmp_path, monkeypatch, renames):
+    """In the middle of a checkpoint: before its first rename, and between the two."""
+    broken, replace, seen = tmp_path / "run", os.replace, []
+
+    def interrupted(source, target):
+        if "last" in str(target) and (broken / "last.previous.keras").exists():
+            seen.append(target)
+            if len(seen) == renames + 1:
+                raise KeyboardInterrupt
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(broken)
+    assert len(seen) > renames
+    assert (broken / "last.keras").exists()  # saved again after the interruption
+    assert not list(broken.glob(".*"))
+    run(broken)
+    assert_same(whole, broken)
+
+
+@pytest.mark.parametrize("name", ["last.keras", "history.csv"])
+def test_a_full_disk_names_the_file_and_leaves_the_old_one(whole, tmp_path, monkeypatch, name):
+    broken = tmp_path / "run"
+    sync = os.fsync
+
+    def full(descriptor):
+        target = os.readlink(f"/proc/self/fd/{descriptor}")
+        if target.endswith(name) and len(list(broken.glob("last*"))) == 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        sync(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        match = rf"{name} could not be written: No space left on device\."
+        with pytest.raises(files.NotWrittenError, match=match):
+            run(broken)
+    assert (broken / "last.keras").exists()
+    assert not list(broken.glob(".*"))
+    run(broken)
+    assert_same(whole, broken)
+
+
+def test_a_row_that_was_cut_short_is_written_again(whole, tmp_path):
+    broken = tmp_path / "run"
+    with pytest.raises(Killed):
+        run(broken, Break(("epoch", 2), Killed), 1)  # step 8 is saved, its row is not written
+    with (broken / "history.csv").open("ab") as file:
+        file.write(b"1,0.5,2.")
+    run(broken)
+    assert_same(whole, broken)
+
+
+def test_a_history_that_lost_rows_is_refused(tmp_path):
+    with pytest.raises(Killed):
+        run(tmp_path / "run", Break(("batch", 11), Killed))
+    (tmp_path / "run" / "history.csv").unlink()
+    with pytest.raises(resuming.MissingRowsError, match=r"has 0 of the 2 rows .* of step 10"):
+        run(tmp_path / "run")
+
+
+def test_says_how_to_go_on(capsys):
+    for error, words in (
+        (KeyboardInterrupt(), "stopped and saved; to go on: python -m x --resume y$"),
+        (files.NotWrittenError("a.keras could not be written."), "a.keras .* intact; .*resume y$"),
+        (FloatingPointError("w is not finite"), "error: w is not finite$"),
+    ):
+        with pytest.raises(SystemExit, match=words), resuming.told_how("python -m x --resume y"):
+            raise error
