@@ -175,9 +175,7 @@ def differences(method, first, second):
     histories = [_rows(folder / method.history) for folder in (first, second)]
     if histories[0] != histories[1]:
         found.append(method.history)
-    results = [
-        _without_seconds((folder / "results.json").read_text()) for folder in (first, second)
-    ]
+    results = [_without_seconds(folder / "results.json") for folder in (first, second)]
     if results[0] != results[1]:
         found.append("results.json")
     names = [{path.name for path in folder.iterdir()} for folder in (first, second)]
