@@ -94,3 +94,15 @@ def test_configurations_of_one_s_own_are_kept(tmp_path):
     folder.write_configs()
     assert (folder.path.parent / "batching.config").read_text() == "mine"
     assert names(folder.path.parent) == ["1", "batching.config", "models.config"]
+
+
+def test_what_is_no_version_is_never_replaced(tmp_path):
+    """Photographs of a year, say, though `overwrite` is given."""
+    path = tmp_path / "photos" / "2024"
+    path.mkdir(parents=True)
+    VersionFolder(path).check_free(overwrite=True)  # an empty folder loses nothing
+    (path / "a.jpg").write_text("mine")
+    with pytest.raises(FileExistsError, match="holds something else than a version of a model"):
+        put(path, overwrite=True)
+    assert names(path) == ["a.jpg"]
+    assert names(path.parent) == ["2024"]

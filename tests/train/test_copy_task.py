@@ -78,7 +78,19 @@ def test_a_broken_run_resumes_to_the_same_numbers(tmp_path, small_windows, monke
     models = [keras.models.load_model(out / "seed_0.keras") for out in (whole, broken)]
     for a, b in zip(*(model.get_weights() for model in models), strict=True):
         np.testing.assert_array_equal(a, b)
+    rows = [folder.rows("seed_0.csv") for folder, _ in map(RunFolder.open, (whole, broken))]
+    for row in rows[0] + rows[1]:
+        del row["seconds"]
+    assert rows[0] == rows[1]
+    assert {p.name for p in broken.iterdir()} == {p.name for p in whole.iterdir()}
     assert (broken / "discriminator.png").stat().st_size > 1000
+    (tmp_path / "figures").mkdir()
+    mine = tmp_path / "figures" / "figure_2_positive_negative-0.png"
+    mine.write_text("mine")
+    with pytest.raises(SystemExit, match=r"figure_2_.* is not of this program's"):
+        figures.main([str(whole), "--out", str(tmp_path / "figures")])
+    assert mine.read_text() == "mine"
+    mine.unlink()
     figures.main([str(whole), "--out", str(tmp_path / "figures")])
     for number in (1, 2):
         picture = tmp_path / "figures" / f"figure_{number}_positive_negative-0.png"
@@ -125,6 +137,38 @@ def test_table_2_and_figure_7_from_several_folders(tmp_path, capsys, monkeypatch
     again = finished(tmp_path / "d", "positive_negative", [1])
     with pytest.raises(SystemExit, match="comes twice"):
         compare.main([*runs, again])
+
+
+@pytest.mark.parametrize("name", ["table_2.md", "table_2.csv", "figure_7.png"])
+@pytest.mark.parametrize("command", [compare, figures])
+def test_refuses_to_replace_what_it_did_not_write(tmp_path, monkeypatch, name, command):
+    monkeypatch.setattr(figures, "draw_copying", lambda *arguments: None)
+    methods = ("teacher_forcing", "positive_negative")
+    runs = [finished(tmp_path / method, method, [100, 200]) for method in methods]
+    out = tmp_path / "out"
+    command.main([*runs, "--out", str(out)])
+    command.main([*runs, "--out", str(out)])  # its own may be drawn anew
+    for path in out.iterdir():
+        path.unlink()
+    (out / name).write_text("mine")
+    with pytest.raises(SystemExit, match=f"{name} is there already and is not of this program's"):
+        command.main([*runs, "--out", str(out)])
+    assert [path.name for path in out.iterdir()] == [name]
+    assert (out / name).read_text() == "mine"
+
+
+def test_refuses_runs_of_another_command(tmp_path):
+    for config, message in (
+        ('{"dataset": "digits"}', "is no run of train.copy_task"),
+        ('{"model_type": "bert"}', "is no run of train.copy_task"),
+        ("[1]", "is no run of train.copy_task"),
+        ("half", "is no configuration of a run"),
+    ):
+        (tmp_path / "config.json").write_text(config)
+        for command, arguments in ((copy_task, ["--resume"]), (compare, [])):
+            with pytest.raises(SystemExit, match=message):
+                command.main([*arguments, str(tmp_path)])
+        assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
 
 
 def test_refuses_to_compare_what_is_not_alike(tmp_path):

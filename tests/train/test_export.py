@@ -1,11 +1,12 @@
 import json
+import shutil
 
 import keras
 import pytest
 import tensorflow as tf
 
 from tests.models import small_generator
-from train import export
+from train import export, figures
 from train.sequence_generation import parse_arguments
 
 
@@ -58,3 +59,21 @@ def test_what_is_no_finished_run_is_refused(run, tmp_path):
     with pytest.raises(SystemExit, match="filepath must end in a version number"):
         export.main([str(run), "--out", str(tmp_path / "saved_models" / "small")])
     assert not out.exists()
+
+
+def test_code_in_a_run_of_somebody_else_is_refused(run, tmp_path):
+    """Its best.keras holds a Lambda layer; neither exporting nor drawing runs it."""
+    foreign = tmp_path / "run"
+    shutil.copytree(run, foreign)
+    layer = keras.layers.Lambda(lambda x: x + 1.0)
+    keras.Sequential([keras.Input((2,)), layer]).save(foreign / "best.keras")
+    out = tmp_path / "saved_models" / "small" / "1"
+    for command, arguments in ((export, ["--out", str(out)]), (figures, ["--out", str(tmp_path)])):
+        with pytest.raises(SystemExit, match=r"best\.keras cannot be loaded: .*Lambda.*unsafe"):
+            command.main([str(foreign), *arguments])
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_checkpoints_do_not_show_in_the_command(run):
+    config = json.loads((run / "config.json").read_text())
+    assert "checkpoint" not in export.command_of({**config, "checkpoint_steps": 7})

@@ -1,0 +1,94 @@
+import errno
+import os
+import uuid
+
+import pytest
+
+from mf_keras import files
+
+
+def test_the_new_file_is_whole_before_the_old_one_goes(tmp_path, monkeypatch):
+    path, kept = tmp_path / "a.json", tmp_path / "a.previous.json"
+    path.write_text("old")
+    seen, replace = [], os.replace
+
+    def spy(source, target):
+        replace(source, target)
+        seen.append({p.name: p.read_text() for p in (path, kept) if p.exists()})
+
+    monkeypatch.setattr(os, "replace", spy)
+    with files.aside(path, keep_as=kept) as temporary:
+        temporary.write_text("new")
+        assert path.read_text() == "old"
+    assert seen == [{kept.name: "old"}, {path.name: "new", kept.name: "old"}]
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_it_is_on_the_disk_before_it_is_renamed(tmp_path, monkeypatch):
+    done, sync, replace = [], os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (done.append("sync"), sync(descriptor)))
+    monkeypatch.setattr(os, "replace", lambda a, b: (done.append("rename"), replace(a, b)))
+    with files.aside(tmp_path / "a") as temporary:
+        temporary.write_text("new")
+    assert done == ["sync", "rename", "sync"]  # the file, then the folder
+
+
+def write_half(path, error, **arguments):
+    with files.aside(path, **arguments) as temporary:
+        temporary.write_text("ha")
+        raise error
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left"), KeyboardInterrupt()])
+def test_what_goes_wrong_leaves_the_old_files_alone(tmp_path, error):
+    path, kept = tmp_path / "a.csv", tmp_path / "b.csv"
+    path.write_text("old")
+    kept.write_text("older")
+    with pytest.raises((files.NotWrittenError, KeyboardInterrupt)) as caught:
+        write_half(path, error, keep_as=kept)
+    if isinstance(error, OSError):
+        assert str(caught.value) == f"{path} could not be written: No space left."
+    assert (path.read_text(), kept.read_text()) == ("old", "older")
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_left_over_files_go_and_nothing_else(tmp_path):
+    left = f".{uuid.uuid4().hex}.last.keras"
+    others = [
+        "last.keras",
+        ".last.keras",
+        f"{uuid.uuid4().hex}.last.keras",
+        f".{uuid.uuid4().hex}",
+        f".{uuid.uuid4()}.last.keras",
+        f".{'0' * 32}.last.keras",
+    ]
+    for name in (left, *others):
+        (tmp_path / name).write_text("")
+    (tmp_path / f".{uuid.uuid4().hex}.folder").mkdir()
+    with files.aside(tmp_path / "x.png") as temporary:
+        temporary.write_text("")
+    temporary.write_text("")
+    (tmp_path / "x.png").unlink()
+    assert files.remove_left_over(tmp_path) == sorted([left, temporary.name])
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == sorted(others)
+    assert len(list(tmp_path.iterdir())) == len(others) + 1
+    assert files.remove_left_over(tmp_path / "none") == []
+
+
+def test_files_of_others_are_known(tmp_path):
+    path = tmp_path / "new" / "a.csv"
+    files.check_ours(path, b"seed,nll")
+    path.parent.mkdir()
+    path.write_text("seed,nll\n0,1\n")
+    files.check_ours(path, b"seed,nll")
+    path.write_text("name,age\n")
+    with pytest.raises(FileExistsError, match=r"a\.csv is there already"):
+        files.check_ours(path, b"seed,nll")
+    with pytest.raises(FileExistsError, match="new is there already"):
+        files.check_ours(path.parent, b"seed,nll")
+    with pytest.raises(NotADirectoryError, match=r"a\.csv is a file"):
+        files.check_ours(path / "b.csv", b"seed,nll")
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(FileExistsError, match="link is there already"):
+        files.check_ours(link, b"seed,nll")
