@@ -138,7 +138,7 @@ def train(options, seed, folder):
     model = (
         keras.models.load_model(checkpoint) if checkpoint.exists() else make_model(options, seed)
     )
-    done = int(model.optimizer.iterations)
+    done = int(model.optimizer.iterations.numpy())
     folder.keep_rows(history, done // WINDOW)
     stream = data.copy_task(options.length, options.width, seed=seed).batch(options.batch_size)
     windows = options.steps // WINDOW

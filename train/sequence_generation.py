@@ -121,7 +121,7 @@ def train(model, splits, options, folder):
     """Fit from where the model is to the last epoch, keeping the best generator."""
     batch_size = min(options.batch_size, int(splits["train"].cardinality()))
     batches, per_epoch = training_batches(splits["train"], batch_size, options.seed)
-    done = int(model.optimizer.iterations)
+    done = int(model.optimizer.iterations.numpy())
     best = callbacks.SaveBest(folder / "best.keras", model.generator)
     for row in folder.rows(HISTORY):
         if row["val_nll"] < best.best:
