@@ -154,7 +154,7 @@ def model_of(options, seed, folder):
     model = checkpoints.load_latest(checkpoint_of(folder, seed), like=new)
     if model is None:
         return new
-    print(f"going on from step {int(model.optimizer.iterations)}")
+    print(f"going on from step {int(model.optimizer.iterations.numpy())}")
     return model
 
 
@@ -167,7 +167,7 @@ def train(model, options, seed, folder):
         mf_keras.files.NotWrittenError: the disk is full.
     """
     history, windows = f"seed_{seed}.csv", options.steps // WINDOW
-    resuming.keep_known(folder, history, int(model.optimizer.iterations), WINDOW)
+    resuming.keep_known(folder, history, int(model.optimizer.iterations.numpy()), WINDOW)
     stream = data.copy_task(options.length, options.width, seed=seed).batch(options.batch_size)
     sequences = WINDOW * options.batch_size
     with folder.csv_logger(history) as logger:

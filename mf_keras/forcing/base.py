@@ -312,10 +312,10 @@ class Forcing(keras.Model):
         return super().evaluate(x, y, batch_size=batch_size, sample_weight=sample_weight, **kwargs)
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        """Nothing: all is built.
+        """Do nothing, since all is built already.
 
-        Keras would average a first batch over the replicas to build by, which fails between
-        workers, and where the replicas have different numbers of rows.
+        Keras would average a batch over the replicas to build by, which fails between workers, and
+        where the replicas have different numbers of rows.
         """
 
     def _build_for(self, x):

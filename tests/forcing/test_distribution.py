@@ -1,31 +1,53 @@
-"""Several replicas: two logical CPU devices, which must exist before TensorFlow starts."""
+"""Several replicas: two logical CPU devices, or two processes; both need a TensorFlow of their own."""
 
 import json
 import os
+import pathlib
+import socket
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+
+from mf_keras import PositiveNegativeMemoryForcing
+from tests.forcing import worker
+from tests.forcing.replicas import batches, distance, make, state
 
 METHODS = ("TeacherForcing", "ProfessorForcing", "MemoryForcing", "PositiveNegativeMemoryForcing")
 EVERY = pytest.mark.parametrize("method", METHODS)
 ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_NUM_INTRAOP_THREADS": "1"}
+ROOT = pathlib.Path(__file__).parents[2]
+SECONDS = 600  # on a machine that does other things
+
+
+def start(module, *arguments):
+    """A process that runs a module of the tests."""
+    return subprocess.Popen(
+        [sys.executable, "-m", f"tests.forcing.{module}", *map(str, arguments)],
+        cwd=ROOT,
+        env={**os.environ, **ENVIRONMENT},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def end(process):
+    """The exit status, the last line that the process printed, and its errors."""
+    try:
+        printed, errors = process.communicate(timeout=SECONDS)
+    finally:
+        process.kill()
+    return process.returncode, printed.splitlines()[-1] if printed else "", errors[-4000:]
 
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
     """What `tests.forcing.mirrored` measured."""
-    command = [
-        sys.executable,
-        "-m",
-        "tests.forcing.mirrored",
-        str(tmp_path_factory.mktemp("files")),
-    ]
-    run = subprocess.run(
-        command, env={**os.environ, **ENVIRONMENT}, capture_output=True, text=True, timeout=600
-    )
-    assert run.returncode == 0, run.stderr[-4000:]
-    return json.loads(run.stdout.splitlines()[-1])
+    status, printed, errors = end(start("mirrored", tmp_path_factory.mktemp("files")))
+    assert status == 0, errors
+    return json.loads(printed)
 
 
 @EVERY
@@ -72,3 +94,36 @@ def test_files_go_from_one_replica_to_several_and_back(report):
 )
 def test_refuses_what_cannot_work(report, mistake, words):
     assert words in report["refusals"][mistake]
+
+
+def workers(checkpoint, *dying):
+    """Run both workers to their ends; `dying` is after how many steps the second one dies."""
+    with socket.socket() as first, socket.socket() as second:
+        for each in (first, second):
+            each.bind(("127.0.0.1", 0))
+        ports = [each.getsockname()[1] for each in (first, second)]
+    started = [
+        start("worker", 0, checkpoint, *ports),
+        start("worker", 1, checkpoint, *ports, *dying),
+    ]
+    return [end(each) for each in started]
+
+
+def test_a_dead_worker_is_resumed_to_the_same_model(tmp_path):
+    """One of two processes dies, the other one stops with an error, and both start again."""
+    checkpoint = tmp_path / "last.keras"
+    survivor, dead = workers(checkpoint, 2)
+    assert dead[0] == 1
+    assert survivor[0] not in (0, None)
+    assert "CollectiveReduce" in survivor[2]
+    ends = workers(checkpoint)
+    assert [status for status, _, _ in ends] == [0, 0], ends[0][2]
+    first, second = (json.loads(printed) for _, printed, _ in ends)
+    assert first == second
+    assert first["done"] == 2
+
+    whole = make(PositiveNegativeMemoryForcing)
+    whole.fit(batches(PositiveNegativeMemoryForcing, worker.COUNT), verbose=0)
+    resumed = [(path, np.array(value)) for path, value in first["state"].items()]
+    gap, where = distance(state(whole), resumed)
+    assert gap < 1e-5, where
