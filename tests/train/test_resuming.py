@@ -2,6 +2,10 @@
 
 import errno
 import os
+import pathlib
+import signal
+import subprocess
+import sys
 import zipfile
 
 import h5py
@@ -216,6 +220,53 @@ def test_ctrl_c_in_a_save(whole, tmp_path, monkeypatch, renames):
     assert len(seen) > renames
     assert (broken / "last.keras").exists()  # saved again after the interruption
     assert not list(broken.glob(".*"))
+    run(broken)
+    assert_same(whole, broken)
+
+
+KILLED = """
+import os, pathlib, signal, sys
+from tests.train.test_resuming import run
+
+name, left = sys.argv[2], int(sys.argv[3])
+call = getattr(os, name)
+
+def killed(*arguments):
+    global left
+    file = os.readlink(f"/proc/self/fd/{arguments[0]}") if name == "fsync" else str(arguments)
+    left -= "last" in file
+    if left < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return call(*arguments)
+
+setattr(os, name, killed)
+run(pathlib.Path(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "left", "step"),
+    [
+        # Each of the first checkpoints is synchronised once: killed with the third one written
+        # aside, steps 2 and 4 are whole.
+        ("fsync", 2, {"last.keras", "last.previous.keras"}, 4),
+        # The first is renamed once, the others twice: killed between the renames of the third.
+        ("replace", 4, {"last.previous.keras"}, 4),
+    ],
+)
+def test_a_real_kill_while_a_checkpoint_is_written(whole, tmp_path, name, before, left, step):
+    broken = tmp_path / "run"
+    killed = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", KILLED, str(broken), name, str(before)],
+        cwd=pathlib.Path(__file__).parents[2],
+        capture_output=True,
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr[-2000:]
+    assert {path.name for path in broken.glob("last*")} == left
+    assert len(list(broken.glob(".*.last.keras"))) == 1
+    found = checkpoints.load_latest(broken / "last.keras", like=make_model())
+    assert int(found.optimizer.iterations) == step
     run(broken)
     assert_same(whole, broken)
 
