@@ -1,4 +1,4 @@
-"""Several replicas: two logical CPU devices, or two processes; both need a TensorFlow of their own."""
+"""Several replicas: two logical CPU devices, or two processes, each in a process of its own."""
 
 import json
 import os
