@@ -31,15 +31,16 @@ class SaveBest(keras.callbacks.Callback):
         best_epoch: its epoch, counted from 1; 0 before the first.
 
     Raises:
-        ValueError: `path` does not end in .keras.
+        TypeError: an argument has the wrong type.
+        ValueError: `path` does not end in .keras, or `monitor` is empty.
     """
 
     def __init__(self, path, model=None, monitor="val_nll"):
         super().__init__()
-        self.path = pathlib.Path(path)
-        if self.path.suffix != ".keras":
-            raise ValueError(f"path must end in .keras, got {str(path)!r}.")
-        self.monitor = monitor
+        self.path = validation.path("path", path, ".keras")
+        if model is not None and not isinstance(model, keras.Model):
+            raise TypeError(f"model must be a Keras model or None, got {model!r}.")
+        self.monitor = validation.text("monitor", monitor)
         self.best = float("inf")
         self.best_epoch = 0
         self._kept = model
@@ -64,15 +65,14 @@ class Checkpoint(keras.callbacks.Callback):
         every: steps between two savings inside an epoch; None for none.
 
     Raises:
+        TypeError: `path` is no path, or `every` no integer.
         ValueError: `path` does not end in .keras, or `every` is below 1.
         FloatingPointError: from `fit`, if a weight is NaN or infinite; the file stays as it was.
     """
 
     def __init__(self, path, every=None):
         super().__init__()
-        self.path = pathlib.Path(path)
-        if self.path.suffix != ".keras":
-            raise ValueError(f"path must end in .keras, got {str(path)!r}.")
+        self.path = validation.path("path", path, ".keras")
         self.every = None if every is None else validation.positive_int("every", every)
         self._seen = 0  # steps of this epoch
 
@@ -147,21 +147,27 @@ class Pictures(keras.callbacks.Callback):
         tensorboard=None,
     ):
         super().__init__()
+        if not isinstance(generator, keras.Model) or not hasattr(generator, "free_run"):
+            raise TypeError(f"generator must be a SequenceGenerator, got {generator!r}.")
+        image_shape = plots.check_image_shape(image_shape)
         validation.shape_of("example", example, ("T", generator.units))
+        validation.numeric("example", example)
         validation.binary_values("example", np.asarray(example))
         if math.prod(image_shape) != len(example):
             raise ValueError(
                 f"image_shape must have as many pixels as the example has steps, {len(example)}, "
                 f"got {image_shape!r}."
             )
-        self.folder = pathlib.Path(folder)
+        self.folder = validation.path("folder", folder)
         self.generator = generator
         self.example = np.asarray(example)[np.newaxis]
         self.image_shape = image_shape
         self.every = validation.positive_int("every", every)
         self.num_samples = validation.positive_int("num_samples", num_samples)
         self.seed = validation.seed("seed", seed)
-        self.events = EventFile(tensorboard) if tensorboard else None
+        if tensorboard is not None:
+            tensorboard = validation.path("tensorboard", tensorboard)
+        self.events = None if tensorboard is None else EventFile(tensorboard)
         self._memories = backend.compiled(self._run)
         self.history = {}
 

@@ -8,7 +8,8 @@ import tensorflow as tf
 from keras import ops
 
 from mf_keras import validation
-from mf_keras.forcing.checks import DataChecks
+from mf_keras.forcing.batches import BatchMethods
+from mf_keras.forcing.checks import DataChecks, counts
 from mf_keras.forcing.metrics import FiniteMean
 from mf_keras.forcing.updates import SkippedUpdates, Updates
 from mf_keras.generator import SequenceGenerator
@@ -25,7 +26,7 @@ class Forward(NamedTuple):
     correct: Any  # (B,) of bool, sequences without a wrong bit; None for a generator
 
 
-class Forcing(keras.Model):
+class Forcing(BatchMethods):
     """Trains a sequence model under `fit`; subclasses write `train_step`.
 
     Data are batches of x (B, T, units) for a `SequenceGenerator`, and of (x, y, sample_weight) for
@@ -121,14 +122,18 @@ class Forcing(keras.Model):
                 the algorithm gives.
 
         Raises:
-            TypeError: `loss`, `metrics` or `weighted_metrics` is given.
+            TypeError: `loss`, `metrics` or `weighted_metrics` is given, or an argument has the
+                wrong type.
+            ValueError: `optimizer` is none that Keras knows, or `steps_per_execution` is below 1.
         """
         for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
             if kwargs.pop(name, None) is not None:
                 raise TypeError(f"{name} must not be given: {type(self).__name__} has its own.")
         steps_per_execution = validation.positive_int("steps_per_execution", steps_per_execution)
-        if optimizer is None:
-            raise ValueError("optimizer must be a Keras optimizer, got None.")
+        if not isinstance(jit_compile, str) or jit_compile != "auto":  # as Keras calls its default
+            validation.boolean("jit_compile", jit_compile)
+        validation.boolean("run_eagerly", run_eagerly)
+        optimizer = get_optimizer("optimizer", optimizer)
         super().compile(
             optimizer=optimizer,
             jit_compile=bool(jit_compile and not run_eagerly),
@@ -201,7 +206,8 @@ class Forcing(keras.Model):
     # Data.
 
     def _checks(self):
-        return DataChecks(self.generator.units, not self._generates, self.shortest)
+        size = self.generator.cell.input_size
+        return DataChecks(self.generator.units, not self._generates, self.shortest, size)
 
     def fit(
         self,
@@ -224,6 +230,8 @@ class Forcing(keras.Model):
                 `sample_weight` counts no step. Of a dataset, the shapes are checked at once and
                 the values as they come (`tf.errors.InvalidArgumentError`).
         """
+        counts({"batch_size": batch_size, "epochs": epochs, **kwargs})
+        callbacks = with_stop(callbacks)
         x = self._checks().data("x", "y", x, y, sample_weight)
         if isinstance(x, tf.data.Dataset):
             kwargs.setdefault("shuffle", False)  # Keras' default only makes it warn
@@ -237,7 +245,7 @@ class Forcing(keras.Model):
             epochs=epochs,
             sample_weight=sample_weight,
             validation_data=validation_data,
-            callbacks=with_stop(callbacks),
+            callbacks=callbacks,
             **kwargs,
         )
 
@@ -247,6 +255,7 @@ class Forcing(keras.Model):
         Raises:
             ValueError: as for `fit`.
         """
+        counts({"batch_size": batch_size, **kwargs})
         x = self._checks().data("x", "y", x, y, sample_weight)
         self._build_for(x)
         return super().evaluate(x, y, batch_size=batch_size, sample_weight=sample_weight, **kwargs)
@@ -261,3 +270,18 @@ class Forcing(keras.Model):
             self.build(tuple(x.shape))
         if self.optimizer is not None:
             self._build_optimizer()
+
+
+def get_optimizer(name, given):
+    """A Keras optimizer from itself, its name or its configuration.
+
+    Raises:
+        ValueError: it is none that Keras knows.
+    """
+    try:
+        found = keras.optimizers.get(given)
+    except (TypeError, ValueError, AttributeError, KeyError) as error:
+        raise ValueError(f"{name} must be a Keras optimizer, got {given!r}.") from error
+    if not isinstance(found, keras.optimizers.Optimizer):
+        raise ValueError(f"{name} must be a Keras optimizer, got {given!r}.")
+    return found
