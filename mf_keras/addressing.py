@@ -12,10 +12,15 @@ Shapes use the letters B batch, N memory slots, W word size, H heads (of either 
 and K the shift range. Everything is batch first and written in `keras.ops` alone, so the functions
 run on any Keras backend, in any floating dtype, and can be differentiated. Suffix `_t` marks the
 current time step and `_tm1` the one before.
+
+All of them raise TypeError for an argument that is no tensor of numbers, and ValueError for one
+whose shape is another than documented or does not fit those of the others.
 """
 
 import numpy as np
 from keras import ops
+
+from mf_keras import validation
 
 # Vectors shorter than this are treated as if they had this length, which keeps the cosine and its
 # gradient finite at zero. It lies below the norm of a memory row at its initial value of 1e-6.
@@ -49,6 +54,7 @@ def oneplus(x):
     return 1.0 + ops.softplus(x)
 
 
+@validation.shapes(memory="BNW", keys="BHW", strengths="BH", masks="BHW")
 def content_weights(memory, keys, strengths, masks=None):
     """Content-based addressing C(M, k, beta): softmax over slots of beta x cosine(key, row).
 
@@ -89,6 +95,7 @@ def _inverse_norm(squares):
     return ops.rsqrt(ops.maximum(squares, floor * floor))
 
 
+@validation.shapes(free_gates="BR", read_weights="BRN")
 def retention(free_gates, read_weights):
     """psi = prod over read heads of (1 - f w_r): how much of each slot the free gates keep.
 
@@ -104,6 +111,7 @@ def retention(free_gates, read_weights):
     return _product_over_heads(1.0 - ops.expand_dims(free_gates, -1) * read_weights)
 
 
+@validation.shapes(usage="BN", write_weights="BHN", retention="BN")
 def update_usage(usage, write_weights, retention):
     """u_t = (u + w - u w) psi, with w = 1 - prod over write heads of (1 - w_h).
 
@@ -121,6 +129,7 @@ def update_usage(usage, write_weights, retention):
     return (usage + written - usage * written) * retention
 
 
+@validation.shapes(usage="BN")
 def allocation_weights(usage):
     """a[phi_j] = (1 - u[phi_j]) prod_{i<j} u[phi_i], phi the ascending order of usage.
 
@@ -140,6 +149,7 @@ def allocation_weights(usage):
     return ops.take_along_axis(allocation, ops.argsort(order, axis=-1), axis=-1)
 
 
+@validation.shapes(link="BHNN", precedence="BHN", write_weights="BHN")
 def update_link(link, precedence, write_weights):
     """L[i, j] = (1 - w_i - w_j) L[i, j] + w_i p_j, diagonal 0.
 
@@ -160,6 +170,7 @@ def update_link(link, precedence, write_weights):
     return updated * ops.cast(off_diagonal, updated.dtype)
 
 
+@validation.shapes(precedence="BHN", write_weights="BHN")
 def update_precedence(precedence, write_weights):
     """p_t = (1 - sum_i w_i) p + w: to what degree each slot was the last one written.
 
@@ -175,6 +186,7 @@ def update_precedence(precedence, write_weights):
     return (1.0 - ops.sum(write_weights, axis=-1, keepdims=True)) * precedence + write_weights
 
 
+@validation.shapes(link="BHNN", read_weights="BRN")
 def follow_links(link, read_weights):
     """Forward and backward weightings f = L w_r and b = L^T w_r.
 
@@ -193,6 +205,7 @@ def follow_links(link, read_weights):
     return ops.transpose(forward, (0, 2, 1, 3)), ops.transpose(backward, (0, 2, 1, 3))
 
 
+@validation.shapes(memory="BNW", write_weights="BHN", erase="BHW", add="BHW")
 def erase_and_write(memory, write_weights, erase, add):
     """M_t = M prod_h (1 - w_h e_h^T) + sum_h w_h a_h^T: every head erases, then every head adds.
 
@@ -212,6 +225,7 @@ def erase_and_write(memory, write_weights, erase, add):
     return memory * kept + ops.matmul(ops.transpose(write_weights, (0, 2, 1)), add)
 
 
+@validation.shapes(memory="BNW", read_weights="BRN")
 def read(memory, read_weights):
     """Read vectors r = sum_i w_i M_i.
 
@@ -227,6 +241,7 @@ def read(memory, read_weights):
     return ops.matmul(read_weights, memory)
 
 
+@validation.shapes(content="BHN", previous="BHN", gate="BH")
 def interpolate(content, previous, gate):
     """w_g = g w_c + (1 - g) w_{t-1}.
 
@@ -244,6 +259,7 @@ def interpolate(content, previous, gate):
     return gate * content + (1.0 - gate) * previous
 
 
+@validation.shapes(weights="BHN", taps="BHK")
 def shift(weights, taps):
     """Circular convolution of each weighting with its shift distribution.
 
@@ -268,6 +284,7 @@ def shift(weights, taps):
     )
 
 
+@validation.shapes(weights="BHN", gamma="BH")
 def sharpen(weights, gamma):
     """w^gamma / sum w^gamma. A row of zeros stays zeros; gradients are finite everywhere.
 

@@ -102,7 +102,8 @@ def to_tensor(name, value):
         tensor = keras.ops.convert_to_tensor(value)
     except Exception as error:
         raise TypeError(wrong) from error
-    if not isinstance(tensor, tf.Tensor) or tensor.dtype == tf.string:  # ragged, sparse, text
+    real = isinstance(tensor, tf.Tensor) and not tensor.dtype.is_complex  # not ragged, not sparse
+    if not real or tensor.dtype == tf.string:
         raise TypeError(wrong)
     return tensor
 

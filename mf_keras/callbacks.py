@@ -1,7 +1,6 @@
 """Keras callbacks: what is kept while a model trains."""
 
 import math
-import pathlib
 
 import keras
 import numpy as np
@@ -51,21 +50,27 @@ class Pictures(keras.callbacks.Callback):
         tensorboard=None,
     ):
         super().__init__()
+        if not isinstance(generator, keras.Model) or not hasattr(generator, "free_run"):
+            raise TypeError(f"generator must be a SequenceGenerator, got {generator!r}.")
+        image_shape = plots.check_image_shape(image_shape)
         validation.shape_of("example", example, ("T", generator.units))
+        validation.numeric("example", example)
         validation.binary_values("example", np.asarray(example))
         if math.prod(image_shape) != len(example):
             raise ValueError(
                 f"image_shape must have as many pixels as the example has steps, {len(example)}, "
                 f"got {image_shape!r}."
             )
-        self.folder = pathlib.Path(folder)
+        self.folder = validation.path("folder", folder)
         self.generator = generator
         self.example = np.asarray(example)[np.newaxis]
         self.image_shape = image_shape
         self.every = validation.positive_int("every", every)
         self.num_samples = validation.positive_int("num_samples", num_samples)
         self.seed = validation.seed("seed", seed)
-        self.events = EventFile(tensorboard) if tensorboard else None
+        if tensorboard is not None:
+            tensorboard = validation.path("tensorboard", tensorboard)
+        self.events = None if tensorboard is None else EventFile(tensorboard)
         self._memories = backend.compiled(self._run)
         self.history = {}
 

@@ -125,13 +125,6 @@ def remove(path):
     pathlib.Path(path).unlink(missing_ok=True)
 
 
-def _keras_path(path):
-    path = pathlib.Path(path)
-    if path.suffix != ".keras":
-        raise ValueError(f"path must end in .keras, got {str(path)!r}.")
-    return path
-
-
 class SaveBest(keras.callbacks.Callback):
     """Keep the model with the lowest value of a log, whole at every moment.
 
@@ -148,13 +141,16 @@ class SaveBest(keras.callbacks.Callback):
         best_epoch: its epoch, counted from 1; 0 before the first.
 
     Raises:
-        ValueError: `path` does not end in .keras.
+        TypeError: an argument has the wrong type.
+        ValueError: `path` does not end in .keras, or `monitor` is empty.
     """
 
     def __init__(self, path, model=None, monitor="val_nll"):
         super().__init__()
-        self.path = _keras_path(path)
-        self.monitor = monitor
+        self.path = validation.path("path", path, ".keras")
+        if model is not None and not isinstance(model, keras.Model):
+            raise TypeError(f"model must be a Keras model or None, got {model!r}.")
+        self.monitor = validation.text("monitor", monitor)
         self.best = float("inf")
         self.best_epoch = 0
         self._kept = model
@@ -189,7 +185,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     def __init__(self, path, every=None, epochs=1):
         super().__init__()
-        self.path = _keras_path(path)
+        self.path = validation.path("path", path, ".keras")
         self.every = None if every is None else validation.positive_int("every", every)
         self.epochs = validation.positive_int("epochs", epochs)
         self._seen = 0  # steps of this epoch

@@ -5,7 +5,7 @@ import math
 import keras
 from keras import ops
 
-from mf_keras import validation
+from mf_keras import backend, validation
 from mf_keras.gru import LinearTimeGRU
 
 POOLINGS = ("mean", "last")
@@ -88,9 +88,12 @@ class SequenceDiscriminator(keras.Model):
             (B, 1).
 
         Raises:
+            TypeError: an argument is no tensor of numbers.
             ValueError: the inputs do not have the size that the weights are built for.
         """
+        inputs = backend.to_tensor("inputs", inputs)
         if mask is not None:
+            mask = backend.to_tensor("mask", mask)
             validation.shape_of("mask", mask, (inputs.shape[0] or "B", inputs.shape[1] or "T"))
         features = tuple(inputs.shape[2:])
         validation.shape_of("inputs", inputs, ("B", "T", *(size or "F" for size in features)))

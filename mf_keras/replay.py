@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from mf_keras import validation
+from mf_keras import backend, validation
 
 POSITIVE, NEGATIVE = 0, 1
 DTYPES = ("float32", "bfloat16")
@@ -96,17 +96,24 @@ class MemoryReplay(keras.layers.Layer):
             steps: optional (B,) of int32, how many steps of each count; None for all T.
 
         Raises:
-            ValueError: the shapes do not fit the buffers.
+            TypeError: an argument is no tensor of numbers.
+            ValueError: the shapes do not fit the buffers, or each other.
         """
         length, *matrix = self.dynamics.shape[1:]
-        time = dynamics.shape[1]
+        dynamics = backend.to_tensor("dynamics", dynamics)
         validation.shape_of("dynamics", dynamics, ("B", "T", *matrix))
+        batch, time = dynamics.shape[:2]
+        correct = backend.to_tensor("correct", correct)
+        validation.shape_of("correct", correct, (batch or "B",))
         if time is not None and time > length:
             raise ValueError(
                 f"dynamics must have at most {length} steps, as MemoryReplay is built for, "
                 f"got shape {tuple(dynamics.shape)}."
             )
-        if steps is None:
+        if steps is not None:
+            steps = backend.to_tensor("steps", steps)
+            validation.shape_of("steps", steps, (batch or "B",))
+        else:
             steps = ops.zeros_like(ops.cast(correct, "int32")) + ops.shape(dynamics)[1]
         # Of a batch beyond the capacity the last ones stay, so that no row is written twice.
         dynamics, correct, steps = (x[-self.capacity :] for x in (dynamics, correct, steps))
@@ -139,7 +146,13 @@ class MemoryReplay(keras.layers.Layer):
         Returns:
             `(dynamics, steps)`: (2 count, T, N, W) in float32, the first `count` of them positive,
             and (2 count,) of int32, how many steps of each count. From an empty buffer come zeros.
+
+        Raises:
+            TypeError, ValueError: an argument has the wrong type or range.
         """
+        count = validation.positive_int("count", count)
+        if not isinstance(seed, keras.random.SeedGenerator):
+            seed = validation.seed("seed", seed)
         noise = keras.random.uniform((2, count), seed=seed)
         available = ops.cast(ops.expand_dims(self.counts, -1), "float32")  # (2, 1)
         # Noise just below 1 may round up to the count itself.

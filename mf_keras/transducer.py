@@ -91,6 +91,7 @@ class SequenceTransducer(keras.Model):
             TypeError: an argument is no tensor.
             ValueError: a shape does not fit, or a target is neither 0 nor 1.
         """
+        inputs = backend.to_tensor("inputs", inputs)
         targets = backend.to_tensor("targets", targets)
         validation.shape_of("targets", targets, ("B", "T", self.units))
         if backend.is_concrete(targets):

@@ -4,25 +4,37 @@ Each check names the argument, what came and what was expected. A wrong kind of 
 TypeError; a wrong value of the right kind is a ValueError.
 """
 
+import functools
+import inspect
 import math
 import numbers
 import operator
+import os
+import pathlib
+from collections.abc import Hashable
 
 import numpy as np
 
+LARGEST_SIZE = 2**31 - 1  # what TensorFlow counts with 32 bits
 
-def positive_int(name, value, minimum=1):
-    """Return `value` as an int of at least `minimum`.
+
+def positive_int(name, value, minimum=1, maximum=LARGEST_SIZE):
+    """Return `value` as an int from `minimum` to `maximum`.
 
     Raises:
         TypeError: it is not an integer (bool and float are not).
-        ValueError: it is below `minimum`.
+        ValueError: it is out of range.
     """
-    if isinstance(value, (bool, np.bool_)) or not hasattr(value, "__index__"):
+    try:
+        number = None if isinstance(value, (bool, np.bool_)) else operator.index(value)
+    except TypeError:  # also of an array, which may be an index only if it holds one integer
+        number = None
+    if number is None:
         raise TypeError(f"{name} must be an integer >= {minimum}, got {value!r}.")
-    number = operator.index(value)
     if number < minimum:
         raise ValueError(f"{name} must be an integer >= {minimum}, got {value!r}.")
+    if number > maximum:
+        raise ValueError(f"{name} must be an integer <= {maximum}, got {value!r}.")
     return number
 
 
@@ -44,10 +56,7 @@ def seed(name, value):
         TypeError: it is not an integer.
         ValueError: it is negative or does not fit into 32 bits.
     """
-    number = positive_int(name, value, minimum=0)
-    if number >= 2**32:
-        raise ValueError(f"{name} must be an integer below 2**32, got {value!r}.")
-    return number
+    return positive_int(name, value, minimum=0, maximum=2**32 - 1)
 
 
 def real_number(name, value, minimum=-math.inf, maximum=math.inf):
@@ -59,11 +68,15 @@ def real_number(name, value, minimum=-math.inf, maximum=math.inf):
     """
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be a real number, got {value!r}.")
-    if not math.isfinite(value) or not minimum <= value <= maximum:
+    try:
+        number = float(value)
+    except OverflowError:  # an integer beyond all floats
+        number = math.inf
+    if not math.isfinite(number) or not minimum <= number <= maximum:
         raise ValueError(
             f"{name} must be a finite number in [{minimum}, {maximum}], got {value!r}."
         )
-    return float(value)
+    return number
 
 
 def one_of(name, value, choices):
@@ -72,9 +85,52 @@ def one_of(name, value, choices):
     Raises:
         ValueError: it is none of them.
     """
-    if value not in choices:
+    # An array equals nothing as a whole, and cannot be hashed.
+    if not isinstance(value, Hashable) or value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}.")
     return value
+
+
+def text(name, value):
+    """Return `value`, text that is not empty.
+
+    Raises:
+        TypeError: it is no text.
+        ValueError: it is empty.
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be text, got {value!r}.")
+    if not value:
+        raise ValueError(f"{name} must be text that is not empty, got {value!r}.")
+    return value
+
+
+def path(name, value, suffix=None):
+    """Return `value` as a `pathlib.Path`.
+
+    Raises:
+        TypeError: it is no path.
+        ValueError: it does not end in `suffix`.
+    """
+    if not isinstance(value, (str, os.PathLike)):
+        raise TypeError(f"{name} must be a path, got {value!r}.")
+    found = pathlib.Path(value)
+    if suffix is not None and found.suffix.lower() != suffix:
+        raise ValueError(f"{name} must end in {suffix}, got {str(value)!r}.")
+    return found
+
+
+def numeric(name, array):
+    """Check that an array or tensor is dense and holds real numbers or bools.
+
+    Raises:
+        TypeError: it is ragged or sparse, or holds something else.
+    """
+    if hasattr(array, "flat_values") or hasattr(array, "dense_shape"):
+        raise TypeError(f"{name} must be dense, got {type(array).__name__}.")
+    dtype = getattr(array.dtype, "name", str(array.dtype))
+    if not dtype.startswith(("bool", "int", "uint", "float", "bfloat")):
+        raise TypeError(f"{name} must hold numbers, got {dtype}.")
 
 
 def shape_of(name, tensor, expected):
@@ -99,6 +155,36 @@ def shape_of(name, tensor, expected):
     )
     if not fits:
         raise ValueError(f"{name} must have shape {wanted}, got {shape}.")
+
+
+def shapes(**expected):
+    """A decorator that checks the tensors a function is given.
+
+    Args:
+        **expected: name of an argument -> its dimensions, a letter each. The same letter stands for
+            the same size; sizes that are unknown while tracing fit all. None is let through.
+    """
+
+    def decorate(function):
+        parameters = inspect.signature(function).parameters
+        optional = {name for name, each in parameters.items() if each.default is None}
+
+        @functools.wraps(function)
+        def checked(*args, **kwargs):
+            known = {}
+            given = {**dict(zip(parameters, args, strict=False)), **kwargs}
+            for name, letters in expected.items():
+                tensor = given.get(name)
+                if tensor is None and (name in optional or name not in given):
+                    continue
+                shape_of(name, tensor, [known.get(letter) or letter for letter in letters])
+                numeric(name, tensor)
+                known |= dict(zip(letters, tensor.shape, strict=True))
+            return function(*args, **kwargs)
+
+        return checked
+
+    return decorate
 
 
 def binary_values(name, array):

@@ -199,10 +199,7 @@ def _recall(length, width, seed, delimiter, min_length, backwards):
 
 
 def _seed(seed):
-    seed = positive_int("seed", seed, minimum=0)
-    if seed > _LARGEST_SEED:
-        raise ValueError(f"seed must be below 2^63, got {seed!r}.")
-    return seed
+    return positive_int("seed", seed, minimum=0, maximum=_LARGEST_SEED)
 
 
 def _smallest(name, value, largest_name, largest, least=1):

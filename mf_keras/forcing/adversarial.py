@@ -9,7 +9,7 @@ from mf_keras import validation
 from mf_keras.discriminator import SequenceDiscriminator
 from mf_keras.forcing import strategies
 from mf_keras.forcing.adversary import Adversary
-from mf_keras.forcing.base import Forcing
+from mf_keras.forcing.base import Forcing, get_optimizer
 from mf_keras.forcing.updates import Updates
 
 DEFAULT_GATE = (0.75, 0.99)
@@ -110,7 +110,7 @@ class AdversarialForcing(Forcing):
         Raises:
             ValueError: players share an optimizer, or the dict's names are others.
         """
-        optimizer = keras.optimizers.get(optimizer)
+        optimizer = get_optimizer("optimizer", optimizer)
         optimizers = self._discriminator_optimizers(discriminator_optimizer)
         players = [optimizer, *optimizers.values()]
         if discriminator_optimizer is optimizer or len(set(map(id, players))) < len(players):
@@ -135,10 +135,12 @@ class AdversarialForcing(Forcing):
                     f"discriminator_optimizer must have the names {sorted(self.watched)}, "
                     f"got {sorted(given)}."
                 )
-            return {name: keras.optimizers.get(given[name]) for name in self.watched}
+            return {
+                name: get_optimizer("discriminator_optimizer", given[name]) for name in self.watched
+            }
         if given is None:
             given = keras.optimizers.Adam(1e-3)
-        given = keras.optimizers.get(given)
+        given = get_optimizer("discriminator_optimizer", given)
         return {name: type(given).from_config(given.get_config()) for name in self.watched}
 
     def _scaled_if_needed(self, optimizer):

@@ -9,7 +9,8 @@ from keras import ops
 
 from mf_keras import validation
 from mf_keras.forcing import replicas, strategies
-from mf_keras.forcing.checks import DataChecks
+from mf_keras.forcing.batches import BatchMethods
+from mf_keras.forcing.checks import DataChecks, counts
 from mf_keras.forcing.metrics import FiniteMean
 from mf_keras.forcing.updates import SkippedUpdates, Updates
 from mf_keras.generator import SequenceGenerator
@@ -26,7 +27,7 @@ class Forward(NamedTuple):
     correct: Any  # (B,) of bool, sequences without a wrong bit; None for a generator
 
 
-class Forcing(keras.Model):
+class Forcing(BatchMethods):
     """Trains a sequence model under `fit`; subclasses write `train_step`.
 
     Data are batches of x (B, T, units) for a `SequenceGenerator`, and of (x, y, sample_weight) for
@@ -151,16 +152,20 @@ class Forcing(keras.Model):
                 the algorithm gives.
 
         Raises:
-            TypeError: `loss`, `metrics` or `weighted_metrics` is given.
-            ValueError: under a strategy, XLA or several `steps_per_execution` are asked for, or
-                the model or the optimizer was not created in its scope.
+            TypeError: `loss`, `metrics` or `weighted_metrics` is given, or an argument has the
+                wrong type.
+            ValueError: `optimizer` is none that Keras knows, `steps_per_execution` is below 1, or,
+                under a strategy, XLA or several `steps_per_execution` are asked for, or the model
+                or the optimizer was not created in its scope.
         """
         for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
             if kwargs.pop(name, None) is not None:
                 raise TypeError(f"{name} must not be given: {type(self).__name__} has its own.")
         steps_per_execution = validation.positive_int("steps_per_execution", steps_per_execution)
-        if optimizer is None:
-            raise ValueError("optimizer must be a Keras optimizer, got None.")
+        if not isinstance(jit_compile, str) or jit_compile != "auto":  # as Keras calls its default
+            validation.boolean("jit_compile", jit_compile)
+        validation.boolean("run_eagerly", run_eagerly)
+        optimizer = get_optimizer("optimizer", optimizer)
         strategies.check_steps(steps_per_execution, self._distributed)
         xla = strategies.uses_xla(jit_compile, run_eagerly, self._distributed)
         super().compile(
@@ -261,7 +266,8 @@ class Forcing(keras.Model):
     # Data.
 
     def _checks(self):
-        return DataChecks(self.generator.units, not self._generates, self.shortest)
+        size = self.generator.cell.input_size
+        return DataChecks(self.generator.units, not self._generates, self.shortest, size)
 
     def fit(
         self,
@@ -284,6 +290,8 @@ class Forcing(keras.Model):
                 `sample_weight` counts no step. Of a dataset, the shapes are checked at once and
                 the values as they come (`tf.errors.InvalidArgumentError`).
         """
+        counts({"batch_size": batch_size, "epochs": epochs, **kwargs})
+        callbacks = with_stop(callbacks)
         x = self._checks().data("x", "y", x, y, sample_weight)
         if isinstance(x, tf.data.Dataset):
             kwargs.setdefault("shuffle", False)  # Keras' default only makes it warn
@@ -297,7 +305,7 @@ class Forcing(keras.Model):
             epochs=epochs,
             sample_weight=sample_weight,
             validation_data=validation_data,
-            callbacks=with_stop(callbacks),
+            callbacks=callbacks,
             **kwargs,
         )
 
@@ -307,6 +315,7 @@ class Forcing(keras.Model):
         Raises:
             ValueError: as for `fit`.
         """
+        counts({"batch_size": batch_size, **kwargs})
         x = self._checks().data("x", "y", x, y, sample_weight)
         self._build_for(x)
         return super().evaluate(x, y, batch_size=batch_size, sample_weight=sample_weight, **kwargs)
@@ -329,3 +338,18 @@ class Forcing(keras.Model):
                 self.build(tuple(x.shape))
             if self.optimizer is not None:
                 self._build_optimizer()
+
+
+def get_optimizer(name, given):
+    """A Keras optimizer from itself, its name or its configuration.
+
+    Raises:
+        ValueError: it is none that Keras knows.
+    """
+    try:
+        found = keras.optimizers.get(given)
+    except (TypeError, ValueError, AttributeError, KeyError) as error:
+        raise ValueError(f"{name} must be a Keras optimizer, got {given!r}.") from error
+    if not isinstance(found, keras.optimizers.Optimizer):
+        raise ValueError(f"{name} must be a Keras optimizer, got {given!r}.")
+    return found

@@ -1,9 +1,34 @@
 """Checks of training data: arrays at once, datasets by their shapes at once and values later."""
 
+import types
+
+import keras
 import numpy as np
 import tensorflow as tf
 
 from mf_keras import validation
+
+# Numbers of `fit` and its kin -> the smallest that makes sense.
+_COUNTS = {
+    **dict.fromkeys(("batch_size", "steps_per_epoch", "steps"), 1),
+    **dict.fromkeys(("validation_steps", "validation_batch_size", "validation_freq"), 1),
+    **dict.fromkeys(("epochs", "initial_epoch"), 0),
+}
+# What Keras draws batches from; their values are not known beforehand.
+_STREAMS = (keras.utils.PyDataset, types.GeneratorType, tf.distribute.DistributedDataset)
+
+
+def counts(arguments):
+    """Check those of Keras' arguments that count something; None is its default for all of them.
+
+    Raises:
+        TypeError, ValueError: one is no integer, or too small.
+    """
+    for name, minimum in _COUNTS.items():
+        value = arguments.get(name)
+        # `validation_freq` may also be a list of epochs.
+        if value is not None and not (name == "validation_freq" and isinstance(value, list)):
+            validation.positive_int(name, value, minimum)
 
 
 class DataChecks:
@@ -13,35 +38,56 @@ class DataChecks:
         units: size of a step of what is predicted.
         targets: whether y is predicted, from x; else x itself.
         shortest: steps that a sequence must have.
+        features: size of a step of x where y is predicted; None if it is not known yet.
     """
 
-    def __init__(self, units, targets, shortest):
+    def __init__(self, units, targets, shortest, features=None):
         self.units = units
         self.targets = targets
         self.shortest = shortest
+        self.features = features or "D"
 
     def data(self, x_name, y_name, x, y, sample_weight=None):
         """`x`, checked now where it is an array, and while it streams where it is a dataset.
 
         Raises:
-            TypeError: a dataset gives no dense tensors.
+            TypeError: x is nothing that holds sequences of numbers, such as a list.
             ValueError: a shape, or a value of an array, is wrong.
         """
         if x is None:
             raise ValueError(f"{x_name} must be given, got None.")
         if isinstance(x, tf.data.Dataset):
             return self._dataset(x_name, x)
+        if isinstance(x, _STREAMS):
+            return x
+        _array(x_name, x)
         if not self.targets and not (y is None and sample_weight is None):
             raise ValueError(
                 f"{x_name} must come alone, a generator has no targets or sample weights; "
                 f"got {'y' if y is not None else 'sample_weight'} as well."
             )
-        if self.targets and hasattr(x, "shape"):
+        if self.targets:
             self._triple(x_name, y_name, x, y, sample_weight)
         name, value = (y_name, y) if self.targets else (x_name, x)
-        if hasattr(value, "shape"):
-            self._shape(name, value)
-            validation.binary_values(name, np.asarray(value))
+        self._shape(name, value)
+        validation.binary_values(name, np.asarray(value))
+        return x
+
+    def batch(self, x, y=None, sample_weight=None):
+        """Check the arrays of one batch."""
+        if isinstance(x, (tf.data.Dataset, *_STREAMS)):
+            raise TypeError(f"x must be one batch, an array or a tensor, got {type(x).__name__}.")
+        self.data("x", "y", x, y, sample_weight)
+
+    def inputs(self, x):
+        """`x` of a prediction, checked like that of `data`, without targets."""
+        if isinstance(x, _STREAMS) or (self.targets and isinstance(x, tf.data.Dataset)):
+            return x
+        if not self.targets:
+            return self.data("x", "y", x, None)
+        if x is None:
+            raise ValueError("x must be given, got None.")
+        self._inputs("x", x)
         return x
 
     def validation_data(self, data):
@@ -49,23 +95,34 @@ class DataChecks:
         if isinstance(data, tf.data.Dataset):
             return self._dataset("validation_data", data)
         if isinstance(data, (tuple, list)):
+            if not 1 <= len(data) <= 3:
+                raise ValueError(
+                    f"validation_data must be (x, y, sample_weight), got {len(data)} part(s)."
+                )
             x, y, *rest = (*data, None)[: max(2, len(data))]
             self.data("validation_data", "validation_data", x, y, *rest)
         else:
             self.data("validation_data", "validation_data", data, None)
         return data
 
+    def _inputs(self, name, x):
+        """The inputs of a transducer."""
+        _array(name, x)
+        validation.shape_of(name, x, ("B", "T", self.features))
+        if not np.isfinite(np.asarray(x, dtype="float64")).all():
+            raise ValueError(f"{name} must be finite, got NaN or infinity.")
+
     def _triple(self, x_name, y_name, x, y, sample_weight):
         """The arrays of a transducer."""
         if y is None:
             raise ValueError(f"{y_name} must be given, a transducer learns targets; got None.")
-        validation.shape_of(x_name, x, ("B", "T", "D"))
+        self._inputs(x_name, x)
         batch, time, _ = x.shape
+        _array(y_name, y)
         validation.shape_of(y_name, y, (batch, time, self.units))
-        if not np.isfinite(np.asarray(x, dtype="float64")).all():
-            raise ValueError(f"{x_name} must be finite, got NaN or infinity.")
         if sample_weight is None:
             return
+        _array("sample_weight", sample_weight)
         validation.shape_of("sample_weight", sample_weight, (batch, time))
         weights = np.asarray(sample_weight, dtype="float64")
         if not (weights >= 0.0).all() or np.isinf(weights).any():
@@ -90,20 +147,30 @@ class DataChecks:
             self._shape(f"a batch of {name}", spec)
 
         def check(*parts):
-            bits = self._predicted(name, parts)
-            values = tf.cast(bits, tf.float32)
-            binary = tf.reduce_all(tf.logical_or(tf.equal(values, 0.0), tf.equal(values, 1.0)))
-            message = f"{name} must hold only 0 and 1, got other values"
-            checks = [tf.debugging.Assert(binary, [message, bits])]
-            if self.targets and len(parts) > 2:
-                counted = tf.reduce_all(tf.reduce_any(parts[2] > 0, axis=-1))
-                message = f"sample_weight of {name} must count at least one step of every sequence"
-                checks.append(tf.debugging.Assert(counted, [message]))
+            checks = self._assertions(name, parts)
             with tf.control_dependencies(checks):
                 parts = tf.nest.map_structure(tf.identity, parts)
             return parts if len(parts) > 1 else parts[0]
 
         return dataset.map(check)
+
+    def _assertions(self, name, parts):
+        """Of the values of one batch."""
+        bits = self._predicted(name, parts)
+        values = tf.cast(bits, tf.float32)
+        binary = tf.logical_or(tf.equal(values, 0.0), tf.equal(values, 1.0))
+        found = [(binary, f"{name} must hold only 0 and 1, got other values", bits)]
+        if self.targets and parts[0].dtype.is_floating:
+            message = f"the inputs of {name} must be finite, got NaN or infinity"
+            found.append((tf.math.is_finite(parts[0]), message))
+        if self.targets and len(parts) > 2:
+            weights = tf.cast(parts[2], tf.float32)
+            sound = tf.logical_and(tf.math.is_finite(weights), weights >= 0.0)
+            found.append((sound, f"sample_weight of {name} must be finite and not negative"))
+            counted = tf.reduce_any(weights > 0.0, axis=-1)
+            message = f"sample_weight of {name} must count at least one step of every sequence"
+            found.append((counted, message))
+        return [tf.debugging.Assert(tf.reduce_all(right), words) for right, *words in found]
 
     def _predicted(self, name, data):
         """Of a dataset's element, what is predicted."""
@@ -116,3 +183,12 @@ class DataChecks:
                 f"{name} must give (inputs, targets, sample_weight), got {len(parts)} part(s)."
             )
         return parts[position]
+
+
+def _array(name, value):
+    """Raise TypeError for what is no dense array or tensor of numbers."""
+    if not (hasattr(value, "shape") and hasattr(value, "dtype")):
+        raise TypeError(
+            f"{name} must be an array, a tensor or a tf.data.Dataset, got {type(value).__name__}."
+        )
+    validation.numeric(name, value)

@@ -13,10 +13,11 @@ from mf_keras.plots.memory import (
     memory_over_time,
     weights_over_time,
 )
-from mf_keras.plots.samples import sample_grid
+from mf_keras.plots.samples import check_image_shape, sample_grid
 
 __all__ = [
     "MARK",
+    "check_image_shape",
     "curves",
     "memory_comparison",
     "memory_heatmaps",

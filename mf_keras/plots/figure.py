@@ -1,12 +1,12 @@
 """What all pictures share: figures, files, checks of numbers."""
 
-import pathlib
-
 import numpy as np
 from matplotlib.figure import Figure
 
 from mf_keras import files
+from mf_keras.validation import path as check_path
 from mf_keras.validation import positive_int
+from mf_keras.validation import text as check_text
 
 SOFTWARE = "mf_keras"  # what a PNG names as its maker
 MARK = b"Software\0" + SOFTWARE.encode()  # how that stands in the file
@@ -32,9 +32,7 @@ def save(figure, path, dpi=150):
     if not isinstance(figure, Figure):
         raise TypeError(f"figure must be a matplotlib Figure, got {type(figure).__name__}.")
     positive_int("dpi", dpi)
-    path = pathlib.Path(path)
-    if path.suffix.lower() != ".png":
-        raise ValueError(f"path must end in .png, got {str(path)!r}.")
+    path = check_path("path", path, ".png")
     path.parent.mkdir(parents=True, exist_ok=True)
     with files.aside(path) as temporary:
         figure.savefig(temporary, format="png", dpi=dpi, metadata={"Software": SOFTWARE})
@@ -43,7 +41,7 @@ def save(figure, path, dpi=150):
 
 def empty_figure(width, height, title):
     """An empty figure of that many inches, and more where the title needs them."""
-    lines = title.splitlines() if title else []
+    lines = check_text("title", title).splitlines() if title is not None and title != "" else []
     width = max([width, *(0.4 + 0.09 * len(line) for line in lines)])
     figure = Figure(figsize=(width, height + 0.3 * len(lines)), layout="constrained")
     if lines:
@@ -54,6 +52,8 @@ def empty_figure(width, height, title):
 def as_array(name, value):
     """`value` as finite float64, whatever framework it comes from."""
     try:
+        if np.iscomplexobj(value):  # NumPy would drop the imaginary parts with but a warning
+            raise TypeError("got complex numbers.")
         array = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise TypeError(f"{name} must be an array of numbers: {error}") from error

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from mf_keras.plots.figure import NORMAL, SMALL, as_array, empty_figure
-from mf_keras.validation import shape_of
+from mf_keras.validation import shape_of, text
 
 # Okabe and Ito's colours, distinct for the colour-blind; yellow left out, too pale for a line.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
@@ -39,6 +39,8 @@ def curves(series, xlabel, ylabel, title=None):
         raise TypeError(f"series must map labels to arrays, got {type(series).__name__}.")
     if not series:
         raise ValueError("series must hold at least one curve, got none.")
+    text("xlabel", xlabel)
+    text("ylabel", ylabel)
     checked = {label: _curve(label, arrays) for label, arrays in series.items()}
     figure = empty_figure(8.0, 4.5, title)
     axes = figure.add_subplot()
@@ -71,6 +73,8 @@ def training_curves(logs):
     Raises:
         TypeError, ValueError: as for `curves`.
     """
+    if not isinstance(logs, Mapping):
+        raise TypeError(f"logs must map names to arrays, got {type(logs).__name__}.")
     figures = {}
     for name, (labels, ylabel) in _TRAINING.items():
         series = {label: logs[log] for label, log in labels.items() if log in logs}

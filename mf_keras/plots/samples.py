@@ -24,7 +24,7 @@ def sample_grid(sequences, image_shape, columns=None, title=None):
         TypeError: an argument has the wrong type.
         ValueError: shapes do not fit, or a value is NaN or outside [0, 1].
     """
-    height, width = _image_shape(image_shape)
+    height, width = check_image_shape(image_shape)
     pixels = as_array("sequences", sequences)
     if pixels.ndim == 2:
         pixels = pixels[..., np.newaxis]
@@ -53,7 +53,12 @@ def sample_grid(sequences, image_shape, columns=None, title=None):
     return figure
 
 
-def _image_shape(image_shape):
+def check_image_shape(image_shape):
+    """`image_shape` as (height, width).
+
+    Raises:
+        TypeError, ValueError: it is something else.
+    """
     if not isinstance(image_shape, (tuple, list)):
         raise TypeError(f"image_shape must be (height, width), got {image_shape!r}.")
     if len(image_shape) != 2:

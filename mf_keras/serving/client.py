@@ -169,7 +169,10 @@ def _draw(seed, temperature, rows=None):
 
 
 def _bits(name, value):
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError as error:  # rows of different lengths
+        raise ValueError(f"{name} must be an array of numbers: {error}") from error
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name} must be an array of numbers, got {type(value).__name__}.")
     validation.shape_of(name, array, ("B", "T", "units"))
