@@ -2,6 +2,7 @@ import argparse
 import json
 import resource
 import shutil
+import uuid
 
 import keras
 import numpy as np
@@ -186,7 +187,10 @@ def test_a_resumed_run_ends_as_an_unbroken_one(monkeypatch, tmp_path):
         patch.setattr(callbacks.Checkpoint, "on_train_batch_end", interrupt)
         with pytest.raises(SystemExit, match=r"to go on: .* --resume .*broken"):
             sequence_generation.main([*arguments, "--out", broken])
+    left_over = tmp_path / "broken" / f".{uuid.uuid4().hex}.last.keras"
+    left_over.write_bytes(b"half")
     sequence_generation.main(["--resume", broken])
+    assert not left_over.exists()
     models = [
         keras.models.load_model(tmp_path / name / "last.keras") for name in ("whole", "broken")
     ]
