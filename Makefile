@@ -54,6 +54,8 @@ bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.discriminators
 	$(BIN)/python -m benchmarks.sampling
 	$(BIN)/python -m benchmarks.clients
+	$(BIN)/python -m benchmarks.kills --method memory_forcing
+	$(BIN)/python -m benchmarks.kills --method positive_negative
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build *.egg-info

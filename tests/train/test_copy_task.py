@@ -1,4 +1,5 @@
 import json
+import uuid
 
 import keras
 import numpy as np
@@ -70,6 +71,7 @@ def test_a_broken_run_resumes_to_the_same_numbers(tmp_path, small_windows, monke
         with pytest.raises(SystemExit, match=r"--resume .*broken"):
             run(broken)
     assert (broken / "seed_0-last.keras").exists()
+    (broken / f".{uuid.uuid4().hex}.seed_0-last.keras").write_bytes(b"half")
     copy_task.main(["--resume", str(broken)])
     assert not (broken / "seed_0-last.keras").exists()
     first, second = (json.loads((out / "results.json").read_text())["0"] for out in (whole, broken))

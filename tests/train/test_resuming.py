@@ -75,7 +75,7 @@ def make_model():
     return model
 
 
-def run(path, broken=None, place=0):
+def run(path, broken=None, place=0, every=2):
     """A run, or the rest of one, in this process; `broken` is a callback that ends it early."""
     if path.exists():
         folder, _ = RunFolder.open(path)
@@ -100,7 +100,7 @@ def run(path, broken=None, place=0):
             PER_EPOCH,
             EPOCHS,
             len(rows),
-            callbacks.Checkpoint(folder / "last.keras", every=2),
+            callbacks.Checkpoint(folder / "last.keras", every=every),
             callbacks=called,
             validation_data=tf.data.Dataset.from_tensor_slices(binary(2, 2, 3, 1, seed=1)),
             verbose=0,
@@ -137,24 +137,24 @@ def whole(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    ("moment", "place", "error"),
+    ("moment", "place", "error", "every"),
     [
-        (("batch", 1), 0, Killed),  # before the first checkpoint
-        (("batch", 7), 0, Killed),  # inside an epoch
-        (("batch", 7), 0, KeyboardInterrupt),
-        (("batch", 8), 2, KeyboardInterrupt),  # its last step
-        (("validation", 3), 0, Killed),
-        (("validation", 3), 0, KeyboardInterrupt),
-        (("epoch", 2), 1, Killed),  # after the best is kept, before its row is written
-        (("epoch", 2), 1, KeyboardInterrupt),
-        (("epoch", 2), 2, Killed),  # before the checkpoint
-        (("epoch", 3), 2, KeyboardInterrupt),  # the last
+        (("batch", 1), 0, Killed, 2),  # before the first checkpoint
+        (("batch", 7), 0, Killed, 2),  # inside an epoch
+        (("batch", 7), 0, KeyboardInterrupt, 2),
+        (("batch", 8), 2, KeyboardInterrupt, 2),  # its last step
+        (("validation", 3), 0, Killed, 2),  # its last step was saved
+        (("validation", 3), 0, KeyboardInterrupt, 3),
+        (("epoch", 2), 1, Killed, 3),  # after the best is kept, before its row is written
+        (("epoch", 2), 1, KeyboardInterrupt, 3),
+        (("epoch", 2), 2, Killed, 3),  # before the checkpoint of what has its row already
+        (("epoch", 3), 2, KeyboardInterrupt, 3),  # the last
     ],
 )
-def test_resumes_to_the_same_files(whole, tmp_path, moment, place, error):
+def test_resumes_to_the_same_files(whole, tmp_path, moment, place, error, every):
     broken = tmp_path / "run"
     with pytest.raises(error):
-        run(broken, Break(moment, error), place)
+        run(broken, Break(moment, error), place, every)
     run(broken)
     assert_same(whole, broken)
 

@@ -1,6 +1,8 @@
 import argparse
 import json
+import resource
 import shutil
+import uuid
 
 import keras
 import numpy as np
@@ -121,6 +123,44 @@ def test_ctrl_c_says_what_is_kept(monkeypatch, tmp_path):
         sequence_generation.main(["--dataset", "digits", *SMALL, "--out", str(tmp_path / "run")])
 
 
+def test_a_full_disk_ends_with_one_line_that_says_how_to_go_on(monkeypatch, tmp_path):
+    out, limits, kept = tmp_path / "run", resource.getrlimit(resource.RLIMIT_FSIZE), []
+
+    def fit(self, *args, callbacks, **kwargs):
+        """Saves, and saves again on a disk that has room for small files alone."""
+        callbacks[-1].save()
+        kept.append((out / "last.keras").read_bytes())
+        resource.setrlimit(resource.RLIMIT_FSIZE, (5000, limits[1]))
+        callbacks[-1].save()
+
+    monkeypatch.setattr(TeacherForcing, "fit", fit)
+    try:
+        with pytest.raises(SystemExit) as caught:
+            sequence_generation.main(["--dataset", "digits", *SMALL, "--out", str(out)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    message = str(caught.value.code).strip()
+    assert message.startswith(f"error: {out / 'last.keras'} could not be written: File too large.")
+    assert message.endswith(f"to go on: python -m train.sequence_generation --resume {out}")
+    assert "\n" not in message
+    assert [(out / "last.keras").read_bytes()] == kept
+    assert not list(out.glob(".*"))
+
+
+def test_checkpoints_that_cannot_be_used_are_named(monkeypatch, tmp_path):
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    out = tmp_path / "run"
+    monkeypatch.setattr(TeacherForcing, "fit", interrupted)
+    with pytest.raises(SystemExit, match="stopped and saved"):
+        sequence_generation.main(["--dataset", "digits", *SMALL, "--out", str(out)])
+    (out / "last.keras").write_bytes(b"half")
+    with pytest.raises(SystemExit, match=r"no checkpoint can be used.*last\.keras.*cut short"):
+        sequence_generation.main(["--resume", str(out)])
+    assert (out / "last.keras").read_bytes() == b"half"
+
+
 def test_a_resumed_run_ends_as_an_unbroken_one(monkeypatch, tmp_path):
     """Broken off in the middle of the second epoch of three; not compiled by XLA, for speed."""
     make_model = sequence_generation.make_model
@@ -147,13 +187,18 @@ def test_a_resumed_run_ends_as_an_unbroken_one(monkeypatch, tmp_path):
         patch.setattr(callbacks.Checkpoint, "on_train_batch_end", interrupt)
         with pytest.raises(SystemExit, match=r"to go on: .* --resume .*broken"):
             sequence_generation.main([*arguments, "--out", broken])
+    left_over = tmp_path / "broken" / f".{uuid.uuid4().hex}.last.keras"
+    left_over.write_bytes(b"half")
     sequence_generation.main(["--resume", broken])
+    assert not left_over.exists()
     models = [
         keras.models.load_model(tmp_path / name / "last.keras") for name in ("whole", "broken")
     ]
     for a, b in zip(*(model.trainable_variables for model in models), strict=True):
         np.testing.assert_array_equal(a, b)
-    assert len((tmp_path / "broken" / "history.csv").read_text().splitlines()) == 1 + 3
+    rows = [(tmp_path / name / "history.csv").read_bytes() for name in ("whole", "broken")]
+    assert rows[0] == rows[1]
+    assert len(rows[0].splitlines()) == 1 + 3
 
 
 def test_resuming_what_is_no_run_is_refused(tmp_path):
