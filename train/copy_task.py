@@ -28,6 +28,7 @@ from mf_keras import (
     plots,
 )
 from train import options as shared
+from train import strategy as devices
 from train.run_folder import RunFolder
 
 METHODS = ("teacher_forcing", "positive_negative")
@@ -69,6 +70,7 @@ def parse_arguments(arguments=None):
     )
     add_forcing_options(parser)
     shared.add_model_options(parser)
+    devices.add_options(parser)
     options = parser.parse_args(arguments)
     if options.steps % WINDOW:
         parser.error(f"argument --steps: must be a multiple of {WINDOW}, got {options.steps}")
@@ -113,7 +115,8 @@ def make_model(options, seed):
     transducer = SequenceTransducer(shared.make_cell(options, options.width))
     transducer.build((None, None, options.width + 1))
     optimizer = shared.make_optimizer(options.learning_rate)
-    compiling = {"steps_per_execution": STEPS_PER_EXECUTION}
+    several = tf.distribute.has_strategy()  # under which Keras cannot run several steps at once
+    compiling = {"steps_per_execution": 1 if several else STEPS_PER_EXECUTION}
     if options.method == "teacher_forcing":
         model = TeacherForcing(transducer)
     else:
@@ -132,12 +135,15 @@ def make_model(options, seed):
     return model
 
 
-def train(options, seed, folder):
+def train(options, seed, folder, strategy):
     """Train one seed, from its last checkpoint if there is one; returns the transducer."""
     history, checkpoint = f"seed_{seed}.csv", folder / f"seed_{seed}-last.keras"
-    model = (
-        keras.models.load_model(checkpoint) if checkpoint.exists() else make_model(options, seed)
-    )
+    with strategy.scope():
+        model = (
+            keras.models.load_model(checkpoint)
+            if checkpoint.exists()
+            else make_model(options, seed)
+        )
     done = int(model.optimizer.iterations.numpy())
     folder.keep_rows(history, done // WINDOW)
     stream = data.copy_task(options.length, options.width, seed=seed).batch(options.batch_size)
@@ -265,20 +271,22 @@ def draw(folder, seeds):
 
 
 def start(options):
-    """Folder and options of a new run, or of one to go on with; and its results so far."""
+    """Folder and options of a new run, or of one to go on with; its results so far; its devices."""
     if not options.resume:
-        return RunFolder(options.out, vars(options)), options, {}
+        strategy = devices.make(options)
+        return RunFolder(options.out, vars(options)), options, {}, strategy
     folder, config = RunFolder.open(options.resume)
     known = folder.read_json(RESULTS) if (folder / RESULTS).exists() else {}
-    return folder, argparse.Namespace(**config), known
+    options = argparse.Namespace(**config)
+    return folder, options, known, devices.make(options)
 
 
 def main(arguments=None):
     """Run the experiment."""
     options = parse_arguments(arguments)
     try:
-        folder, options, results = start(options)
-    except OSError as error:
+        folder, options, results, strategy = start(options)
+    except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")
     seeds = range(options.first_seed, options.first_seed + options.seeds)
     try:
@@ -286,7 +294,7 @@ def main(arguments=None):
             if str(seed) in results:
                 continue
             print(f"seed {seed}")
-            transducer = train(options, seed, folder)
+            transducer = train(options, seed, folder, strategy)
             result = summarize(folder.rows(f"seed_{seed}.csv"), options)
             results[str(seed)] = {**result, "test": evaluate(transducer, options)}
             folder.write_json(RESULTS, results)

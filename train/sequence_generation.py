@@ -27,6 +27,7 @@ from mf_keras import (
     plots,
 )
 from train import options as shared
+from train import strategy as devices
 from train.run_folder import RunFolder
 
 # The binarisation of MNIST is a random draw; no model of it can have a lower NLL in nats per image
@@ -78,6 +79,7 @@ def parse_arguments(arguments=None):
         "--resume", metavar="RUN", help="go on with the run in this folder, by its own options"
     )
     shared.add_model_options(parser)
+    devices.add_options(parser)
     options = parser.parse_args(arguments)
     options.out = options.out or f"runs/{options.dataset}-{options.method}-{options.seed}"
     return options
@@ -251,14 +253,16 @@ def start(options):
     if options.resume:
         folder, config = RunFolder.open(options.resume)
         options = argparse.Namespace(**config)
-        splits = load(options)
+        strategy, splits = devices.make(options), load(options)
         if (folder / "last.keras").exists():
-            return options, splits, folder, keras.models.load_model(folder / "last.keras")
+            with strategy.scope():
+                return options, splits, folder, keras.models.load_model(folder / "last.keras")
     else:
-        splits = load(options)
+        strategy, splits = devices.make(options), load(options)
         folder = RunFolder(options.out, vars(options))
     keras.utils.set_random_seed(options.seed)
-    return options, splits, folder, make_model(options)
+    with strategy.scope():
+        return options, splits, folder, make_model(options)
 
 
 def main(arguments=None):

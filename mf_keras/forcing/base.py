@@ -128,8 +128,8 @@ class Forcing(keras.Model):
 
         Raises:
             TypeError: `loss`, `metrics` or `weighted_metrics` is given.
-            ValueError: under a strategy, XLA or several `steps_per_execution` are asked for, or
-                the model or the optimizer was not created in its scope.
+            ValueError: under a strategy, XLA, several `steps_per_execution` or accumulated
+                gradients are asked for, or model or optimizer were created outside of its scope.
         """
         for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
             if kwargs.pop(name, None) is not None:
@@ -153,7 +153,8 @@ class Forcing(keras.Model):
             **kwargs,
         }
         if self._distributed:
-            strategies.check_scope(self, {"optimizer": self.optimizer})
+            strategies.check_variables(self)
+            strategies.check_optimizer("optimizer", self.optimizer, self.distribute_strategy)
         self._build_optimizer()
 
     def _build_optimizer(self):
