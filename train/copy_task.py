@@ -15,6 +15,7 @@ import sys
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from mf_keras import (
     MemoryReplay,
@@ -28,6 +29,7 @@ from mf_keras import (
 )
 from train import options as shared
 from train import resuming
+from train import strategy as devices
 from train.run_folder import RunFolder
 from train.windows import SaveHalfTrained, WindowProgress
 
@@ -76,6 +78,7 @@ def parse_arguments(arguments=None):
     )
     add_forcing_options(parser)
     shared.add_model_options(parser)
+    devices.add_options(parser)
     options = parser.parse_args(arguments)
     if options.steps % WINDOW:
         parser.error(f"argument --steps: must be a multiple of {WINDOW}, got {options.steps}")
@@ -120,7 +123,8 @@ def make_model(options, seed):
     transducer = SequenceTransducer(shared.make_cell(options, options.width))
     transducer.build((None, None, options.width + 1))
     optimizer = shared.make_optimizer(options.learning_rate)
-    compiling = {"steps_per_execution": STEPS_PER_EXECUTION}
+    several = tf.distribute.has_strategy()  # under which Keras cannot run several steps at once
+    compiling = {"steps_per_execution": 1 if several else STEPS_PER_EXECUTION}
     if options.method == "teacher_forcing":
         model = TeacherForcing(transducer)
     else:
@@ -235,20 +239,23 @@ def draw(folder, seeds):
 
 
 def start(options):
-    """Folder and options of a new run, or of one to go on with; and its results so far."""
+    """Folder and options of a new run, or of one to go on with; its results so far; its devices."""
     if not options.resume:
-        return RunFolder(options.out, vars(options)), options, {}
+        strategy = devices.make(options)
+        return RunFolder(options.out, vars(options)), options, {}, strategy
     folder, config = RunFolder.open(options.resume, "seeds")
     folder.remove_left_over()
     known = folder.read_json(RESULTS) if (folder / RESULTS).exists() else {}
-    return folder, resuming.options_of(config, parse_arguments), known
+    options = resuming.options_of(config, parse_arguments)
+    return folder, options, known, devices.make(options)
 
 
-def run_seed(options, seed, folder, results):
+def run_seed(options, seed, folder, results, strategy):
     """Train and evaluate one seed, and add it to the results."""
     print(f"seed {seed}")
     try:
-        model = model_of(options, seed, folder)
+        with strategy.scope():
+            model = model_of(options, seed, folder)
     except ValueError as error:
         sys.exit(f"error: {error}")
     train(model, options, seed, folder)
@@ -265,14 +272,14 @@ def main(arguments=None):
     """Run the experiment."""
     options = parse_arguments(arguments)
     try:
-        folder, options, results = start(options)
+        folder, options, results, strategy = start(options)
     except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")
     seeds = range(options.first_seed, options.first_seed + options.seeds)
     with resuming.told_how(f"python -m train.copy_task --resume {folder.path}"):
         for seed in seeds:
             if str(seed) not in results:
-                run_seed(options, seed, folder, results)
+                run_seed(options, seed, folder, results, strategy)
             checkpoints.remove(checkpoint_of(folder, seed))
         draw(folder, seeds)
     print(f"run folder: {folder.path}")

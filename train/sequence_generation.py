@@ -30,6 +30,7 @@ from mf_keras import (
 )
 from train import options as shared
 from train import resuming
+from train import strategy as devices
 from train.run_folder import RunFolder
 
 # The binarisation of MNIST is a random draw; no model of it can have a lower NLL in nats per image
@@ -88,6 +89,7 @@ def parse_arguments(arguments=None):
         "--resume", metavar="RUN", help="go on with the run in this folder, by its own options"
     )
     shared.add_model_options(parser)
+    devices.add_options(parser)
     options = parser.parse_args(arguments)
     options.out = options.out or f"runs/{options.dataset}-{options.method}-{options.seed}"
     return options
@@ -244,14 +246,15 @@ def start(options):
     if options.resume:
         folder, config = RunFolder.open(options.resume, "dataset")
         options = resuming.options_of(config, parse_arguments)
-        splits = load(options)
+        strategy, splits = devices.make(options), load(options)
         folder.remove_left_over()
     else:
-        splits = load(options)
+        strategy, splits = devices.make(options), load(options)
         folder = RunFolder(options.out, vars(options))
     keras.utils.set_random_seed(options.seed)
-    new = make_model(options)
-    model = checkpoints.load_latest(folder / LAST, like=new)
+    with strategy.scope():
+        new = make_model(options)
+        model = checkpoints.load_latest(folder / LAST, like=new)
     if model is not None:
         print(f"going on from step {int(model.optimizer.iterations.numpy())}")
     return options, splits, folder, new if model is None else model

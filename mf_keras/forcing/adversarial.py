@@ -119,13 +119,12 @@ class AdversarialForcing(Forcing):
                 f"momentum; got {discriminator_optimizer!r}."
             )
         super().compile(optimizer, **kwargs)
-        if self._distributed:
-            named = {
-                f"discriminator_optimizer of {name}": each for name, each in optimizers.items()
-            }
-            strategies.check_scope(self, named)
         for name, adversary in self.adversaries.items():
-            adversary.set_optimizer(self._scaled_if_needed(optimizers[name]))
+            own = self._scaled_if_needed(optimizers[name])
+            if self._distributed:
+                argument = f"discriminator_optimizer ({name})"
+                strategies.check_optimizer(argument, own, self.distribute_strategy)
+            adversary.set_optimizer(own)
 
     def _discriminator_optimizers(self, given):
         """One optimizer for each discriminator, by name."""

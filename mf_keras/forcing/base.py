@@ -155,8 +155,8 @@ class Forcing(BatchMethods):
             TypeError: `loss`, `metrics` or `weighted_metrics` is given, or an argument has the
                 wrong type.
             ValueError: `optimizer` is none that Keras knows, `steps_per_execution` is below 1, or,
-                under a strategy, XLA or several `steps_per_execution` are asked for, or the model
-                or the optimizer was not created in its scope.
+                under a strategy, XLA, several `steps_per_execution` or accumulated gradients are
+                asked for, or model or optimizer were created outside of its scope.
         """
         for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
             if kwargs.pop(name, None) is not None:
@@ -182,7 +182,8 @@ class Forcing(BatchMethods):
             **kwargs,
         }
         if self._distributed:
-            strategies.check_scope(self, {"optimizer": self.optimizer})
+            strategies.check_variables(self)
+            strategies.check_optimizer("optimizer", self.optimizer, self.distribute_strategy)
         self._build_optimizer()
 
     def _build_optimizer(self):

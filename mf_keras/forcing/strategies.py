@@ -33,30 +33,41 @@ def check_steps(steps_per_execution, distributed):
         )
 
 
-def check_scope(model, optimizers):
-    """Refuse a model or an optimizer that was not created in the scope of the model's strategy.
-
-    Such variables would exist once, and every replica would change them anew.
+def check_optimizer(name, optimizer, strategy):
+    """Refuse an optimizer that every replica would change anew, or that Keras cannot apply.
 
     Args:
-        model: a Keras model.
-        optimizers: its optimizers, by argument name.
+        name: the argument's name.
+        optimizer: a Keras optimizer.
+        strategy: the strategy of its model.
 
     Raises:
-        ValueError: a variable of the model or of an optimizer was created elsewhere.
+        ValueError: it was not created in the strategy's scope, or it accumulates gradients.
     """
-    created_in_scope = model.distribute_strategy.extended.variable_created_in_scope
+    if not strategy.extended.variable_created_in_scope(optimizer.iterations.value):
+        raise ValueError(
+            f"{name} must be created in the scope of the model's strategy, as by compiling there, "
+            f"got one from elsewhere: {optimizer!r}."
+        )
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    if inner.gradient_accumulation_steps:
+        raise ValueError(
+            f"{name} must not have gradient_accumulation_steps under a tf.distribute strategy, "
+            f"where Keras fails to apply them; got {inner.gradient_accumulation_steps}."
+        )
+
+
+def check_variables(model):
+    """Refuse a model of which a part exists once, so that every replica would change it anew.
+
+    Raises:
+        ValueError: a variable was not created in the scope of the model's strategy.
+    """
     for variable in model.variables:
-        if not created_in_scope(variable.value):
+        if not model.distribute_strategy.extended.variable_created_in_scope(variable.value):
             raise ValueError(
                 f"{type(model).__name__} and all that it is given must be created in the scope of "
                 f"one strategy, got {variable.path} from elsewhere."
-            )
-    for name, optimizer in optimizers.items():
-        if not created_in_scope(optimizer.iterations.value):
-            raise ValueError(
-                f"{name} must be created in the scope of the model's strategy, as by compiling "
-                f"there, got one from elsewhere: {optimizer!r}."
             )
 
 

@@ -1,5 +1,6 @@
 """Train on one replica and on two; print what differs as JSON. Run by test_distribution.py."""
 
+import argparse
 import contextlib
 import json
 import pathlib
@@ -7,7 +8,6 @@ import sys
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from mf_keras import (
     MemoryForcing,
@@ -16,6 +16,7 @@ from mf_keras import (
     TeacherForcing,
 )
 from tests.forcing.replicas import StepLogs, batches, distance, make, state
+from train import strategy as devices
 
 # The last batch gives the second replica one row less; in graph mode it gives it none.
 RUNS = {
@@ -78,26 +79,32 @@ def message(call):
     return None
 
 
-def compile_with(model, **options):
-    return lambda: model.compile(keras.optimizers.SGD(0.1), **options)
-
-
 def refusals(strategy, mirrored, alone):
+    def compiling(model=mirrored, optimizer=None, **options):
+        model.compile(optimizer or keras.optimizers.SGD(0.1), **options)
+
+    def accumulating():
+        return keras.optimizers.SGD(0.1, gradient_accumulation_steps=2)
+
+    outside = keras.optimizers.SGD(0.1)
     with strategy.scope():
-        found = {
-            "steps_per_execution": message(compile_with(mirrored, steps_per_execution=2)),
-            "jit_compile": message(compile_with(mirrored, jit_compile=True)),
-            "generator": message(lambda: compile_with(TeacherForcing(alone.generator))()),
+        return {
+            "steps_per_execution": message(lambda: compiling(steps_per_execution=2)),
+            "jit_compile": message(lambda: compiling(jit_compile=True)),
+            "generator": message(lambda: compiling(PositiveNegativeMemoryForcing(alone.generator))),
+            "optimizer": message(lambda: compiling(optimizer=outside)),
+            "discriminator_optimizer": message(
+                lambda: compiling(discriminator_optimizer={"memory": outside})
+            ),
+            "accumulation": message(lambda: compiling(optimizer=accumulating())),
         }
-    found["optimizer"] = message(compile_with(mirrored))
-    return found
 
 
 def main(folder):
-    cpu = tf.config.list_physical_devices("CPU")[0]
-    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    report = {}
+    options = {"strategy": "mirrored", "devices": 2}
+    small = message(lambda: devices.make(argparse.Namespace(batch_size=1, **options)))
+    strategy = devices.make(argparse.Namespace(batch_size=2, **options))
+    report = {"devices": list(strategy.extended.worker_devices)}
     for method, (count, options) in RUNS.items():
         one, one_logs = fit(contextlib.nullcontext(), method, count, options)
         two, two_logs = fit(strategy.scope(), method, count, options)
@@ -109,7 +116,7 @@ def main(folder):
         }
     report["saved"] = saved(two, one, method, count, strategy, folder)
     report["buffers"] = [int(n) for n in two.replay.counts]
-    report["refusals"] = refusals(strategy, two, one)
+    report["refusals"] = {"batch_size": small, **refusals(strategy, two, one)}
     return report
 
 

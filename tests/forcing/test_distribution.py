@@ -1,4 +1,4 @@
-"""Several replicas: two logical CPU devices, or two processes, each in a process of its own."""
+"""Several replicas: two logical CPU devices, or two processes; each needs its own TensorFlow."""
 
 import json
 import os
@@ -50,6 +50,10 @@ def report(tmp_path_factory):
     return json.loads(printed)
 
 
+def test_a_cpu_is_divided(report):
+    assert [device[-5:] for device in report["devices"]] == ["CPU:0", "CPU:1"]
+
+
 @EVERY
 def test_two_replicas_are_one_with_the_whole_batch(report, method):
     """Weights, momenta, gate averages, spectral norms and buffers, and ragged last batches."""
@@ -90,6 +94,9 @@ def test_files_go_from_one_replica_to_several_and_back(report):
         ("jit_compile", 'jit_compile must be "auto" or False'),
         ("generator", "must be created in the scope of one strategy"),
         ("optimizer", "optimizer must be created in the scope"),
+        ("discriminator_optimizer", r"discriminator_optimizer (memory) must be created in the"),
+        ("batch_size", "--batch-size must be at least the 2 devices, got 1"),
+        ("accumulation", "optimizer must not have gradient_accumulation_steps"),
     ],
 )
 def test_refuses_what_cannot_work(report, mistake, words):
