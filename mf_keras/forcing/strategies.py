@@ -44,16 +44,17 @@ def check_optimizer(name, optimizer, strategy):
     Raises:
         ValueError: it was not created in the strategy's scope, or it accumulates gradients.
     """
-    if not strategy.extended.variable_created_in_scope(optimizer.iterations.value):
-        raise ValueError(
-            f"{name} must be created in the scope of the model's strategy, as by compiling there, "
-            f"got one from elsewhere: {optimizer!r}."
-        )
+    # First: `iterations` of one that accumulates is no variable.
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     if inner.gradient_accumulation_steps:
         raise ValueError(
             f"{name} must not have gradient_accumulation_steps under a tf.distribute strategy, "
             f"where Keras fails to apply them; got {inner.gradient_accumulation_steps}."
+        )
+    if not strategy.extended.variable_created_in_scope(optimizer.iterations.value):
+        raise ValueError(
+            f"{name} must be created in the scope of the model's strategy, as by compiling there, "
+            f"got one from elsewhere: {optimizer!r}."
         )
 
 
