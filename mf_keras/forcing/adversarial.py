@@ -33,6 +33,11 @@ class AdversarialForcing(Forcing):
     and the model minimises NLL + sum of w C with C = E[-log D(its behaviour)] (eq. 8, 9, 10). Both
     players move on the weights from before the step.
 
+    Under a strategy the discriminators, their gates and the buffers of dynamics are the same on all
+    replicas: accuracies are those of the global batch, and every replica pushes all of its dynamics
+    in their order. All draw the same random numbers, those that one replica with the whole batch
+    would draw, and each takes its rows of the noise, or its share of the sampled dynamics.
+
     Subclasses give in `watched` the parts of the trace that their discriminators see, by the
     trace's names, and write `train_step`.
     """

@@ -38,6 +38,10 @@ class Forcing(BatchMethods):
     sequence; `bits_per_step` for a generator; for a transducer `correct_predictions`, the number of
     sequences so far whose every counted bit was right, and `bit_errors`, wrong bits per sequence.
 
+    Under a `tf.distribute` strategy, in whose scope model and optimizers must be created, a step is
+    what one replica would do with the global batch, to rounding: losses and metrics are its means
+    and sums, whatever share of it a replica has, and gradients are clipped as a whole.
+
     Before any player's weights move, `fit` sees whether their gradient is finite. If not, the
     update is skipped: weights, momentum and `iterations` stay, as with a `LossScaleOptimizer`. The
     log `skipped_updates` counts the epoch's skipped updates of all players, the other logs leave

@@ -8,6 +8,7 @@ import sys
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from mf_keras import (
     MemoryForcing,
@@ -15,6 +16,7 @@ from mf_keras import (
     ProfessorForcing,
     TeacherForcing,
 )
+from mf_keras.forcing import replicas
 from tests.forcing.replicas import StepLogs, batches, distance, make, state
 from train import strategy as devices
 
@@ -100,11 +102,28 @@ def refusals(strategy, mirrored, alone):
         }
 
 
+def gathered(strategy):
+    """What the second replica has after both gathered rows of (1, 2) of their own, by dtype."""
+
+    def step(dtype):
+        own = keras.ops.cast(
+            [[tf.distribute.get_replica_context().replica_id_in_sync_group, 1]], dtype
+        )
+        return replicas.gather((own,))[0]
+
+    found = {}
+    for dtype in ("bool", "bfloat16", "int32", "float32"):
+        rows = strategy.run(step, args=(dtype,))
+        rows = strategy.experimental_local_results(rows)[1]
+        found[dtype] = [rows.dtype.name, tf.cast(rows, "float32").numpy().tolist()]
+    return found
+
+
 def main(folder):
     options = {"strategy": "mirrored", "devices": 2}
     small = message(lambda: devices.make(argparse.Namespace(batch_size=1, **options)))
     strategy = devices.make(argparse.Namespace(batch_size=2, **options))
-    report = {"devices": list(strategy.extended.worker_devices)}
+    report = {"devices": list(strategy.extended.worker_devices), "gathered": gathered(strategy)}
     for method, (count, options) in RUNS.items():
         one, one_logs = fit(contextlib.nullcontext(), method, count, options)
         two, two_logs = fit(strategy.scope(), method, count, options)

@@ -54,6 +54,11 @@ def test_a_cpu_is_divided(report):
     assert [device[-5:] for device in report["devices"]] == ["CPU:0", "CPU:1"]
 
 
+def test_every_dtype_of_a_trace_is_gathered(report):
+    for dtype, found in report["gathered"].items():
+        assert found == [dtype, [[0.0, 1.0], [1.0, 1.0]]]
+
+
 @EVERY
 def test_two_replicas_are_one_with_the_whole_batch(report, method):
     """Weights, momenta, gate averages, spectral norms and buffers, and ragged last batches."""
