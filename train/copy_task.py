@@ -158,7 +158,7 @@ def model_of(options, seed, folder):
     model = checkpoints.load_latest(checkpoint_of(folder, seed), like=new)
     if model is None:
         return new
-    print(f"going on from step {int(model.optimizer.iterations.numpy())}")
+    print(f"going on from step {model.trained_steps}")
     return model
 
 
@@ -171,7 +171,7 @@ def train(model, options, seed, folder):
         mf_keras.files.NotWrittenError: the disk is full.
     """
     history, windows = f"seed_{seed}.csv", options.steps // WINDOW
-    resuming.keep_known(folder, history, int(model.optimizer.iterations.numpy()), WINDOW)
+    resuming.keep_known(folder, history, model.trained_steps, WINDOW)
     stream = data.copy_task(options.length, options.width, seed=seed).batch(options.batch_size)
     sequences = WINDOW * options.batch_size
     with folder.csv_logger(history) as logger:

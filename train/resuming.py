@@ -79,7 +79,7 @@ def fit_from_checkpoint(model, batches, per_epoch, epochs, rows, checkpoint, **a
         FloatingPointError: a weight is NaN or infinite.
         mf_keras.files.NotWrittenError: the disk is full.
     """
-    done = int(model.optimizer.iterations.numpy())
+    done = model.trained_steps
     finished, begun = divmod(done, per_epoch)
     arguments["callbacks"] = [*arguments["callbacks"], checkpoint]
     checkpoint.set_model(model)

@@ -139,7 +139,7 @@ def train(model, splits, options, folder):
     """
     batch_size = min(options.batch_size, int(splits["train"].cardinality()))
     batches, per_epoch = training_batches(splits["train"], batch_size, options.seed)
-    resuming.keep_known(folder, HISTORY, int(model.optimizer.iterations.numpy()), per_epoch)
+    resuming.keep_known(folder, HISTORY, model.trained_steps, per_epoch)
     rows = folder.rows(HISTORY)
     best = callbacks.SaveBest(folder / BEST, model.generator)
     for row in rows:
@@ -256,7 +256,7 @@ def start(options):
         new = make_model(options)
         model = checkpoints.load_latest(folder / LAST, like=new)
     if model is not None:
-        print(f"going on from step {int(model.optimizer.iterations.numpy())}")
+        print(f"going on from step {model.trained_steps}")
     return options, splits, folder, new if model is None else model
 
 

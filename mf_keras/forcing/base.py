@@ -133,6 +133,11 @@ class Forcing(BatchMethods):
         """What was skipped since training began, a `forcing.updates.SkippedUpdates`."""
         return self._skipped
 
+    @property
+    def trained_steps(self):
+        """Training steps so far, with those whose update was skipped, which no optimizer counts."""
+        return int(self.optimizer.iterations.numpy()) + int(self._skipped.steps.numpy())
+
     # Compilation and saving.
 
     def compile(
@@ -217,17 +222,24 @@ class Forcing(BatchMethods):
         `fit` resets them at the beginning of an epoch; see `train.resuming`.
         """
         super().save_own_variables(store)
-        for name, tracker in self._trackers.items():
-            for index, variable in enumerate(tracker.variables):
-                store[f"log_{name}_{index}"] = ops.convert_to_numpy(variable)
+        for name, variable in self._kept_logs().items():
+            store[name] = ops.convert_to_numpy(variable)
 
     def load_own_variables(self, store):
         """Restore what `save_own_variables` kept; files of before keep no logs."""
         saved = set(store.keys())
-        for name, tracker in self._trackers.items():
-            for index, variable in enumerate(tracker.variables):
-                if f"log_{name}_{index}" in saved:
-                    variable.assign(store[f"log_{name}_{index}"])
+        for name, variable in self._kept_logs().items():
+            if name in saved:
+                variable.assign(store[name])
+
+    def _kept_logs(self):
+        """The variables behind the logs, by their names in a file."""
+        means = {
+            f"log_{name}_{index}": variable
+            for name, tracker in self._trackers.items()
+            for index, variable in enumerate(tracker.variables)
+        }
+        return {**means, "skipped_updates": self._skipped.total, "skipped": self._skipped.steps}
 
     def get_config(self):
         """The constructor's arguments, the generator serialized."""

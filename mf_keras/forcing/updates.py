@@ -14,7 +14,11 @@ class SkippedUpdates(keras.metrics.Metric):
     each term was itself not finite. That is no part of what a model saves.
 
     Args:
-        players: name of a player -> the terms of its loss.
+        players: name of a player -> the terms of its loss. The first one is the model.
+
+    Attributes:
+        total: the epoch's number.
+        steps: training steps whose update of the model was skipped, since the model was made.
     """
 
     def __init__(self, players):
@@ -22,6 +26,7 @@ class SkippedUpdates(keras.metrics.Metric):
         self.players = players
         once = {"aggregation": "only_first_replica"}  # all replicas skip the same updates
         self.total = self.add_variable((), "zeros", "float32", **once)
+        self.steps = self.add_variable((), "zeros", "int32", **once)
         # Entry 0 counts the updates, the others the faults of each term.
         self._now, self._longest = (
             {
@@ -41,6 +46,8 @@ class SkippedUpdates(keras.metrics.Metric):
             faults: (terms,) of bool, which of the player's terms were not finite.
         """
         self.total.assign_add(ops.cast(skipped, "float32"))
+        if player == next(iter(self.players)):
+            self.steps.assign_add(ops.cast(skipped, "int32"))
         now, longest = self._now[player], self._longest[player]
         one = ops.concatenate([ops.ones((1,), "int32"), ops.cast(faults, "int32")])
         row = ops.where(ops.logical_and(skipped, counts), now + one, ops.zeros_like(one))
@@ -70,7 +77,7 @@ class SkippedUpdates(keras.metrics.Metric):
 
     def result(self):
         """The epoch's number so far."""
-        return ops.convert_to_tensor(self.total)
+        return self.total + 0.0  # a value: the variable itself is reset before the epoch is logged
 
 
 class Updates:

@@ -6,20 +6,21 @@ import pathlib
 import signal
 import subprocess
 import sys
-import zipfile
 
-import h5py
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from benchmarks.kills import content
 from mf_keras import DNCCell, SequenceGenerator, TeacherForcing, callbacks, checkpoints, files
 from tests.models import binary
 from train import resuming
 from train.run_folder import RunFolder
 
 EPOCHS, PER_EPOCH = 3, 4
+BATCHES = binary(EPOCHS * PER_EPOCH, 2, 3, 1)
+SKIPPED = np.reshape([0.0, 1.0, 0.0, 1.0, 0.0, 1.0], (2, 3, 1))  # none of these batches
 
 
 class Killed(BaseException):
@@ -58,7 +59,8 @@ class Quick(TeacherForcing):
     def train_step(self, data):
         variables = self.generator.trainable_variables
         mean = keras.ops.mean(data)
-        self.optimizer.apply([v * mean + 0.1 for v in variables], variables)
+        bad = keras.ops.where(keras.ops.all(data == SKIPPED), float("nan"), 0.0)
+        self._updates.apply(self.optimizer, [v * mean + 0.1 + bad for v in variables], variables)
         return self.test_step(data)
 
     def test_step(self, data):
@@ -75,7 +77,7 @@ def make_model():
     return model
 
 
-def run(path, broken=None, place=0, every=2):
+def run(path, broken=None, place=0, every=2, batches=BATCHES):
     """A run, or the rest of one, in this process; `broken` is a callback that ends it early."""
     if path.exists():
         folder, _ = RunFolder.open(path)
@@ -85,11 +87,11 @@ def run(path, broken=None, place=0, every=2):
     new = make_model()
     model = checkpoints.load_latest(folder / "last.keras", like=new)
     model = new if model is None else model
-    resuming.keep_known(folder, "history.csv", int(model.optimizer.iterations), PER_EPOCH)
+    resuming.keep_known(folder, "history.csv", model.trained_steps, PER_EPOCH)
     rows = folder.rows("history.csv")
     best = callbacks.SaveBest(folder / "best.keras", model.generator)
     best.best = min((row["val_nll"] for row in rows), default=np.inf)
-    stream = tf.data.Dataset.from_tensor_slices(binary(EPOCHS * PER_EPOCH, 2, 3, 1))
+    stream = tf.data.Dataset.from_tensor_slices(batches)
     with folder.csv_logger("history.csv") as logger:
         called = [best, logger]
         if broken:
@@ -107,22 +109,12 @@ def run(path, broken=None, place=0, every=2):
         )
 
 
-def values_of(path):
-    """Everything that a file holds, by name: weights, optimizer, logs."""
-    found = {}
-    with zipfile.ZipFile(path) as archive, h5py.File(archive.open("model.weights.h5")) as file:
-        file.visititems(
-            lambda name, item: found.update({name: item[()]} if hasattr(item, "shape") else {})
-        )
-    return found
-
-
 def assert_same(whole, broken):
     names = {path.name for path in whole.iterdir()}
     assert {path.name for path in broken.iterdir()} == names
     assert (broken / "history.csv").read_bytes() == (whole / "history.csv").read_bytes()
     for name in ("last.keras", "best.keras"):
-        expected, found = values_of(whole / name), values_of(broken / name)
+        expected, found = content(whole / name), content(broken / name)
         assert set(found) == set(expected)
         for key, value in expected.items():
             np.testing.assert_array_equal(found[key], value, err_msg=key)
@@ -173,6 +165,20 @@ def test_twice_broken_in_one_epoch(whole, tmp_path):
             run(tmp_path / "run", Break(moment, KeyboardInterrupt))
     run(tmp_path / "run")
     assert_same(whole, tmp_path / "run")
+
+
+@pytest.mark.parametrize("moment", [("batch", 3), ("batch", 7), ("validation", 2), ("epoch", 2)])
+def test_skipped_updates_are_steps_all_the_same(tmp_path, moment):
+    """No optimizer counts them, but their batches are used up and their epoch goes on."""
+    batches = BATCHES.copy()
+    batches[[1, 5]] = SKIPPED
+    run(tmp_path / "whole", batches=batches)
+    with pytest.raises(Killed):
+        run(tmp_path / "broken", Break(moment, Killed()), every=1, batches=batches)
+    run(tmp_path / "broken", every=1, batches=batches)
+    logged = RunFolder.open(tmp_path / "broken")[0].rows("history.csv")
+    assert [row["skipped_updates"] for row in logged] == [1.0, 1.0, 0.0]
+    assert_same(tmp_path / "whole", tmp_path / "broken")
 
 
 @pytest.mark.parametrize("damage", ["cut short", "foreign", "missing"])
