@@ -252,8 +252,7 @@ def kill_once(run, kind, times, left, chance):
         "kind": kind,
         "seconds": round(seconds, 1),
         "killed": alive,
-        # One that says nothing began anew, unless it was killed before it could speak.
-        "resumed_from": run.resumed_from() or (None if kind == "start" else 0),
+        "resumed_from": run.resumed_from(),
         "left_at": newest_step(run.checkpoint),
         "in_a_write": bool(broken and kind != "start" and kind != "end"),
     }
@@ -266,7 +265,7 @@ def torture(method, folder, kills, times, chance):
     for number, kind in enumerate(kinds(kills, chance)):
         run = Run(method, folder)
         row = kill_once(run, kind, times, kills - number - 1, chance)
-        row["right_start"] = row["resumed_from"] in (expected, None)
+        row["right_start"] = _right_start(row["resumed_from"], expected, row["left_at"])
         expected = row["left_at"]
         rows.append(row)
         print(
@@ -280,6 +279,15 @@ def torture(method, folder, kills, times, chance):
     run.finish()
     rows.append({"kind": "none", "right_start": (run.resumed_from() or 0) == expected})
     return rows
+
+
+def _right_start(said, expected, left_at):
+    """Whether a run went on from the step that was expected.
+
+    One that said nothing was killed before it had loaded anything, if it left all as it was, or it
+    began anew, which is right where there was no checkpoint.
+    """
+    return said == expected if said is not None else expected in (0, left_at)
 
 
 def main(arguments=None):
