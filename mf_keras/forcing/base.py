@@ -1,5 +1,6 @@
 """What the training algorithms share: data checks, metrics, compilation, saving."""
 
+import functools
 from typing import Any, NamedTuple
 
 import keras
@@ -7,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from mf_keras import validation
+from mf_keras import backend, validation
 from mf_keras.forcing import replicas, strategies
 from mf_keras.forcing.batches import BatchMethods
 from mf_keras.forcing.checks import DataChecks, counts
@@ -25,6 +26,17 @@ class Forward(NamedTuple):
     nll: Any  # (B,), nats
     trace: Any  # the cell's named tuple with (B, T, ...) tensors
     correct: Any  # (B,) of bool, sequences without a wrong bit; None for a generator
+
+
+def compiling_loops(step):
+    """A step of a `Forcing` in which loops are compiled if `compile` was told so."""
+
+    @functools.wraps(step)
+    def run(self, data):
+        with backend.compiling_loops(self._compiles_loops):
+            return step(self, data)
+
+    return run
 
 
 class Forcing(BatchMethods):
@@ -68,6 +80,7 @@ class Forcing(BatchMethods):
         }
         self._skipped = SkippedUpdates(self._players())
         self._updates = Updates(self._skipped, "model")
+        self._compiles_loops = False
 
     def call(self, x, training=False):
         """The generator's logits."""
@@ -152,8 +165,10 @@ class Forcing(BatchMethods):
 
         Args:
             optimizer: a Keras optimizer for the generator.
-            jit_compile: compile the training step with XLA; "auto" for yes, except under a
-                strategy.
+            jit_compile: what XLA compiles. "loops": every loop over time by itself, for parts of
+                the batch that run side by side on the cores of a CPU; "auto" is the same. True:
+                the whole step as one program, which keeps little more than one core busy, but
+                costs least beside the loops: for batches of a few sequences. False: nothing.
             run_eagerly: run step by step in Python, for debugging; turns `jit_compile` off. Under a
                 strategy every batch then needs a row for every replica.
             steps_per_execution: training steps in one call of the compiled function.
@@ -171,15 +186,19 @@ class Forcing(BatchMethods):
             if kwargs.pop(name, None) is not None:
                 raise TypeError(f"{name} must not be given: {type(self).__name__} has its own.")
         steps_per_execution = validation.positive_int("steps_per_execution", steps_per_execution)
-        if not isinstance(jit_compile, str) or jit_compile != "auto":  # as Keras calls its default
-            validation.boolean("jit_compile", jit_compile)
+        if isinstance(jit_compile, str):
+            validation.one_of("jit_compile", jit_compile, ("auto", "loops"))
+        else:
+            jit_compile = validation.boolean("jit_compile", jit_compile)
         validation.boolean("run_eagerly", run_eagerly)
         optimizer = get_optimizer("optimizer", optimizer)
         strategies.check_steps(steps_per_execution, self._distributed)
-        xla = strategies.uses_xla(jit_compile, run_eagerly, self._distributed)
+        if not run_eagerly:
+            strategies.check_whole_step(jit_compile, self._distributed)
+        self._compiles_loops = jit_compile in ("auto", "loops") and not run_eagerly
         super().compile(
             optimizer=optimizer,
-            jit_compile=xla,
+            jit_compile=jit_compile is True and not run_eagerly,
             run_eagerly=run_eagerly,
             steps_per_execution=steps_per_execution,
             **kwargs,
@@ -211,8 +230,8 @@ class Forcing(BatchMethods):
         Under a strategy, what only makes one replica faster is left out.
         """
         if self._distributed:
-            xla = config["jit_compile"] and "auto"
-            config = {**config, "jit_compile": xla, "steps_per_execution": 1}
+            loops = config["jit_compile"] and "loops"
+            config = {**config, "jit_compile": loops, "steps_per_execution": 1}
         optimizer = keras.optimizers.deserialize(config["optimizer"])
         self.compile(**{**config, "optimizer": optimizer})
 
@@ -256,10 +275,16 @@ class Forcing(BatchMethods):
 
     # Steps.
 
+    @compiling_loops
     def test_step(self, data):
         """Metrics of one batch, free of any forcing term."""
         self._track(training=False, loss=self._forward(data, training=False).nll)
         return self._results(self._evaluation_names())
+
+    @compiling_loops
+    def predict_step(self, data):
+        """The logits of one batch."""
+        return super().predict_step(data)
 
     def _forward(self, data, training):
         """One teacher-forced pass over a batch; updates the metrics."""

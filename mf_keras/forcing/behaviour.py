@@ -8,6 +8,7 @@ from mf_keras import validation
 from mf_keras.autoregressive import free_run, thresholds
 from mf_keras.forcing import replicas
 from mf_keras.forcing.adversarial import AdversarialForcing, Part
+from mf_keras.forcing.base import compiling_loops
 from mf_keras.generator import SequenceGenerator
 
 HIDDEN = Part("hidden_discriminator", "hidden_weight", "c_h")
@@ -39,6 +40,7 @@ class BehaviourForcing(AdversarialForcing):
         """The discriminator of hidden states, D_h."""
         return self.adversaries["hidden"].discriminator
 
+    @compiling_loops
     def train_step(self, data):
         """One step of all players."""
         x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
@@ -50,12 +52,15 @@ class BehaviourForcing(AdversarialForcing):
         scale = self.optimizer.scale_loss(ops.ones_like(mean_nll))
         targets, cotangents, costs = [mean_nll], [scale], 0.0
         terms = {"nll": mean_nll}
+        before = []  # one discriminator after the other: side by side they need twice the memory
         for name, adversary in self.adversaries.items():
             weight = self.cost_weights[name] * self._warm()
             real_part, free_part = getattr(real, name), getattr(free, name)
-            game = adversary.play(
-                real_part, free_part, scale=scale * weight, reverse=self.reverse_weight > 0
-            )
+            with tf.control_dependencies(before):
+                game = adversary.play(
+                    real_part, free_part, scale=scale * weight, reverse=self.reverse_weight > 0
+                )
+            before = [game.to_imitation]
             targets.append(free_part)
             cotangents.append(game.to_imitation)
             costs = costs + weight * game.cost

@@ -8,6 +8,7 @@ from mf_keras import validation
 from mf_keras.forcing import replicas
 from mf_keras.forcing.adversarial import DEFAULT_GATE, AdversarialForcing, Part
 from mf_keras.forcing.adversary import Learner, Round
+from mf_keras.forcing.base import compiling_loops
 from mf_keras.replay import MemoryReplay
 from mf_keras.transducer import SequenceTransducer, counted_steps
 
@@ -119,6 +120,7 @@ class PositiveNegativeMemoryForcing(AdversarialForcing):
             self.replay.build((time, *self.transducer.cell.trace_shape("memory")))
             self.replay.built = True
 
+    @compiling_loops
     def train_step(self, data):
         """One step of both players."""
         _, _, sample_weight = keras.utils.unpack_x_y_sample_weight(data)

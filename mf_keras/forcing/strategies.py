@@ -1,23 +1,17 @@
 """What can be compiled under a `tf.distribute` strategy, and what must lie in its scope."""
 
 
-def uses_xla(jit_compile, run_eagerly, distributed):
-    """Whether to compile the training step with XLA.
-
-    Args:
-        jit_compile: True, False, or "auto" for XLA wherever it works.
-        run_eagerly: whether nothing is compiled.
-        distributed: whether there is a strategy.
+def check_whole_step(jit_compile, distributed):
+    """Refuse to compile a whole training step under a strategy.
 
     Raises:
-        ValueError: XLA is asked for under a strategy.
+        ValueError: `jit_compile` is True under a strategy.
     """
-    if distributed and jit_compile not in (False, "auto") and not run_eagerly:
+    if distributed and jit_compile is True:
         raise ValueError(
-            'jit_compile must be "auto" or False under a tf.distribute strategy, since Keras then '
-            f"gives XLA a step that spans several devices, which it refuses; got {jit_compile!r}."
+            'jit_compile must be "auto", "loops" or False under a tf.distribute strategy, since '
+            "Keras then gives XLA a step that spans several devices, which it refuses; got True."
         )
-    return bool(jit_compile and not run_eagerly and not distributed)
 
 
 def check_steps(steps_per_execution, distributed):

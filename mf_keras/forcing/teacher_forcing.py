@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from mf_keras.forcing import replicas
-from mf_keras.forcing.base import Forcing
+from mf_keras.forcing.base import Forcing, compiling_loops
 
 
 @keras.saving.register_keras_serializable(package="mf_keras")
@@ -26,6 +26,7 @@ class TeacherForcing(Forcing):
     def __init__(self, generator, **kwargs):
         super().__init__(generator, **kwargs)
 
+    @compiling_loops
     def train_step(self, data):
         """One step of maximum likelihood."""
         with tf.GradientTape() as tape:

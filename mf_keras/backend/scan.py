@@ -1,18 +1,11 @@
-"""The small door to TensorFlow: the scan with its own gradient, compilation, concrete tensors.
-
-A second Keras backend would need these functions, and nothing of the mathematics would change.
-"""
+"""The scan: a loop over time whose gradient costs O(T) time and memory."""
 
 import math
 
 import keras
 import tensorflow as tf
 
-if keras.backend.backend() != "tensorflow":
-    raise ImportError(
-        "mf_keras needs Keras to run on TensorFlow, but its backend is "
-        f"{keras.backend.backend()!r}. Set KERAS_BACKEND=tensorflow before keras is imported."
-    )
+from mf_keras.backend import compilation, cores
 
 
 def scan(step, variables, carry, inputs, keep=None, chunk=None):
@@ -57,60 +50,71 @@ def scan(step, variables, carry, inputs, keep=None, chunk=None):
             )
         return keras.tree.flatten(new_carry)
 
-    groups = (len(weights), len(flat_carry), len(flat_inputs))
-
-    @tf.custom_gradient
-    def run(*tensors):
-        weights, flat_carry, flat_inputs = _split(tensors, groups)
-        steps = _chunk_length(chunk, flat_inputs[0])
-        stored = range(len(flat_carry)) if steps is None else kept
-        after, ends, last = _forward(flat_step, weights, flat_carry, flat_inputs, stored, steps)
-        # Without chunks the states for the gradient are those to return: they are kept once.
-        stacked = [after[i] for i in kept]
-        states = list(after.values()) if steps is None else ends
-
-        def gradient(*upstream):
-            to_stacked, to_last = _split(upstream, (len(kept), len(last)))
-            upstream = dict(zip(kept, to_stacked, strict=True))
-            return _backward(
-                flat_step, weights, flat_carry, flat_inputs, states, upstream, to_last, steps
-            )
-
-        return [*stacked, *last], gradient
-
-    outputs = run(*weights, *flat_carry, *flat_inputs)
-    stacked, last = _split(outputs, (len(kept), len(flat_carry)))
+    compiled = compilation.in_loops()
+    run = _differentiable(flat_step, kept, chunk, compiled)
+    if compiled:
+        stacked, last = _run_on_cores(run, weights, flat_carry, flat_inputs)
+    else:
+        stacked, last = run(weights, flat_carry, flat_inputs)
     every = dict(zip(kept, stacked, strict=True))
     stacked = [every.get(i) for i in range(len(flat_carry))]
     pack = keras.tree.pack_sequence_as
     return pack(carry, stacked), pack(carry, last)
 
 
-def compiled(function):
-    """`function` compiled by XLA, once for every new set of input shapes."""
-    return tf.function(function, jit_compile=True, autograph=False)
+def _run_on_cores(run, weights, carry, inputs):
+    """`run` on parts of the batch, one for each core."""
+    batch = inputs[0].shape[1]
+    sizes = cores.share(tf.shape(inputs[0])[1] if batch is None else batch)
+    parts = zip(cores.cut(carry, sizes, axis=0), cores.cut(inputs, sizes, axis=1), strict=True)
+    stacked, last = zip(*(run(weights, *part) for part in parts), strict=True)
+    return cores.join(stacked, axis=1), cores.join(last, axis=0)
 
 
-def to_tensor(name, value):
-    """`value` as a tensor.
+def _differentiable(step, kept, chunk, compiled):
+    """The scan on flat lists of tensors: `(weights, carry, inputs) -> (stacked, last)`.
 
-    Raises:
-        TypeError: it cannot be one.
+    Args:
+        step: `(weights, carry, inputs_t) -> carry`.
+        kept: the indices of the carry that `stacked` is of.
+        chunk: as for `scan`.
+        compiled: whether XLA compiles both loops; of parts of one shape, once.
     """
-    wrong = f"{name} must be a tensor of numbers, got {type(value).__name__}."
-    try:
-        tensor = keras.ops.convert_to_tensor(value)
-    except Exception as error:
-        raise TypeError(wrong) from error
-    real = isinstance(tensor, tf.Tensor) and not tensor.dtype.is_complex  # not ragged, not sparse
-    if not real or tensor.dtype == tf.string:
-        raise TypeError(wrong)
-    return tensor
 
+    def forward(weights, carry, inputs):
+        steps = _chunk_length(chunk, inputs[0])
+        stored = range(len(carry)) if steps is None else kept
+        return _forward(step, weights, carry, inputs, stored, steps)
 
-def is_concrete(tensor):
-    """Whether the tensor has values now, rather than in a graph that is being traced."""
-    return hasattr(tensor, "numpy") and tf.executing_eagerly()
+    def backward(weights, carry, inputs, states, upstream, to_last):
+        steps = _chunk_length(chunk, inputs[0])
+        return _backward(step, weights, carry, inputs, states, upstream, to_last, steps)
+
+    if compiled:
+        forward = tf.function(forward, jit_compile=True, autograph=False)
+        backward = tf.function(backward, jit_compile=True, autograph=False)
+
+    def run(weights, carry, inputs):
+        groups = (len(weights), len(carry), len(inputs))
+
+        @tf.custom_gradient
+        def differentiable(*tensors):
+            weights, carry, inputs = _split(tensors, groups)
+            after, ends, last = forward(weights, carry, inputs)
+            # Without chunks the states for the gradient are those to return: they are kept once.
+            stacked = [after[i] for i in kept]
+            states = list(after.values()) if chunk is None else ends
+
+            def gradient(*upstream):
+                to_stacked, to_last = _split(upstream, (len(kept), len(last)))
+                upstream = dict(zip(kept, to_stacked, strict=True))
+                return backward(weights, carry, inputs, states, upstream, to_last)
+
+            return [*stacked, *last], gradient
+
+        return _split(differentiable(*weights, *carry, *inputs), (len(kept), len(carry)))
+
+    return run
 
 
 def _chunk_length(chunk, sequence):

@@ -1,0 +1,18 @@
+"""The small door to TensorFlow: the scan with its own gradient, compilation, concrete tensors.
+
+A second Keras backend would need these functions, and nothing of the mathematics would change.
+"""
+
+import keras
+
+if keras.backend.backend() != "tensorflow":
+    raise ImportError(
+        "mf_keras needs Keras to run on TensorFlow, but its backend is "
+        f"{keras.backend.backend()!r}. Set KERAS_BACKEND=tensorflow before keras is imported."
+    )
+
+from mf_keras.backend.compilation import compiled, compiling_loops
+from mf_keras.backend.scan import scan
+from mf_keras.backend.tensors import is_concrete, to_tensor
+
+__all__ = ["compiled", "compiling_loops", "is_concrete", "scan", "to_tensor"]
