@@ -34,7 +34,8 @@ def make(row):
     if ROWS[row] is not None:
         transducer, compiling = model.generator, model.get_compile_config()
         model = PositiveNegativeMemoryForcing(transducer, **ROWS[row])
-        model.compile(steps_per_execution=compiling["steps_per_execution"])
+        kept = {name: compiling[name] for name in ("steps_per_execution", "jit_compile")}
+        model.compile(**kept)
         steps = 2 * options.length + 1
         model.build((None, steps, options.width + 1))
         if row != "positive_negative, not begun":

@@ -308,9 +308,9 @@ def sharpen(weights, gamma):
     return powered / ops.maximum(total, 1.0)
 
 
-# The products of weightings or keys with a matrix. Their gradient with respect to the matrix is a sum
-# of outer products, one a head, which is written as such: the batched product in its place, whose
-# first factor is transposed and has few rows, took XLA's CPU backend ten times as long.
+# The products of weightings or keys with a matrix. Their gradient with respect to the matrix is a
+# sum of outer products, one a head, which is written as such: XLA's CPU backend takes long for the
+# batched product in its place, whose first factor is transposed and has few rows.
 
 
 @ops.custom_gradient

@@ -4,6 +4,9 @@ import pytest
 import tensorflow as tf
 
 from mf_keras import backend
+from mf_keras.backend import cores
+
+XLA_ROUNDS = {"rtol": 1e-9, "atol": 1e-12}  # otherwise than TensorFlow
 
 
 def problem(time, batch=2, size=3):
@@ -48,9 +51,9 @@ def by_loop(step, weights, start, inputs):
     return results, tape.gradient(loss, sources)
 
 
-def assert_close(actual, expected):
+def assert_close(actual, expected, rtol=1e-12, atol=1e-14):
     for x, y in zip(tf.nest.flatten(actual), tf.nest.flatten(expected), strict=True):
-        np.testing.assert_allclose(x, y, rtol=1e-12, atol=1e-14)
+        np.testing.assert_allclose(x, y, rtol, atol)
 
 
 @pytest.mark.parametrize("time", [1, 2, 7, 9])
@@ -84,3 +87,81 @@ def test_chunks_work_compiled_and_for_lengths_unknown_while_tracing(jit_compile)
     for length in (7, 4):
         some = [x[:length] for x in inputs]
         assert_close(compiled(*some), run(step, weights, start, some))
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3, 8])
+@pytest.mark.parametrize("chunk", [None, 2])
+@pytest.mark.parametrize("known", [True, False])
+def test_compiled_parts_of_a_batch_give_what_the_whole_does(parts, chunk, known, monkeypatch):
+    monkeypatch.setattr(cores, "count", lambda: parts)
+    step, weights, start, inputs = problem(5, batch=5)
+    expected = run(step, weights, start, inputs)
+    specs = tf.nest.map_structure(
+        lambda x: tf.TensorSpec(x.shape if known else [None] * len(x.shape), x.dtype),
+        (start, inputs),
+    )
+
+    def call(start, inputs):
+        # The sizes of a step's features are always known.
+        start = tf.nest.map_structure(lambda x: tf.ensure_shape(x, (None, 3)), start)
+        inputs = [
+            tf.ensure_shape(x, (None, None, x.shape[-1] or n))
+            for x, n in zip(inputs, (3, 1), strict=True)
+        ]
+        return run(step, weights, start, tuple(inputs), chunk=chunk)
+
+    compiled = tf.function(backend.compiled(call), input_signature=specs)
+    assert_close(compiled(start, inputs), expected, **XLA_ROUNDS)
+
+
+def test_a_single_row_of_an_unknown_batch_leaves_parts_empty(monkeypatch):
+    monkeypatch.setattr(cores, "count", lambda: 3)
+    step, weights, start, inputs = problem(4, batch=1)
+    spec = tf.TensorSpec((None, None, 3), "float64")
+
+    @tf.function(input_signature=[spec], autograph=False)
+    def compiled(x):
+        rows = tf.shape(x)[1]
+        some = {name: tf.ones((rows, 3), "float64") for name in start}
+        with backend.compiling_loops():
+            return run(step, weights, some, (x, x[..., :1] > 0))
+
+    ones = {name: tf.ones((1, 3), "float64") for name in start}
+    x = inputs[0]
+    assert_close(compiled(x), run(step, weights, ones, (x, x[..., :1] > 0)), **XLA_ROUNDS)
+
+
+@pytest.mark.parametrize(
+    ("batch", "parts", "sizes"), [(64, 2, [32, 32]), (5, 3, [1, 2, 2]), (2, 8, [1, 1])]
+)
+def test_a_batch_is_shared_out_evenly(batch, parts, sizes, monkeypatch):
+    monkeypatch.setattr(cores, "count", lambda: parts)
+    assert cores.share(batch) == sizes
+    unknown = [int(size) for size in cores.share(tf.constant(batch))]
+    assert sum(unknown) == batch
+    assert len(unknown) == parts
+
+
+def test_the_number_of_cores_is_what_tensorflow_may_use(monkeypatch):
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "3")
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
+    assert cores.count() == 3
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["GPU:0"])
+    assert cores.count() == 1
+
+
+def test_loops_are_compiled_only_where_it_is_asked_for_and_a_graph_is_made():
+    seen = []
+
+    def look():
+        seen.append(backend.compilation.in_loops())
+        return tf.zeros(())
+
+    tf.function(look)()
+    with backend.compiling_loops():
+        look()
+        tf.function(look)()
+        with backend.compiling_loops(wanted=False):  # of an outer one, nothing is taken back
+            tf.function(lambda: look())()
+    look()
+    assert seen == [False, False, True, True, False]

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from mf_keras import DNCCell, SequenceTransducer, TeacherForcing, sparse_linkage, unroll
+from mf_keras.backend import cores
 
 
 def seconds(*functions, rounds=4):
@@ -89,7 +90,25 @@ def test_nothing_is_traced_again_for_ragged_batches_and_evaluation():
     assert traces == cell.traces
 
 
-def test_training_is_compiled_by_xla_unless_asked_otherwise():
+def xla_programs(model):
+    """The functions that XLA compiles in a training step, as a graph calls them."""
+    x, weight = tf.zeros((2, 3, 3)), tf.ones((2, 3))
+    step = tf.function(lambda: model.train_step((x, x[..., :2], weight)), autograph=False)
+    library = step.get_concrete_function().graph.as_graph_def().library
+    return [f.signature.name for f in library.function if f.attr["_XlaMustCompile"].b]
+
+
+def test_the_loops_of_training_are_compiled_by_xla_unless_asked_otherwise(monkeypatch):
+    monkeypatch.setattr(cores, "count", lambda: 2)
     model = TeacherForcing(SequenceTransducer(small_cell()))
+    model.build((None, 3, 3))
     model.compile(keras.optimizers.Adam())
+    assert model.jit_compile is False  # not the step around them
+    names = xla_programs(model)
+    assert sum("forward" in name for name in names) == 1  # once for two parts of one shape
+    assert sum("backward" in name for name in names) == 1
+    model.compile(keras.optimizers.Adam(), jit_compile=False)
+    assert xla_programs(model) == []
+    model.compile(keras.optimizers.Adam(), jit_compile=True)
     assert model.jit_compile is True
+    assert xla_programs(model) == []

@@ -123,8 +123,10 @@ def make_model(options, seed):
     transducer = SequenceTransducer(shared.make_cell(options, options.width))
     transducer.build((None, None, options.width + 1))
     optimizer = shared.make_optimizer(options.learning_rate)
-    several = tf.distribute.has_strategy()  # under which Keras cannot run several steps at once
-    compiling = {"steps_per_execution": 1 if several else STEPS_PER_EXECUTION}
+    compiling = {}
+    if not tf.distribute.has_strategy():  # under which Keras can do neither
+        # Beside the loops, a step of one short sequence is much work of TensorFlow's own.
+        compiling = {"steps_per_execution": STEPS_PER_EXECUTION, "jit_compile": True}
     if options.method == "teacher_forcing":
         model = TeacherForcing(transducer)
     else:

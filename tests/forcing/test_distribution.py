@@ -96,7 +96,7 @@ def test_files_go_from_one_replica_to_several_and_back(report):
     ("mistake", "words"),
     [
         ("steps_per_execution", "steps_per_execution must be 1"),
-        ("jit_compile", 'jit_compile must be "auto" or False'),
+        ("jit_compile", 'jit_compile must be "auto", "loops" or False'),
         ("generator", "must be created in the scope of one strategy"),
         ("optimizer", "optimizer must be created in the scope"),
         ("discriminator_optimizer", r"discriminator_optimizer (memory) must be created in the"),
