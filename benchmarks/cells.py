@@ -2,10 +2,11 @@
 
 python -m benchmarks.cells --sweep N --json runs/cells_N.json
 
-Forward and backward of `unroll` under XLA. All the cases of a sweep are timed in turns in one
-process, best of several rounds, beside the floor, `keras.layers.GRU(64)` and `Dense`, of the same
-length and batch, and the bare arithmetic: the multiplications and additions of the equations,
-counted, three times a forward pass, over the rate of a 1024 x 1024 matrix product in the same run.
+Forward and backward of `unroll`, its loops compiled by XLA as `fit` does by default. All the cases
+of a sweep are timed in turns in one process, best of several rounds, beside the floor,
+`keras.layers.GRU(64)` and `Dense`, of the same length and batch, and the bare arithmetic: the
+multiplications and additions of the equations, counted, three times a forward pass, over the rate
+of a 1024 x 1024 matrix product in the same run.
 For N the slope is that of log time over log N, from N = 256 on.
 """
 
@@ -50,7 +51,7 @@ def make(kind, time, batch, **sizes):
     import keras
     import tensorflow as tf
 
-    from mf_keras import unroll
+    from mf_keras import backend, unroll
 
     x = tf.random.stateless_uniform((batch, time, 1), seed=(0, 0))
     if kind == "floor":
@@ -65,13 +66,14 @@ def make(kind, time, batch, **sizes):
         run, variables = lambda x: unroll(cell, x, keep=())[0], cell.trainable_variables
     values = [v.value for v in variables]
 
-    @tf.function(jit_compile=True)
     def step():
         with tf.GradientTape() as tape:
             loss = tf.reduce_sum(run(x) ** 2)
         return tape.gradient(loss, values)
 
-    return lambda: [x.numpy() for x in step()]
+    floor = kind == "floor"
+    compiled = tf.function(step, jit_compile=True) if floor else backend.compiled(step)
+    return lambda: [x.numpy() for x in compiled()]
 
 
 def flop(kind, time, batch, memory_size, word_size, num_reads):

@@ -2,9 +2,9 @@
 
 python -m benchmarks.length --times 1000 10000 --json runs/length.json
 
-Forward and backward of a DNC of the paper's sizes under XLA. Every row runs in a process of its
-own. `states` is the peak memory of that process less that of the same process at T = 10, which
-holds the libraries and the compiler.
+Forward and backward of a DNC of the paper's sizes, its loops compiled by XLA. Every row runs in a
+process of its own. `states` is the peak memory of that process less that of the same process at
+T = 10, which holds the libraries and the compiler.
 """
 
 import argparse
@@ -23,14 +23,14 @@ def make(case, time, batch):
     import keras
     import tensorflow as tf
 
-    from mf_keras import DNCCell, unroll
+    from mf_keras import DNCCell, backend, unroll
 
     cell = DNCCell(keras.layers.GRUCell(64), 1)
     cell.build((None, 1))
     variables = [v.value for v in cell.trainable_variables]
     x = tf.random.stateless_uniform((batch, time, 1), seed=(0, 0))
 
-    @tf.function(jit_compile=True)
+    @backend.compiled
     def step():
         with tf.GradientTape() as tape:
             outputs, _, _ = unroll(cell, x, **CASES[case][0])

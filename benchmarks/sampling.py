@@ -5,9 +5,11 @@ python -m benchmarks.sampling --json sampling.json
 The paper's sizes (GRU-64, DNC memory 20 x 16, 4 read heads), untrained. The export is measured as a
 TensorFlow graph, which is what `export` writes, and with the loop over time compiled by XLA
 (`jit_compile=True`). The plain loop is what Keras offers without it: a model of one step, whose
-`predict` is called step by step with the last samples and states. Every row runs in its own
-process; times are the best of several calls, the first call, with tracing or compilation, aside.
-The loop is measured at `--loop-lengths` alone: a step takes it as long at any length.
+`predict` is called step by step with the last samples and states. `generator.sample` is what Python
+code calls, and one teacher-forced forward pass of the same size is what it can be measured by; the
+loops of both are compiled and run on all cores. Every row runs in its own process; times are the
+best of several calls, the first call, with tracing or compilation, aside. The loop is measured at
+`--loop-lengths` alone: a step takes it as long at any length.
 
 Why the export is a graph, though XLA is faster: XLA compiles anew for every multiple of 16 rows,
 for seconds each time (column "first s"), and `tensorflow_model_server`, says its help, refuses them
@@ -25,6 +27,8 @@ CASES = {
     "graph": "exported, TensorFlow graph",
     "xla": "exported, XLA",
     "predict": "Keras loop of model.predict",
+    "generator": "generator.sample",
+    "forward": "one forward pass, teacher-forced",
 }
 
 
@@ -47,7 +51,16 @@ def make(case, folder, length, batch):
     """The function to time: one call that draws `batch` sequences."""
     if case == "predict":
         return make_loop(length, batch)
+    if case == "generator":
+        generator = make_generator()
+        return lambda: generator.sample(batch, length, seed=0).numpy()
     import tensorflow as tf
+
+    if case == "forward":
+        from mf_keras import backend
+
+        forward, x = backend.compiled(make_generator().call), tf.zeros((batch, length, 1))
+        return lambda: forward(x).numpy()
 
     sample = tf.saved_model.load(folder).signatures["sample"]
     request = {"seed": tf.range(batch, dtype=tf.int64), "temperature": tf.ones(batch)}

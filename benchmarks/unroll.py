@@ -4,14 +4,17 @@ python -m benchmarks.unroll --json unroll.json
 
 The paper's sizes (GRU-64, memory 20 x 16, 4 read heads), forward and backward unless stated. Every
 row runs in its own process on otherwise idle cores; times are the best of several calls, and peak
-memory is the process's. PyPI's `dnc` (with torch) is measured where it is installed.
+memory is the process's. The bare arithmetic is that of `benchmarks.cells`, at the rate of a large
+matrix product in the same run. PyPI's `dnc` (with torch) is measured where it is installed.
 """
 
 import argparse
 import importlib.util
 
-from benchmarks import measure
+from benchmarks import cells, measure
 
+PRODUCT_SIZE = 2048
+PRODUCT_GFLOP = 2 * PRODUCT_SIZE**3 / 1e9
 MEMORY = {"memory_size": 20, "word_size": 16, "num_reads": 4}
 
 
@@ -22,7 +25,7 @@ def make(case, time, batch):
     import keras
     import tensorflow as tf
 
-    from mf_keras import DNCCell, unroll
+    from mf_keras import DNCCell, backend, unroll
 
     x = tf.random.stateless_uniform((batch, time, 1), seed=(0, 0))
     kind, _, way = case.partition("/")
@@ -52,8 +55,16 @@ def make(case, time, batch):
             total = loss()
         return tape.gradient(total, variables)
 
-    compiled = tf.function(step, jit_compile=way != "graph")
+    if way in ("xla", "graph"):
+        compiled = tf.function(step, jit_compile=way == "xla")
+    else:
+        compiled = backend.compiled(step)
     return lambda: [part.numpy() for part in tf.nest.flatten(compiled())]
+
+
+def _product():
+    """The function to time for the machine's rate of multiplication."""
+    return measure.make_product(PRODUCT_SIZE)[0]
 
 
 def make_torch(time, batch):
@@ -73,9 +84,10 @@ def make_torch(time, batch):
 
 
 CASES = {
-    "unroll/xla": "unroll, XLA",
-    "unroll/trace": "unroll, XLA, gradients through hidden and memory too",
-    "unroll/forward": "unroll, XLA, forward alone",
+    "unroll/loops": "unroll, compiled loops, as fit does by default",
+    "unroll/trace": "the same, gradients through hidden and memory too",
+    "unroll/forward": "the same, forward alone",
+    "unroll/xla": "unroll, one program of XLA",
     "rnn/graph": "keras.layers.RNN(DNCCell), TF graph, Keras' default",
     "rnn/xla": "keras.layers.RNN(DNCCell), XLA",
     "gru/xla": "keras.layers.GRU(64) + Dense(1), XLA: the floor",
@@ -92,7 +104,9 @@ def main(arguments=None):
     measure.add_json_option(parser)
     options = parser.parse_args(arguments)
     rows = []
-    print(f"{'':58}{'T':>6}{'us/step':>9}{'x floor':>9}{'peak MB':>9}{'first s':>9}")
+    product = measure.isolated(_product)["seconds"]
+    print(f"matrix product: {PRODUCT_GFLOP / product:.0f} GFLOP/s")
+    print(f"{'':58}{'T':>6}{'us/step':>9}{'x floor':>9}{'x arith.':>9}{'peak MB':>9}{'first s':>9}")
     for time in options.times:
         floor = measure.isolated(make, "gru/xla", time, options.batch)["seconds"]
         for case in options.cases:
@@ -102,9 +116,13 @@ def main(arguments=None):
             row = measure.isolated(make, case, time, options.batch)
             rows.append({"case": case, "time": time, "batch": options.batch, **row})
             rows[-1]["ratio_to_floor"] = row["seconds"] / floor
+            arithmetic = cells.flop("dense", time, options.batch, **MEMORY)
+            arithmetic *= 1e-9 * product / PRODUCT_GFLOP
+            rows[-1]["ratio_to_arithmetic"] = row["seconds"] / arithmetic
             print(
                 f"{CASES[case]:58}{time:6d}{1e6 * row['seconds'] / time:9.0f}"
-                f"{row['seconds'] / floor:9.1f}{row['peak_mb']:9.0f}{row['first_seconds']:9.1f}",
+                f"{row['seconds'] / floor:9.1f}{row['seconds'] / arithmetic:9.1f}"
+                f"{row['peak_mb']:9.0f}{row['first_seconds']:9.1f}",
                 flush=True,
             )
     if options.json:
