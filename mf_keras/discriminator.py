@@ -98,8 +98,7 @@ class SequenceDiscriminator(keras.Model):
         features = tuple(inputs.shape[2:])
         validation.shape_of("inputs", inputs, ("B", "T", *(size or "F" for size in features)))
         flat = ops.reshape(inputs, (ops.shape(inputs)[0], -1, self._flat(features)))
-        states = self.gru(flat, mask=mask)  # (B, T, gru_units)
-        x = self._pool(states, mask)
+        x = backend.on_cores(self._summary, flat, mask)
         for layer in self.dense:
             x = ops.leaky_relu(self._apply(layer, x, training))
         return self._apply(self.logit, x, training)
@@ -112,8 +111,9 @@ class SequenceDiscriminator(keras.Model):
             )
         return size
 
-    def _pool(self, states, mask):
-        """One vector of each sequence, (B, gru_units)."""
+    def _summary(self, sequences, mask):
+        """One vector of each sequence (B, T, F): the pooled states, (B, gru_units)."""
+        states = self.gru(sequences, mask=mask)  # (B, T, gru_units)
         if self.pooling == "last":
             return states[:, -1]  # padding repeats the last state that counts
         if mask is None:

@@ -35,8 +35,7 @@ class LinearTimeGRU(keras.layers.Layer):
         """All states: (B, T, F) -> (B, T, units)."""
         inputs = ops.transpose(inputs, (1, 0, 2))  # (T, B, F)
         dtype = self.compute_dtype
-        input_bias = ops.cast(self.cell.bias[0], dtype)
-        projected = ops.matmul(inputs, ops.cast(self.cell.kernel, dtype)) + input_bias
+        projected = ops.matmul(inputs, ops.cast(self.cell.kernel, dtype))
         sequences = [projected]
         if mask is not None:
             sequences.append(ops.transpose(ops.cast(mask, "bool"), (1, 0)))
@@ -53,11 +52,16 @@ class LinearTimeGRU(keras.layers.Layer):
         return ops.transpose(states, (1, 0, 2))
 
     def _step(self, projected, h_tm1):
-        """One step of Keras' GRU with `reset_after`, the input's share (B, 3 units) given."""
+        """One step of Keras' GRU with `reset_after`, the input's share (B, 3 units) given.
+
+        Both biases are added here: the gradient of one added to all steps at once would be a sum
+        over the whole sequence, which TensorFlow takes long for.
+        """
         dtype = self.compute_dtype
         kernel = ops.cast(self.cell.recurrent_kernel, dtype)
-        recurrent = ops.matmul(h_tm1, kernel) + ops.cast(self.cell.bias[1], dtype)
-        x_z, x_r, x_h = ops.split(projected, 3, axis=-1)
+        input_bias, recurrent_bias = ops.unstack(ops.cast(self.cell.bias, dtype))
+        recurrent = ops.matmul(h_tm1, kernel) + recurrent_bias
+        x_z, x_r, x_h = ops.split(projected + input_bias, 3, axis=-1)
         h_z, h_r, h_h = ops.split(recurrent, 3, axis=-1)
         update = ops.sigmoid(x_z + h_z)
         reset = ops.sigmoid(x_r + h_r)

@@ -56,13 +56,20 @@ def unroll(cell, inputs, initial_state=None, mask=None, training=False, keep=Non
     start = cell.initial_state(ops.shape(inputs)[0])
     state = start if initial_state is None else _check_state(initial_state, start)
     kept = _kept_fields(keep, state)
-    outputs = ops.zeros((ops.shape(inputs)[0], cell.output_size), dtype=cell.compute_dtype)
-
-    sequences = [_swap_batch_and_time(inputs)]
     if mask is not None:
         mask = ops.cast(backend.to_tensor("mask", mask), "bool")
         validation.shape_of("mask", mask, (inputs.shape[0] or "B", inputs.shape[1] or "T"))
-        sequences.append(_swap_batch_and_time(mask))
+
+    def run(inputs, state, mask):
+        return _run(cell, inputs, state, mask, training, kept, chunk)
+
+    return backend.on_cores(run, inputs, state, mask)
+
+
+def _run(cell, inputs, state, mask, training, kept, chunk):
+    """What `unroll` returns, from checked arguments."""
+    outputs = ops.zeros((ops.shape(inputs)[0], cell.output_size), dtype=cell.compute_dtype)
+    sequences = [_swap_batch_and_time(x) for x in (inputs, mask) if x is not None]
 
     def step(carry_tm1, inputs_t):
         carry_t = cell.step(inputs_t[0], carry_tm1[1], training=training)

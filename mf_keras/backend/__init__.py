@@ -12,7 +12,8 @@ if keras.backend.backend() != "tensorflow":
     )
 
 from mf_keras.backend.compilation import compiled, compiling_loops
+from mf_keras.backend.cores import on_cores
 from mf_keras.backend.scan import scan
 from mf_keras.backend.tensors import is_concrete, to_tensor
 
-__all__ = ["compiled", "compiling_loops", "is_concrete", "scan", "to_tensor"]
+__all__ = ["compiled", "compiling_loops", "is_concrete", "on_cores", "scan", "to_tensor"]

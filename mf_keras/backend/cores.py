@@ -4,6 +4,31 @@ import os
 
 import tensorflow as tf
 
+from mf_keras.backend import compilation
+
+
+def on_cores(function, *batches):
+    """`function` of the rows of a batch, on parts of it side by side, where loops are compiled.
+
+    Parts of one shape are traced and compiled once.
+
+    Args:
+        function: takes nested structures of tensors (B, ...) and gives one, row by row.
+        *batches: its arguments; None stands for itself.
+
+    Returns:
+        What `function(*batches)` does.
+    """
+    flat = [x for x in tf.nest.flatten(batches) if x is not None]
+    batch = flat[0].shape[0]
+    sizes = [batch]
+    if compilation.in_loops():
+        sizes = share(tf.shape(flat[0])[0] if batch is None else batch)
+    if len(sizes) == 1:
+        return function(*batches)
+    once = tf.function(function, autograph=False)
+    return join([once(*part) for part in cut(batches, sizes)])
+
 
 def count():
     """How many loops can run side by side: the cores that TensorFlow may use; 1 beside a GPU."""
@@ -26,15 +51,17 @@ def share(batch):
     return [(batch + i) // parts for i in range(parts)]
 
 
-def cut(tensors, sizes, axis):
-    """A list of tensors cut along an axis: for each part, the list of its pieces."""
-    if len(sizes) == 1:
-        return [tensors]
-    return list(zip(*(tf.split(x, sizes, axis, num=len(sizes)) for x in tensors), strict=True))
+def cut(batches, sizes):
+    """A list of nested structures of tensors (B, ...), cut into parts of these sizes."""
+    flat = tf.nest.flatten(batches)
+    pieces = [
+        [None] * len(sizes) if x is None else tf.split(x, sizes, num=len(sizes)) for x in flat
+    ]
+    return [tf.nest.pack_sequence_as(batches, part) for part in zip(*pieces, strict=True)]
 
 
-def join(parts, axis):
+def join(parts):
     """The inverse of `cut`."""
-    if len(parts) == 1:
-        return parts[0]
-    return [tf.concat(pieces, axis) for pieces in zip(*parts, strict=True)]
+    return tf.nest.map_structure(
+        lambda *pieces: None if pieces[0] is None else tf.concat(pieces, axis=0), *parts
+    )

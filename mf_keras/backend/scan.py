@@ -5,7 +5,7 @@ import math
 import keras
 import tensorflow as tf
 
-from mf_keras.backend import compilation, cores
+from mf_keras.backend import compilation
 
 
 def scan(step, variables, carry, inputs, keep=None, chunk=None):
@@ -50,25 +50,12 @@ def scan(step, variables, carry, inputs, keep=None, chunk=None):
             )
         return keras.tree.flatten(new_carry)
 
-    compiled = compilation.in_loops()
-    run = _differentiable(flat_step, kept, chunk, compiled)
-    if compiled:
-        stacked, last = _run_on_cores(run, weights, flat_carry, flat_inputs)
-    else:
-        stacked, last = run(weights, flat_carry, flat_inputs)
+    run = _differentiable(flat_step, kept, chunk, compilation.in_loops())
+    stacked, last = run(weights, flat_carry, flat_inputs)
     every = dict(zip(kept, stacked, strict=True))
     stacked = [every.get(i) for i in range(len(flat_carry))]
     pack = keras.tree.pack_sequence_as
     return pack(carry, stacked), pack(carry, last)
-
-
-def _run_on_cores(run, weights, carry, inputs):
-    """`run` on parts of the batch, one for each core."""
-    batch = inputs[0].shape[1]
-    sizes = cores.share(tf.shape(inputs[0])[1] if batch is None else batch)
-    parts = zip(cores.cut(carry, sizes, axis=0), cores.cut(inputs, sizes, axis=1), strict=True)
-    stacked, last = zip(*(run(weights, *part) for part in parts), strict=True)
-    return cores.join(stacked, axis=1), cores.join(last, axis=0)
 
 
 def _differentiable(step, kept, chunk, compiled):
@@ -78,7 +65,7 @@ def _differentiable(step, kept, chunk, compiled):
         step: `(weights, carry, inputs_t) -> carry`.
         kept: the indices of the carry that `stacked` is of.
         chunk: as for `scan`.
-        compiled: whether XLA compiles both loops; of parts of one shape, once.
+        compiled: whether XLA compiles both loops.
     """
 
     def forward(weights, carry, inputs):
