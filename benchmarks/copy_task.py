@@ -28,8 +28,10 @@ def make(row):
 
     from mf_keras import PositiveNegativeMemoryForcing, data
     from train.copy_task import make_model, parse_arguments
+    from train.strategy import use_few_threads
 
     options = parse_arguments([])
+    use_few_threads(options.batch_size)
     model = make_model(options, seed=0)
     if ROWS[row] is not None:
         transducer, compiling = model.generator, model.get_compile_config()

@@ -1,10 +1,14 @@
-"""Where a run trains: on one device, or on several of this machine."""
+"""Where a run trains: on one device, or on several of this machine; and by how many threads."""
+
+import contextlib
+import os
 
 import tensorflow as tf
 
 from train import options as shared
 
 STRATEGIES = ("none", "mirrored")
+FEW_SEQUENCES = 8
 
 
 def add_options(parser):
@@ -32,6 +36,7 @@ def make(options):
         ValueError: there are not so many devices, the batch is too small for them, or there is
             only one strategy that they go with.
     """
+    use_few_threads(options.batch_size)
     # Runs from before there were strategies do not name one.
     name, count = getattr(options, "strategy", "none"), getattr(options, "devices", None)
     if name == "none":
@@ -45,6 +50,20 @@ def make(options):
             f"got {options.batch_size}."
         )
     return strategy
+
+
+def use_few_threads(batch_size):
+    """One thread an operation for batches of a few sequences; before TensorFlow starts.
+
+    A step of batch 1 is thousands of operations of a microsecond each. Handing parts of them from
+    thread to thread takes longer than doing them: on 2 cores the copy task trained 518 steps a
+    second with two threads and 701 with one (`python -m benchmarks.copy_task`, once each). What
+    the environment variable TF_NUM_INTRAOP_THREADS says has precedence.
+    """
+    if batch_size >= FEW_SEQUENCES or "TF_NUM_INTRAOP_THREADS" in os.environ:
+        return
+    with contextlib.suppress(RuntimeError):  # TensorFlow has started: no process of one run alone
+        tf.config.threading.set_intra_op_parallelism_threads(1)
 
 
 def _devices(count):

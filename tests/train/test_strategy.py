@@ -1,4 +1,7 @@
 import argparse
+import os
+import subprocess
+import sys
 
 import pytest
 import tensorflow as tf
@@ -26,6 +29,25 @@ def test_a_model_of_a_strategy_is_compiled_for_it():
         model = copy_task.make_model(options, seed=0)
     assert model.steps_per_execution == 1
     assert not model.jit_compile
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "variable", "threads"), [(1, None, 1), (64, None, 0), (1, "2", 0)]
+)
+def test_small_batches_use_one_thread_an_operation(batch_size, variable, threads):
+    program = (
+        "import tensorflow as tf; from train.strategy import use_few_threads; "
+        f"use_few_threads({batch_size}); "
+        "print(tf.config.threading.get_intra_op_parallelism_threads())"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "TF_NUM_INTRAOP_THREADS"}
+    if variable:
+        environment["TF_NUM_INTRAOP_THREADS"] = variable
+    result = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+    )
+    # 0 is TensorFlow's choice, or what its environment variable says, which it does not report.
+    assert int(result.stdout) == threads
 
 
 def test_a_refused_run_leaves_no_folder(tmp_path):
