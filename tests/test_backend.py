@@ -26,12 +26,25 @@ def problem(time, batch=2, size=3):
     return step, weights, *as_tensors
 
 
+def swap(x):
+    """The first two axes changed for each other."""
+    return tf.transpose(x, (1, 0, 2))
+
+
 def run(step, weights, start, inputs, keep=None, chunk=None):
     """Results, and gradients of a function of everything that is returned."""
     sources = [weights.value, start, inputs[0]]
+
+    def scan(start, inputs):
+        inputs = tf.nest.map_structure(swap, inputs)
+        stacked, last = backend.scan(step, [weights], start, inputs, keep=keep, chunk=chunk)
+        return {name: None if x is None else swap(x) for name, x in stacked.items()}, last
+
     with tf.GradientTape() as tape:
         tape.watch(sources)
-        stacked, last = backend.scan(step, [weights], start, inputs, keep=keep, chunk=chunk)
+        # Rows come first where they are shared out to the cores.
+        stacked, last = backend.on_cores(scan, start, tf.nest.map_structure(swap, inputs))
+        stacked = {name: None if x is None else swap(x) for name, x in stacked.items()}
         results = [stacked["h"], last["h"], last["sum"]]
         loss = sum(tf.reduce_sum(tf.sin(x * (i + 2.0))) for i, x in enumerate(results))
     return stacked, last, tape.gradient(loss, sources)
@@ -112,6 +125,19 @@ def test_compiled_parts_of_a_batch_give_what_the_whole_does(parts, chunk, known,
 
     compiled = tf.function(backend.compiled(call), input_signature=specs)
     assert_close(compiled(start, inputs), expected, **XLA_ROUNDS)
+
+
+def test_none_stands_for_itself_on_every_core(monkeypatch):
+    monkeypatch.setattr(cores, "count", lambda: 2)
+
+    @tf.function(autograph=False)
+    def call(x):
+        with backend.compiling_loops():
+            return backend.on_cores(lambda x, mask: ({"twice": x + x}, mask), x, None)
+
+    doubled, nothing = call(tf.range(5))
+    np.testing.assert_array_equal(doubled["twice"], [0, 2, 4, 6, 8])
+    assert nothing is None
 
 
 def test_a_single_row_of_an_unknown_batch_leaves_parts_empty(monkeypatch):
