@@ -99,39 +99,39 @@ def test_a_broken_run_resumes_to_the_same_numbers(tmp_path, small_windows, monke
         assert picture.stat().st_size > 1000
 
 
-def finished(path, method, correct, first_seed=0):
-    """A folder as a run of one seed for each number of correct predictions leaves it."""
+def finished(path, method, correct, *options, first_seed=0):
+    """A folder as a run of one seed for each number of correct predictions leaves it.
+
+    Each has two windows, of which the second one has these predictions.
+    """
     more = ["--method", method, "--first-seed", str(first_seed), "--seeds", str(len(correct))]
-    folder = RunFolder(path, vars(copy_task.parse_arguments(more)))
-    results = {}
+    folder = RunFolder(path, vars(copy_task.parse_arguments([*more, *options])))
     for seed, number in enumerate(correct, first_seed):
-        (path / f"seed_{seed}.csv").write_text("epoch,nll\n0,5.0\n1,2.5\n")
-        results[str(seed)] = {
-            "correct_predictions": number,
-            "steps_to_95_percent": 2000 if number > 100 else None,
-            "last_nll": 2.5,
-            "seconds": 60.0,
-        }
-    folder.write_json("results.json", results)
+        rows = ["epoch,correct_predictions,nll,seconds", "0,0,5.0,25.0", f"1,{number},2.5,35.0"]
+        (path / f"seed_{seed}.csv").write_text("\n".join(rows) + "\n")
+    test = {"12": {"correct": 0.75}, "24": {"bit_errors": 70.0}, "48": {"bit_errors": 140.0}}
+    seeds = range(first_seed, first_seed + len(correct))
+    folder.write_json("results.json", {str(seed): {"test": test} for seed in seeds})
     return str(path)
 
 
 def test_table_2_and_figure_7_from_several_folders(tmp_path, capsys, monkeypatch):
     runs = [
-        finished(tmp_path / "a", "teacher_forcing", [100, 200, 300, 999]),
-        finished(tmp_path / "b", "positive_negative", [140, 210]),
-        finished(tmp_path / "c", "positive_negative", [310], first_seed=2),
+        finished(tmp_path / "a", "teacher_forcing", [750, 850, 950, 999]),
+        finished(tmp_path / "b", "positive_negative", [790, 860]),
+        finished(tmp_path / "c", "positive_negative", [960], first_seed=2),
     ]
     compare.main([*runs, "--out", str(tmp_path / "out")])
     text = (tmp_path / "out" / "table_2.md").read_text()
     assert "3 seeds" in text  # those that both methods have
-    assert "| teacher forcing | 200 | 100 | - | 2000 | 60 |" in text
+    assert "| teacher forcing | 850 | 100 | - | inf | 60 |" in text
     # Differences 40, 10, 10: mean 20, sd 17.3, t(0.975, 2) = 4.303.
-    assert "| positive negative | 220 | 85 | +20 (-23 to +63) | 2000 | 60 |" in text
+    assert "| positive/negative | 870 | 85 | +20 (-23 to +63) | inf | 60 |" in text
     assert text in capsys.readouterr().out
-    rows = (tmp_path / "out" / "table_2.csv").read_text().splitlines()
-    assert rows[1] == "teacher_forcing,0,100,,2.5,60.0"
-    assert len(rows) == 7
+    rows = (tmp_path / "out" / "seeds.csv").read_text().splitlines()
+    assert rows[1] == "teacher_forcing,0,750,,2.5,60.0,0.75,70,140"
+    assert rows[3] == "teacher_forcing,2,950,2000,2.5,60.0,0.75,70,140"
+    assert len(rows) == 8
     assert (tmp_path / "out" / "figure_7.png").stat().st_size > 1000
     monkeypatch.setattr(figures, "draw_copying", lambda *arguments: None)
     figures.main([*runs, "--out", str(tmp_path / "all")])
@@ -141,7 +141,45 @@ def test_table_2_and_figure_7_from_several_folders(tmp_path, capsys, monkeypatch
         compare.main([*runs, again])
 
 
-@pytest.mark.parametrize("name", ["table_2.md", "table_2.csv", "figure_7.png"])
+def test_what_was_compared_can_be_compared_again_with_more_runs(tmp_path):
+    runs = [
+        finished(tmp_path / "a", "teacher_forcing", [750, 960]),
+        finished(tmp_path / "b", "positive_negative", [790]),
+    ]
+    more = finished(tmp_path / "c", "positive_negative", [970], first_seed=1)
+    outs = [tmp_path / name for name in ("part", "merged", "at_once")]
+    compare.main([*runs, "--out", str(outs[0])])
+    compare.main([str(outs[0]), more, "--out", str(outs[1])])
+    compare.main([*runs, more, "--out", str(outs[2])])
+    for name in ("table_2.md", "seeds.csv", "windows.csv", "settings.json"):
+        assert (outs[1] / name).read_text() == (outs[2] / name).read_text()
+
+
+def test_other_options_are_arms_of_their_own_and_runs_may_be_cut_short(tmp_path, capsys):
+    runs = [
+        finished(tmp_path / "a", "teacher_forcing", [750, 850]),
+        finished(tmp_path / "b", "positive_negative", [790, 860]),
+        finished(tmp_path / "c", "positive_negative", [700, 800], "--no-gate", "--weight", "10"),
+    ]
+    compare.main([*runs, "--out", str(tmp_path / "out")])
+    table = capsys.readouterr().out
+    assert "| positive/negative, --no-gate --weight 10 | 750 |" in table
+    compare.main([*runs, "--out", str(tmp_path / "first"), "--steps", "1000"])
+    assert "| teacher forcing | 0 | 0 | - | inf | 25 |" in capsys.readouterr().out
+    short = tmp_path / "c" / "seed_1.csv"
+    short.write_text("\n".join(short.read_text().splitlines()[:2]) + "\n")
+    with pytest.raises(SystemExit, match="same number of steps"):
+        compare.main([*runs, "--out", str(tmp_path / "out")])
+    with pytest.raises(SystemExit, match="--steps must be at most the 1000"):
+        compare.main([*runs, "--out", str(tmp_path / "out"), "--steps", "2000"])
+    with pytest.raises(SystemExit, match="2"):
+        compare.main([*runs, "--steps", "1500"])
+    assert "multiple of 1000" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "name", ["table_2.md", "seeds.csv", "windows.csv", "settings.json", "figure_7.png"]
+)
 @pytest.mark.parametrize("command", [compare, figures])
 def test_refuses_to_replace_what_it_did_not_write(tmp_path, monkeypatch, name, command):
     monkeypatch.setattr(figures, "draw_copying", lambda *arguments: None)
