@@ -18,9 +18,14 @@ def isolated(function, *arguments):
         A dict: seconds (best of several calls), first_seconds (with tracing and compilation),
         peak_mb (of the whole process, the libraries' 600 MB or so included).
     """
+    return in_process(_measure, function, arguments)
+
+
+def in_process(target, *arguments):
+    """What `target(sender, *arguments)` sends, from a fresh process."""
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_measure, args=(sender, function, arguments))
+    process = context.Process(target=target, args=(sender, *arguments))
     process.start()
     sender.close()
     try:
