@@ -49,6 +49,8 @@ bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.cells
 	$(BIN)/python -m benchmarks.length
 	$(BIN)/python -m benchmarks.linkage
+	$(BIN)/python -m benchmarks.parts
+	$(BIN)/python -m benchmarks.compilation
 	$(BIN)/python -m benchmarks.train_step
 	$(BIN)/python -m benchmarks.copy_task
 	$(BIN)/python -m benchmarks.discriminators
