@@ -89,6 +89,8 @@ class MemoryReplay(keras.layers.Layer):
     def push(self, dynamics, correct, steps=None):
         """Keep the dynamics of a batch, each in its buffer, in the order of the batch.
 
+        Of a batch of more than `capacity` rows the last `capacity` are kept, of whichever kind.
+
         Args:
             dynamics: (B, T, N, W); T at most the buffer's. No gradient flows back from the buffer.
                 What is not finite is kept as 0.

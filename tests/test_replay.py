@@ -1,6 +1,4 @@
-"""MemoryReplay against two plain deques."""
-
-import collections
+"""MemoryReplay against two plain ring buffers."""
 
 import keras
 import numpy as np
@@ -33,22 +31,64 @@ def contents(replay):
     return [sorted(kind[:count]) for kind, count in zip(kinds, counts, strict=True)]
 
 
-@settings(max_examples=30)
-@given(
-    capacity=st.integers(1, 5),
-    batches=st.lists(st.lists(st.booleans(), min_size=1, max_size=9), max_size=6),
+class Ring:
+    """A ring buffer in plain Python: rows of (number, steps), in their places."""
+
+    def __init__(self, capacity):
+        self.rows, self.pushed = [(0, 0)] * capacity, 0
+
+    def push(self, number, steps):
+        self.rows[self.pushed % len(self.rows)] = number, steps
+        self.pushed += 1
+
+
+def rows(replay):
+    """(number, steps) of every place, of both buffers."""
+    dynamics, steps = np.array(replay.dynamics), np.array(replay.steps)
+    assert (dynamics == dynamics[:, :1, :1, :1]).all()  # each is one sequence as it was pushed
+    pairs = zip(dynamics[:, 0, 0, 0], steps, strict=True)
+    return [(int(number), int(count)) for number, count in pairs]
+
+
+def saved_and_loaded(replay):
+    """Another one, of what the first one saves."""
+    store, again = {}, make(replay.capacity)
+    replay.save_own_variables(store)
+    again.load_own_variables(store)
+    return again
+
+
+flags = st.one_of(
+    st.lists(st.booleans(), min_size=1, max_size=9),
+    st.integers(1, 9).map(lambda size: [True] * size),
+    st.integers(1, 9).map(lambda size: [False] * size),
 )
-def test_the_buffers_hold_the_last_of_each_kind(capacity, batches):
-    replay = make(capacity)
-    expected = [collections.deque(maxlen=capacity) for _ in range(2)]
-    number = 1
-    for correct in batches:
+
+
+@settings(max_examples=40)
+@given(capacity=st.integers(1, 5), actions=st.lists(st.one_of(flags, st.none()), max_size=8))
+def test_equals_two_plain_ring_buffers_place_by_place(capacity, actions):
+    """Pushes of any batch, and in between saving and loading (None)."""
+    replay, expected, number = make(capacity), [Ring(capacity), Ring(capacity)], 1
+    for correct in actions:
+        if correct is None:
+            replay = saved_and_loaded(replay)
+            continue
         numbers = np.arange(number, number + len(correct))
         number += len(correct)
-        replay.push(numbered(numbers), np.array(correct), np.arange(len(correct)) % 3 + 1)
-        for value, right in list(zip(numbers, correct, strict=True))[-capacity:]:
-            expected[0 if right else 1].append(value)
-    assert contents(replay) == [sorted(kind) for kind in expected]
+        steps = numbers % 3 + 1
+        replay.push(numbered(numbers), np.array(correct), steps)
+        pushed = list(zip(correct, numbers.tolist(), steps.tolist(), strict=True))
+        for right, *row in pushed[-capacity:]:  # of a larger batch the last ones stay
+            expected[0 if right else 1].push(*row)
+        assert rows(replay) == expected[0].rows + expected[1].rows
+        assert np.array(replay.pushed).tolist() == [ring.pushed for ring in expected]
+    filled = [min(ring.pushed, capacity) for ring in expected]
+    assert np.array(replay.counts).tolist() == filled
+    drawn = [int(x[0, 0, 0]) for x in np.array(replay.sample(20, 0)[0])]
+    for kind, (ring, count) in enumerate(zip(expected, filled, strict=True)):
+        there = {row[0] for row in ring.rows[:count]} or {0}
+        assert set(drawn[20 * kind : 20 * kind + 20]) <= there
 
 
 def test_pushes_and_samples_inside_a_compiled_step():

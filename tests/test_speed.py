@@ -1,9 +1,11 @@
 """Guards of the speed: how times grow, never how long they are; benchmarks/ has the numbers."""
 
+import re
 import time
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from mf_keras import DNCCell, SequenceTransducer, TeacherForcing, sparse_linkage, unroll
@@ -53,6 +55,27 @@ def test_time_is_linear_in_the_length_where_the_whole_trace_is_seen():
     short, long = tf.ones((64, 100, 1)), tf.ones((64, 1600, 1))
     short_time, long_time = seconds(lambda: step(short), lambda: step(long))
     assert long_time < 16 * 3 * short_time
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_arrays_over_time_of_half_floats_are_never_widened(policy):
+    """XLA's CPU backend would turn them whole into float32 and back at every step: O(T^2)."""
+    keras.config.set_dtype_policy(policy)
+    cell = small_cell()
+    cell.build((None, 1))
+    variables = [v.value for v in cell.trainable_variables]
+
+    @tf.function(jit_compile=True)
+    def step(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            outputs, trace, _ = unroll(cell, x)
+            loss = tf.reduce_sum(outputs) + tf.reduce_sum(tf.cast(trace.memory, outputs.dtype))
+        return tape.gradient(loss, [x, *variables])
+
+    program = step.experimental_get_compiler_ir(tf.ones((3, 77, 1)))(stage="optimized_hlo")
+    assert "s16[77,3,4,32]" in program  # memory, (T, B, N, W)
+    assert "f32[77," not in re.sub(r"f32\[77,3,1\]", "", program)  # but for x
 
 
 def test_sparse_links_are_linear_in_the_number_of_slots():

@@ -127,17 +127,17 @@ def _forward(step, weights, carry, inputs, stored, chunk):
 
     def body(t, inputs_t, carry, after, ends):
         carry = step(weights, carry, inputs_t)
-        after = {i: array.write(t, carry[i]) for i, array in after.items()}
+        after = {i: _write(array, t, carry[i]) for i, array in after.items()}
         if chunk is not None:  # within a chunk each step overwrites the one before
-            ends = [array.write(t // chunk, x) for array, x in zip(ends, carry, strict=True)]
+            ends = [_write(array, t // chunk, x) for array, x in zip(ends, carry, strict=True)]
         t = t + 1
         return t, _at(tf.minimum(t, length - 1), inputs), carry, after, ends
 
     _, _, last, after, ends = tf.while_loop(
         lambda t, *_: t < length, body, (0, _at(0, inputs), list(carry), after, ends)
     )
-    after = {i: array.stack() for i, array in after.items()}
-    return after, [array.stack() for array in ends], last
+    after = {i: _stack(array, carry[i]) for i, array in after.items()}
+    return after, [_stack(array, x) for array, x in zip(ends, carry, strict=bool(ends))], last
 
 
 def _backward(step, weights, carry, inputs, states, upstream, to_last, chunk):
@@ -152,7 +152,8 @@ def _backward(step, weights, carry, inputs, states, upstream, to_last, chunk):
 
     def before(i):
         pairs = zip(carry, states, strict=True)
-        return [tf.where(tf.equal(i, 0), x, kept[tf.maximum(i - 1, 0)]) for x, kept in pairs]
+        i_tm1 = tf.maximum(i - 1, 0)
+        return [tf.where(tf.equal(i, 0), x, _row(kept, i_tm1)) for x, kept in pairs]
 
     def through(carry_before, start, stop, gradients):
         return _backward_through(
@@ -162,7 +163,7 @@ def _backward(step, weights, carry, inputs, states, upstream, to_last, chunk):
     def body(i, gradients):
         start, stop = i * chunk, tf.minimum((i + 1) * chunk, length)
         again = _again(step, weights, before(i), inputs, start, stop, chunk)
-        return i - 1, through(lambda t: [x[t - start] for x in again], start, stop, gradients)
+        return i - 1, through(lambda t: _at(t - start, again), start, stop, gradients)
 
     if chunk is None:
         gradients = through(before, 0, length, gradients)
@@ -170,24 +171,24 @@ def _backward(step, weights, carry, inputs, states, upstream, to_last, chunk):
         chunks = (length + chunk - 1) // chunk
         _, gradients = tf.while_loop(lambda i, _: i >= 0, body, (chunks - 1, gradients))
     to_weights, to_carry, to_inputs = gradients
-    to_inputs = [array.stack() for array in to_inputs]
+    to_inputs = [_stack(array, x) for array, x in zip(to_inputs, _floats(inputs), strict=True)]
     return [*to_weights, *_with_none(to_carry, carry), *_with_none(to_inputs, inputs)]
 
 
 def _again(step, weights, carry, inputs, start, stop, size):
     """The carries before steps `start` to `stop` - 1, from the first of them: (size, B, ...)."""
-    states = [_array(x, size).write(0, x) for x in carry]
+    states = [_write(_array(x, size), 0, x) for x in carry]
 
     def body(t, inputs_t, carry, states):
         carry = step(weights, carry, inputs_t)
         t = t + 1
-        states = [s.write(t - start, x) for s, x in zip(states, carry, strict=True)]
+        states = [_write(s, t - start, x) for s, x in zip(states, carry, strict=True)]
         return t, _at(t, inputs), carry, states
 
     *_, states = tf.while_loop(
         lambda t, *_: t < stop - 1, body, (start, _at(start, inputs), list(carry), states)
     )
-    return [array.stack() for array in states]
+    return [_stack(array, x) for array, x in zip(states, carry, strict=True)]
 
 
 def _backward_through(step, weights, inputs, carry_before, upstream, start, stop, gradients):
@@ -221,7 +222,7 @@ def _backward_through(step, weights, inputs, carry_before, upstream, start, stop
             (
                 [a + b for a, b in zip(to_weights, into_weights, strict=True)],
                 into_carry,
-                [array.write(t, x) for array, x in zip(to_inputs, into_inputs, strict=True)],
+                [_write(array, t, x) for array, x in zip(to_inputs, into_inputs, strict=True)],
             ),
         )
 
@@ -238,12 +239,36 @@ def _at(t, sequences):
     lie in arrays of their own. A slice taken where it is used is fused into what uses it, and
     XLA's CPU backend does not vectorise such a fusion.
     """
-    return tf.nest.map_structure(lambda x: x[t], sequences)
+    return tf.nest.map_structure(lambda x: _row(x, t), sequences)
+
+
+# Half floats are kept as integers of the same bits. XLA's CPU backend computes with float32 in
+# their place, and so would turn a whole array into float32 and back to change one row of it, at
+# every step, which makes the loop O(T^2).
+_BITS = {tf.float16: tf.int16, tf.bfloat16: tf.int16}
 
 
 def _array(x, size):
-    """An array of `size` tensors like `x`."""
-    return tf.TensorArray(x.dtype, size=size, element_shape=x.shape)
+    """An array of `size` tensors like `x`, for `_write` and `_stack`."""
+    return tf.TensorArray(_BITS.get(x.dtype, x.dtype), size=size, element_shape=x.shape)
+
+
+def _write(array, t, x):
+    """The array with x in place t."""
+    return array.write(t, tf.bitcast(x, array.dtype) if x.dtype in _BITS else x)
+
+
+def _stack(array, like):
+    """The array as a tensor (size, ...) of the dtype of `like`."""
+    stacked = array.stack()
+    return tf.bitcast(stacked, like.dtype) if like.dtype in _BITS else stacked
+
+
+def _row(x, t):
+    """x[t]."""
+    if x.dtype in _BITS:
+        return tf.bitcast(tf.bitcast(x, _BITS[x.dtype])[t], x.dtype)
+    return x[t]
 
 
 def _floats(tensors):

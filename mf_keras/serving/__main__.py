@@ -14,7 +14,7 @@ import sys
 
 import numpy as np
 
-from mf_keras import plots
+from mf_keras import files, plots
 from mf_keras.serving.client import Client
 from mf_keras.serving.errors import ServerError
 
@@ -57,6 +57,19 @@ def parse_arguments(arguments=None):
     return options
 
 
+def check_out(path):
+    """Refuse to replace a file that may not be this program's.
+
+    A picture names its maker; a .npy file does not, so none is replaced.
+
+    Raises:
+        FileExistsError, NotADirectoryError: as for `files.check_ours`.
+    """
+    if path.endswith(".npy") and pathlib.Path(path).exists():
+        raise FileExistsError(f"{path} is there already; remove it or give another place.")
+    files.check_ours(path, plots.MARK)
+
+
 def write(samples, options):
     """Write (B, length, units) to the file that `--out` names."""
     if options.out.endswith(".npy"):
@@ -74,6 +87,8 @@ def write(samples, options):
 
 def run(options):
     """Ask, and write or print the answer."""
+    if "out" in options:
+        check_out(options.out)
     given = np.load(options.file, allow_pickle=False) if "file" in options else None
     with Client(options.url, options.model, options.version, options.timeout) as client:
         if options.command == "score":

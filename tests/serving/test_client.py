@@ -10,6 +10,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from benchmarks.clients import hammer, known_answers
+from mf_keras import plots
 from mf_keras.serving import Client, ServerError
 from mf_keras.serving.__main__ import main
 from tests.models import binary
@@ -316,3 +317,20 @@ def test_command_line_refuses_other_files(capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["sample", "--url", "http://localhost:1", "--out", "grid.gif"])
     assert "must end in .png or .npy" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["mine.npy", "mine.png", "mine.npy/grid.png"])
+def test_command_line_replaces_nothing_that_it_did_not_write(name, tmp_path):
+    for mine in ("mine.npy", "mine.png"):
+        (tmp_path / mine).write_bytes(b"mine")
+    with pytest.raises(SystemExit, match=r"error: .*mine"):  # before any server is asked
+        main(["sample", "--url", "http://localhost:1", "--out", str(tmp_path / name)])
+    assert {path.read_bytes() for path in tmp_path.iterdir()} == {b"mine"}
+
+
+def test_command_line_replaces_its_own_pictures(tmp_path):
+    picture = tmp_path / "grid.png"
+    plots.save(plots.sample_grid(np.zeros((1, 4, 1)), (2, 2)), picture)
+    with pytest.raises(SystemExit, match="UNAVAILABLE"):
+        main(["sample", "--url", "http://localhost:1", "--timeout", "1", "--out", str(picture)])
+    assert picture.exists()
