@@ -20,26 +20,22 @@ whose shape is another than documented or does not fit those of the others.
 import numpy as np
 from keras import ops
 
-from mf_keras import validation
+from mf_keras import allocation, validation
 
 # Vectors shorter than this are treated as if they had this length, which keeps the cosine and its
 # gradient finite at zero. It lies below the norm of a memory row at its initial value of 1e-6.
 _MIN_NORM = 1e-6
 _MIN_NORM_FLOAT16 = 1e-2  # its square is still a normal float16 number
 
-# `sharpen` takes an entry below this part of its row's peak for 0. Below the smallest normal number
-# 1 / x overflows, and with it the gradient of log x.
-_MIN_RATIO = 1e-37
-_MIN_RATIO_FLOAT16 = 1e-4
-
-# The gradient of an allocation takes a slot's usage to be at least this.
-_MIN_USAGE = 1e-12
-_MIN_USAGE_FLOAT16 = 1e-4
-
 # Up to this many slots, allocation compares all pairs, which is faster than a sort and its gathers.
 # So it was, by about a quarter of a DNC step, with 20 slots under XLA on a CPU; where the two break
 # even was not measured.
 _COMPARE_ALL_PAIRS = 64
+
+# `sharpen` takes an entry below this part of its row's peak for 0. Below the smallest normal number
+# 1 / x overflows, and with it the gradient of log x.
+_MIN_RATIO = 1e-37
+_MIN_RATIO_FLOAT16 = 1e-4
 
 
 def oneplus(x):
@@ -140,12 +136,8 @@ def allocation_weights(usage):
     Returns:
         (B, N), non-negative, sum <= 1.
     """
-    if usage.shape[-1] <= _COMPARE_ALL_PAIRS:
-        return _allocation_by_comparison(usage)
-    order = ops.argsort(ops.stop_gradient(usage), axis=-1)
-    ascending = ops.take_along_axis(usage, order, axis=-1)
-    allocation = (1.0 - ascending) * _exclusive_cumprod(ascending)
-    return ops.take_along_axis(allocation, ops.argsort(order, axis=-1), axis=-1)
+    few = usage.shape[-1] <= _COMPARE_ALL_PAIRS
+    return allocation.by_comparison(usage) if few else allocation.by_sorting(usage)
 
 
 @validation.shapes(link="BHNN", precedence="BHN", write_weights="BHN")
@@ -349,64 +341,3 @@ def _product_over_heads(x):
     for head in heads[1:]:
         product = product * head
     return product
-
-
-def _exclusive_cumprod(x):
-    """[1, x_0, x_0 x_1, ...] over the last axis of (B, N), in log2(N) multiplications.
-
-    The usual cumulative product has a gradient that divides by x, which is NaN at an unused slot.
-    """
-    size = x.shape[-1]
-    x = ops.concatenate([ops.ones_like(x[:, :1]), x[:, :-1]], axis=-1)
-    offset = 1
-    while offset < size:
-        x = ops.concatenate([x[:, :offset], x[:, offset:] * x[:, :-offset]], axis=-1)
-        offset *= 2
-    return x
-
-
-def _allocation_by_comparison(usage):
-    """a_j = (1 - u_j) prod_{i before j} u_i without a sort: N^2 work, all of it elementwise.
-
-    The gradient is derived by hand, with s_j = (dL/da_j) a_j:
-
-        dL/du_i = -(dL/da_i) prod_{k before i} u_k + sum_{j after i} s_j / u_i
-    """
-
-    @ops.custom_gradient
-    def allocate(usage):
-        product = _product_before(usage)
-        # A product without one of its factors is the product divided by it. That a factor of 0
-        # stands for a tiny one makes this right where one factor is 0, and where more are.
-        positive = ops.maximum(
-            usage, _MIN_USAGE_FLOAT16 if usage.dtype == "float16" else _MIN_USAGE
-        )
-
-        def gradient(*args, upstream=None):
-            upstream = args[0] if upstream is None else upstream
-            s = ops.expand_dims(upstream * (1.0 - usage) * _product_before(positive), 2)
-            # (B, j, i): the sum over j runs over the axis that is not the last, which is faster.
-            after = _comes_before(ops.expand_dims(usage, 1), ops.expand_dims(usage, 2), axis=2)
-            total = ops.sum(ops.where(after, s, ops.zeros_like(s)), axis=1)
-            return total / positive - upstream * product
-
-        return (1.0 - usage) * product, gradient
-
-    return allocate(usage)
-
-
-def _product_before(usage):
-    """prod of u_i over the slots i that come before slot j: (B, j)."""
-    u_i, u_j = ops.expand_dims(usage, 2), ops.expand_dims(usage, 1)
-    before = _comes_before(u_i, u_j, axis=1)  # (B, i, j)
-    return ops.prod(ops.where(before, u_i, ops.ones_like(u_i)), axis=1)
-
-
-def _comes_before(u_i, u_j, axis):
-    """Whether slot i, along `axis` of (B, N, N), comes before slot j in the ascending order."""
-    n = max(u_i.shape[1], u_i.shape[2])
-    slots = np.arange(n)
-    earlier = slots[:, None] < slots[None, :]
-    return ops.logical_or(
-        u_i < u_j, ops.logical_and(u_i == u_j, earlier if axis == 1 else earlier.T)
-    )

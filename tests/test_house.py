@@ -12,7 +12,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # From the ground up; a module imports from the floors below its own, or its own folder.
 FLOORS = [
     ["validation", "version", "files"],
-    ["backend"],
+    ["backend", "allocation"],
     ["addressing", "sparse_linkage", "losses", "data", "plots", "events", "stopping"],
     ["cells"],
     ["unroll", "gru"],
