@@ -178,11 +178,11 @@ class AdversarialForcing(Forcing):
             names += [part.cost, f"{part.discriminator}_loss", f"{part.discriminator}_accuracy"]
         return names
 
-    def _warm(self):
+    def _warm(self, dtype):
         """0 during the warm-up, 1 after it."""
         if not self.warm_up_steps:
             return 1.0
-        return ops.cast(self.optimizer.iterations >= self.warm_up_steps, "float32")
+        return ops.cast(self.optimizer.iterations >= self.warm_up_steps, dtype)
 
     def _track_game(self, name, game, played=None):
         """Update the logs of a discriminator; `played` False leaves them as they are."""

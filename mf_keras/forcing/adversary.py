@@ -63,8 +63,9 @@ class Adversary(keras.layers.Layer):
         if updates is None:
             updates = Updates(SkippedUpdates({"discriminator": ("loss",)}), "discriminator")
         self._updates = updates
+        half = keras.initializers.Constant(0.5)
         self.average = self.add_weight(
-            name="accuracy", shape=(), initializer=keras.initializers.Constant(0.5), trainable=False
+            name="accuracy", shape=(), initializer=half, trainable=False, dtype="float32"
         )
         self.built = True
 
@@ -99,11 +100,12 @@ class Adversary(keras.layers.Layer):
         if reverse:  # with smoothed labels it may be 0, from where it could not be rescaled
             tiny = ops.abs(real_slope) < _SMALLEST_COTANGENT
             real_slope = ops.where(tiny, _SMALLEST_COTANGENT, real_slope)
-        own_scale = self._own_scale()
+        own_scale = ops.cast(self._own_scale(), logits.dtype)
         variables = self.discriminator.trainable_variables
         slopes = ops.concatenate([real_slope, fake_slope]) * own_scale
         accuracy = self._accuracy(real_logits, fake_logits)
         hears, learns = self._gates(accuracy)
+        hears = ops.cast(hears, logits.dtype)
         to_model = None
         if learner is None:
             *gradients, into_both = tape.gradient(logits, [*variables, both], slopes)
@@ -150,10 +152,10 @@ class Adversary(keras.layers.Layer):
         return -ops.sigmoid(-logits) / size
 
     def _logits(self, both, mask, training=True):
-        """Logits (B + B',), in at least float32."""
+        """Logits (B + B',), in float64 where the behaviour is, else in float32."""
         options = {} if mask is None else {"mask": mask}
         logits = self.discriminator(both, training=training, **options)[:, 0]
-        return logits if logits.dtype == "float64" else ops.cast(logits, "float32")
+        return ops.cast(logits, "float64" if both.dtype == "float64" else "float32")
 
     def _loss(self, real_logits, fake_logits):
         """Eq. 7: E[-log D(A)] + E[-log(1 - D(B))]."""

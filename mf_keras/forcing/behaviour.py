@@ -54,7 +54,7 @@ class BehaviourForcing(AdversarialForcing):
         terms = {"nll": mean_nll}
         before = []  # one discriminator after the other: side by side they need twice the memory
         for name, adversary in self.adversaries.items():
-            weight = self.cost_weights[name] * self._warm()
+            weight = self.cost_weights[name] * self._warm(nll.dtype)
             real_part, free_part = getattr(real, name), getattr(free, name)
             with tf.control_dependencies(before):
                 game = adversary.play(

@@ -132,7 +132,7 @@ class PositiveNegativeMemoryForcing(AdversarialForcing):
         self.replay.push(*replicas.gather((memory, forward.correct, steps)))
         ready = ops.all(self.replay.counts > self.discriminator_batch)
         scale = self.optimizer.scale_loss(ops.ones_like(mean_nll))
-        weight = self.cost_weights["memory"] * self._warm()
+        weight = self.cost_weights["memory"] * self._warm(mean_nll.dtype)
         game = self._play_if(ready, memory, steps, scale * weight)
         gradients = tape.gradient(
             [mean_nll, memory], variables, output_gradients=[scale, game.to_imitation]
@@ -160,6 +160,7 @@ class PositiveNegativeMemoryForcing(AdversarialForcing):
         # Drawn in every step, so that the branch does not take in the whole buffers.
         # All replicas draw the same, and D_p sees a part of it on each.
         samples, sample_steps = self.replay.sample(self.discriminator_batch, self.seed_generator)
+        samples = ops.cast(samples, scale.dtype)
 
         def play():
             positive, negative = self._shares(samples)
@@ -173,8 +174,8 @@ class PositiveNegativeMemoryForcing(AdversarialForcing):
             return game.discriminator_loss, game.accuracy, game.cost, game.to_imitation
 
         def wait():
-            nothing = ops.zeros(())
-            return nothing, nothing, nothing, ops.zeros_like(memory)
+            nothing = ops.zeros((), scale.dtype)
+            return nothing, ops.zeros(()), nothing, ops.zeros_like(memory)
 
         loss, accuracy, cost, to_memory = replicas.cond(ready, play, wait)
         return Round(loss, accuracy, cost, to_memory, reverse_cost=None, to_model=None)

@@ -222,16 +222,18 @@ def test_clipping_schedules_and_several_steps_per_execution():
     assert int(model.optimizer.iterations) == 4
 
 
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
-def test_trains_under_mixed_precision(policy):
+@BOTH
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16", "float64"])
+def test_trains_under_other_policies(method, policy):
     keras.config.set_dtype_policy(policy)
     optimizers = [adam(), adam()]
     if policy == "mixed_float16":  # Keras' scale begins too high, and would halve for many steps
         optimizers = [keras.optimizers.LossScaleOptimizer(each, 64.0) for each in optimizers]
-    model = make(optimizer=optimizers[0], discriminator_optimizer=optimizers[1], gate=None)
+    model = make(method, *optimizers, gate=(0.0, 1.0), warm_up_steps=1)
     before = weights_of(model)
     history = model.fit(binary(4, 4, 1), epochs=2, verbose=0).history
     assert np.isfinite(history["loss"]).all()
+    assert history["skipped_updates"] == [0.0, 0.0]
     moved = [bool((a != b).any()) for a, b in zip(before, weights_of(model), strict=True)]
     generator = len(model.generator.trainable_variables)
     assert any(moved[:generator])

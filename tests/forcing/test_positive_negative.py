@@ -273,18 +273,20 @@ def test_a_resumed_run_is_the_same_run_to_the_bit_with_its_buffers(tmp_path):
     np.testing.assert_array_equal(resumed.seed_generator.state, whole.seed_generator.state)
 
 
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
-def test_trains_under_mixed_precision(policy):
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16", "float64"])
+def test_trains_under_other_policies(policy):
     keras.config.set_dtype_policy(policy)
     optimizer = keras.optimizers.Adam(1e-2)
     if policy == "mixed_float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=64.0)
-    model = make(optimizer=optimizer)
+    model = make(optimizer=optimizer, gate=(0.0, 1.0), warm_up_steps=1)
     fill(model)
     before = weights_of(model)
     x, y, w = batch(4)
     history = model.fit(x, y, sample_weight=w, epochs=2, verbose=0).history
     assert np.isfinite(history["loss"]).all()
+    assert history["c_p"][-1] > 0.0
+    assert history["skipped_updates"] == [0.0, 0.0]
     moved = [bool((a != b).any()) for a, b in zip(before, weights_of(model), strict=True)]
     transducer = len(model.transducer.trainable_variables)
     assert any(moved[:transducer])
