@@ -56,6 +56,7 @@ bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.discriminators
 	$(BIN)/python -m benchmarks.sampling
 	$(BIN)/python -m benchmarks.clients
+	$(BIN)/python -m benchmarks.configurations
 	$(BIN)/python -m benchmarks.kills --method memory_forcing
 	$(BIN)/python -m benchmarks.kills --method positive_negative
 
