@@ -185,7 +185,8 @@ def _csv(fields, rows):
     writer = csv.DictWriter(text, fields, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        writer.writerow({k: "" if v in (None, "nan") else v for k, v in row.items()})
+        # What is not known, None or NaN, is left empty.
+        writer.writerow({k: "" if str(v) in ("None", "nan") else v for k, v in row.items()})
     return text.getvalue()
 
 

@@ -58,7 +58,7 @@ def table(arms, seeds):
             difference = f"{mean:+.0f} ({low:+.0f} to {high:+.0f})"
         # A run that never gets there counts as later than all others.
         steps = [result["steps_to_95_percent"] or np.inf for result in results]
-        seconds = np.mean([result["seconds"] for result in results])
+        seconds = np.mean([result["seconds"] or np.nan for result in results])
         lines.append(
             f"| {_words(method)} | {np.mean(correct):.0f} | {sd} | {difference} | "
             f"{np.median(steps):.0f} | {'-' if np.isnan(seconds) else f'{seconds:.0f}'} |"

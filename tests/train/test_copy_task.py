@@ -155,6 +155,21 @@ def test_what_was_compared_can_be_compared_again_with_more_runs(tmp_path):
         assert (outs[1] / name).read_text() == (outs[2] / name).read_text()
 
 
+def test_what_is_not_known_of_a_comparison_stays_so(tmp_path, capsys):
+    run, outs = finished(tmp_path / "a", "teacher_forcing", [750]), [tmp_path / x for x in "bcd"]
+    compare.main([run, "--out", str(outs[0])])
+    windows = outs[0] / "windows.csv"
+    lines = [line.rsplit(",", 1) for line in windows.read_text().splitlines()]
+    windows.write_text(
+        "\n".join([",".join(lines[0]), *(f"{line[0]}," for line in lines[1:])]) + "\n"
+    )
+    compare.main([str(outs[0]), "--out", str(outs[1]), "--steps", "1000"])
+    compare.main([str(outs[1]), "--out", str(outs[2])])
+    assert "| teacher forcing | 0 | - | - | inf | - |" in capsys.readouterr().out
+    for name in ("table_2.md", "seeds.csv", "windows.csv"):
+        assert (outs[1] / name).read_text() == (outs[2] / name).read_text()
+
+
 def test_other_options_are_arms_of_their_own_and_runs_may_be_cut_short(tmp_path, capsys):
     runs = [
         finished(tmp_path / "a", "teacher_forcing", [750, 850]),
