@@ -167,7 +167,9 @@ def _published(path):
     found = []
     for row in _rows(path / SEEDS, SEED_FIELDS):
         result = {k: json.loads(row[k] or "null") for k in [*SUMMARY, *TESTS]}
-        own = windows[row["method"], row["seed"]]
+        own = windows.get((row["method"], row["seed"]))
+        if own is None:
+            raise ValueError(f"{path / WINDOWS} has no windows of {row['method']} {row['seed']}.")
         found.append((row["method"], int(row["seed"]), Run(own, result)))
     return found, json.loads((path / SETTINGS).read_text())
 

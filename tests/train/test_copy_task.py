@@ -168,6 +168,9 @@ def test_what_is_not_known_of_a_comparison_stays_so(tmp_path, capsys):
     assert "| teacher forcing | 0 | - | - | inf | - |" in capsys.readouterr().out
     for name in ("table_2.md", "seeds.csv", "windows.csv"):
         assert (outs[1] / name).read_text() == (outs[2] / name).read_text()
+    windows.write_text(",".join(lines[0]) + "\n")
+    with pytest.raises(SystemExit, match=r"windows.csv has no windows of teacher_forcing 0"):
+        compare.main([str(outs[0]), "--out", str(tmp_path / "e")])
 
 
 def test_other_options_are_arms_of_their_own_and_runs_may_be_cut_short(tmp_path, capsys):
