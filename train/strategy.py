@@ -56,9 +56,9 @@ def use_few_threads(batch_size):
     """One thread an operation for batches of a few sequences; before TensorFlow starts.
 
     A step of batch 1 is thousands of operations of a microsecond each. Handing parts of them from
-    thread to thread takes longer than doing them: on 2 cores the copy task trained 518 steps a
-    second with two threads and 701 with one (`python -m benchmarks.copy_task`, once each). What
-    the environment variable TF_NUM_INTRAOP_THREADS says has precedence.
+    thread to thread takes longer than doing them: on 2 cores the copy task trained 539 steps a
+    second with two threads and 734 with one (`TF_NUM_INTRAOP_THREADS=2 python -m
+    benchmarks.copy_task`, and the same with 1). What that variable says has precedence.
     """
     if batch_size >= FEW_SEQUENCES or "TF_NUM_INTRAOP_THREADS" in os.environ:
         return
