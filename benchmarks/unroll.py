@@ -42,7 +42,7 @@ def make(case, time, batch):
     def loss():
         if kind != "unroll":
             return tf.reduce_sum(layer(x) ** 2)
-        outputs, trace, _ = unroll(cell, x)
+        outputs, trace, _ = unroll(cell, x, keep=() if way == "outputs" else None)
         total = tf.reduce_sum(outputs**2)
         if way == "trace":
             total += tf.reduce_sum(trace.hidden**2) + tf.reduce_sum(trace.memory**2)
@@ -84,7 +84,8 @@ def make_torch(time, batch):
 
 
 CASES = {
-    "unroll/loops": "unroll, compiled loops, as fit does by default",
+    "unroll/outputs": "unroll(keep=()), compiled loops, as TeacherForcing does",
+    "unroll/loops": "the same with the whole trace",
     "unroll/trace": "the same, gradients through hidden and memory too",
     "unroll/forward": "the same, forward alone",
     "unroll/xla": "unroll, one program of XLA",
