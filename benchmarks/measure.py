@@ -8,6 +8,8 @@ import platform
 import resource
 import time
 
+from train.machine import processor
+
 
 def isolated(function, *arguments):
     """`function(*arguments)` in a fresh process, so that its peak memory is its own.
@@ -100,16 +102,8 @@ def write_json(path, rows):
     """Write the rows with the machine they were measured on."""
     from mf_keras import files
 
-    machine = {"processor": _processor(), "python": platform.python_version()}
+    machine = {"processor": processor(), "python": platform.python_version()}
     content = json.dumps({"machine": machine, "rows": rows}, indent=2)
     path.parent.mkdir(parents=True, exist_ok=True)
     with files.aside(path) as temporary:
         temporary.write_text(content + "\n")
-
-
-def _processor():
-    try:
-        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor()

@@ -1,121 +1,43 @@
-"""Compare the methods on the copy task over paired seeds: table 2 and figure 7 of the paper.
+"""Compare methods over paired seeds: tables 1 and 2 and figure 7 of the paper.
 
-python -m train.compare runs/copy_task-teacher_forcing runs/copy_task-positive_negative
+python -m train.compare RUN RUN ... --out runs/figures
 
-Runs of one method may come in several folders, and runs of other options of the forcing are arms
-of their own. Prints a Markdown table and writes it to table_2.md, with figure_7.png beside it, and
-what they are made of: seeds.csv, windows.csv and settings.json. A folder that holds these three can
-be compared again in the place of the runs, as train/results/copy_task.
+Of runs of train.sequence_generation: table_1.md and the NLL over the epochs, nll.png. Of runs of
+train.copy_task: table_2.md and figure_7.png. Beside them stand the CSV files that they are made of,
+a row a run in seeds.csv; a folder that holds these can be compared again in the place of the runs,
+as train/results/copy_task. Runs of one method may come in several folders, and runs of other
+options of the forcing are arms of their own.
 """
 
 import argparse
 import pathlib
 import sys
 
-import numpy as np
-
-from mf_keras import files, plots
-from train import arms as reading
-from train import copy_task
+from train import copy_task, copying_arms, generation_arms, table_1, table_2
 from train import options as shared
-from train.statistics import paired_interval
-
-BASELINE = "teacher_forcing"
-TABLE_HEAD = "correct predictions, mean"
-# What is written, and by what a file of our own making is known.
-OUTPUTS = {
-    "figure_7.png": plots.MARK,
-    "table_2.md": TABLE_HEAD.encode(),
-    reading.SEEDS: ",".join(reading.SEED_FIELDS).encode(),
-    reading.WINDOWS: ",".join(reading.WINDOW_FIELDS).encode(),
-    reading.SETTINGS: b"controller_units",
-}
+from train.run_folder import RunFolder
 
 
-def paired(arms):
-    """The runs of the seeds that all arms have, in order, and these seeds."""
-    seeds = sorted(set.intersection(*(set(arm) for arm in arms.values()))) if arms else []
-    if not seeds:
-        raise ValueError("the runs have no finished seed in common.")
-    return {name: [arm[seed] for seed in seeds] for name, arm in arms.items()}, seeds
-
-
-def table(arms, seeds):
-    """Table 2 in Markdown: one row an arm, over the same seeds."""
-    lines = [
-        f"| method ({len(seeds)} seeds) | {TABLE_HEAD} | sd | paired difference, "
-        "95 % interval | steps to the first window 95 % correct, median | seconds, mean |",
-        "|---|---|---|---|---|---|",
-    ]
-    for method, runs in arms.items():
-        results = [run.result for run in runs]
-        correct = [result["correct_predictions"] for result in results]
-        sd = f"{np.std(correct, ddof=1):.0f}" if len(correct) > 1 else "-"
-        difference = "-"
-        if method != BASELINE and BASELINE in arms and len(seeds) > 1:
-            base = [run.result["correct_predictions"] for run in arms[BASELINE]]
-            mean, low, high = paired_interval(base, correct)
-            difference = f"{mean:+.0f} ({low:+.0f} to {high:+.0f})"
-        # A run that never gets there counts as later than all others.
-        steps = [result["steps_to_95_percent"] or np.inf for result in results]
-        seconds = np.mean([result["seconds"] or np.nan for result in results])
-        lines.append(
-            f"| {_words(method)} | {np.mean(correct):.0f} | {sd} | {difference} | "
-            f"{np.median(steps):.0f} | {'-' if np.isnan(seconds) else f'{seconds:.0f}'} |"
-        )
-    return "\n".join(lines) + "\n"
-
-
-def _words(method):
-    """An arm's name as a reader wants it: `positive/negative, --no-gate`."""
-    method, *options = method.split(" ", 1)
-    words = method.replace("positive_negative", "positive/negative").replace("_", " ")
-    return ", ".join([words, *options])
-
-
-def figure_7(arms):
-    """NLL of the methods over the training, mean and range over the seeds."""
-    series = {}
-    for method, runs in arms.items():
-        nll = np.array([[window["nll"] for window in run.windows] for run in runs])
-        steps = np.arange(1, nll.shape[1] + 1)
-        series[_words(method)] = (steps, nll.mean(axis=0), nll.min(axis=0), nll.max(axis=0))
-    title = "mean over seeds, and their range"
-    return plots.curves(series, "training steps (thousands)", "NLL (nats per sequence)", title)
-
-
-def compare(runs, out, steps=None):
-    """Write table 2, figure 7 and what they are made of to the folder `out`; returns the table.
+def tables(runs):
+    """The module that compares these runs: `table_1` or `table_2`.
 
     Raises:
-        FileNotFoundError, ValueError: as for `arms.read` and `paired`.
-        OSError: a file that is not ours stands in the way, or cannot be written.
+        FileNotFoundError: a folder holds no run and no comparison.
+        ValueError: the runs are not all of one command.
     """
-    check_outputs(out)
-    arms, settings = reading.read(runs, steps)
-    chosen, seeds = paired(arms)
-    text = table(chosen, seeds)
-    contents = {
-        "table_2.md": text,
-        reading.SEEDS: reading.write_seeds(arms),
-        reading.WINDOWS: reading.write_windows(arms),
-        reading.SETTINGS: reading.write_settings(settings),
-    }
-    plots.save(figure_7(chosen), out / "figure_7.png")
-    for name, content in contents.items():
-        with files.aside(out / name) as temporary:
-            temporary.write_text(content)
-    return text
+    kinds = {_table(pathlib.Path(run)) for run in runs}
+    if len(kinds) > 1:
+        raise ValueError("the runs must be of one command: they are of two tables.")
+    return kinds.pop()
 
 
-def check_outputs(out):
-    """Refuse a folder where a file that is not ours would be replaced.
-
-    Raises:
-        OSError: as for `files.check_ours`.
-    """
-    for name, mark in OUTPUTS.items():
-        files.check_ours(out / name, mark)
+def _table(path):
+    if (path / copying_arms.WINDOWS).exists():
+        return table_2
+    if (path / generation_arms.EPOCHS).exists():
+        return table_1
+    _, config = RunFolder.open(path)
+    return table_1 if "dataset" in config else table_2
 
 
 def main(arguments=None):
@@ -123,13 +45,18 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(
         prog="python -m train.compare", description=__doc__.split("\n\n")[0]
     )
-    parser.add_argument(
-        "runs", nargs="+", help="folders of train.copy_task, or of an earlier comparison"
-    )
-    parser.add_argument(
+    parser.add_argument("runs", nargs="+", help="folders of runs, or of an earlier comparison")
+    limit = parser.add_mutually_exclusive_group()
+    limit.add_argument(
         "--steps",
         type=shared.positive_int,
-        help="compare so many first steps of every run; default: all",
+        help="compare so many first steps of every run of the copy task; default: all",
+    )
+    limit.add_argument(
+        "--epochs",
+        type=shared.positive_int,
+        help="compare so many first epochs of every run of a generator, unfinished ones too; "
+        "default: all",
     )
     parser.add_argument("--out", default="runs/figures", help="default: runs/figures")
     options = parser.parse_args(arguments)
@@ -138,7 +65,12 @@ def main(arguments=None):
             f"argument --steps: must be a multiple of {copy_task.WINDOW}, got {options.steps}"
         )
     try:
-        print(compare(options.runs, pathlib.Path(options.out), options.steps))
+        table = tables(options.runs)
+        limits = {table_1: options.epochs, table_2: options.steps}
+        other = next(value for module, value in limits.items() if module is not table)
+        if other is not None:
+            raise ValueError("--steps goes with runs of the copy task, --epochs with generators.")
+        print(table.compare(options.runs, pathlib.Path(options.out), limits[table]))
     except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")
     print(f"written to {options.out}")

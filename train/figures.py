@@ -17,7 +17,8 @@ import numpy as np
 
 from mf_keras import checkpoints, data, files, plots
 from mf_keras.transducer import correct
-from train.compare import check_outputs, compare
+from train import table_2
+from train.arms import check_outputs
 from train.run_folder import RunFolder
 from train.sequence_generation import IMAGE_SHAPES, load
 
@@ -93,12 +94,12 @@ def draw(runs, out):
         for name in names(options).values():
             files.check_ours(out / name, plots.MARK)
     if len(copying) > 1:
-        check_outputs(out)
+        check_outputs(out, table_2.MARKS)
     for folder, options in opened:
         drawn = draw_generation if "dataset" in options else draw_copying
         drawn(folder, options, out)
     if len(copying) > 1:
-        compare(copying, out)
+        table_2.compare(copying, out)
 
 
 def main(arguments=None):

@@ -5,6 +5,7 @@ import csv
 import json
 import os
 import pathlib
+import time
 
 import keras
 
@@ -130,9 +131,28 @@ class RunFolder:
 
 
 class _CSVLogger(keras.callbacks.CSVLogger):
-    """A logger whose rows are on the disk before the checkpoint that follows them."""
+    """A logger whose rows are on the disk before the checkpoint that follows them.
+
+    To the logs it adds the epoch's `seconds`: of one that was broken off, those since it was gone
+    on with.
+    """
+
+    def on_train_begin(self, logs=None):
+        """Open the file; rows that follow others have their columns."""
+        super().on_train_begin(logs)
+        self.start = time.time()
+        path = pathlib.Path(self.filename)
+        header = path.read_text().partition("\n")[0] if path.exists() else ""
+        if header:
+            self.keys = header.split(self.sep)[1:]
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Start the clock."""
+        self.start = time.time()
 
     def on_epoch_end(self, epoch, logs=None):
+        """Write the row."""
+        seconds = round(time.time() - self.start, 3)
         with files.naming(self.filename):
-            super().on_epoch_end(epoch, logs)
+            super().on_epoch_end(epoch, {**(logs or {}), "seconds": seconds})
             os.fsync(self.csv_file.fileno())

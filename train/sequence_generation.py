@@ -28,10 +28,10 @@ from mf_keras import (
     data,
     plots,
 )
+from train import machine, resuming
 from train import options as shared
-from train import resuming
 from train import strategy as devices
-from train.run_folder import RunFolder
+from train.run_folder import MARKER, RunFolder
 
 # The binarisation of MNIST is a random draw; no model of it can have a lower NLL in nats per image
 # than the entropy of that draw, some 45.5, and what an image's class tells. Below it something is
@@ -43,8 +43,9 @@ METHODS = {
     "professor_forcing": ProfessorForcing,
     "memory_forcing": MemoryForcing,
 }
-HISTORY = "history.csv"
+HISTORY, RESULTS = "history.csv", "results.json"
 LAST, BEST = "last.keras", "best.keras"
+EPOCHS = 10  # the paper's
 EVALUATION_BATCH = 200  # divides every evaluated split, so nothing is compiled twice
 
 
@@ -64,7 +65,7 @@ def parse_arguments(arguments=None):
     )
     parser.add_argument("--data-dir", help="folder where TFDS has prepared binarized_mnist")
     parser.add_argument("--manual-dir", help="folder with binarized_mnist's published text files")
-    parser.add_argument("--epochs", type=shared.positive_int, default=10, help="default: 10")
+    parser.add_argument("--epochs", type=shared.positive_int, help="default: 10")
     parser.add_argument("--batch-size", type=shared.positive_int, default=64, help="default: 64")
     parser.add_argument(
         "--learning-rate", type=shared.positive_float, default=1e-4, help="Adam's; default: 1e-4"
@@ -86,11 +87,20 @@ def parse_arguments(arguments=None):
         help="between two checkpoints inside an epoch; default: 200",
     )
     parser.add_argument(
-        "--resume", metavar="RUN", help="go on with the run in this folder, by its own options"
+        "--resume",
+        metavar="RUN",
+        help="go on with the run in this folder, by its own options; with --epochs, to so many",
+    )
+    parser.add_argument(
+        "--no-gate",
+        action="store_true",
+        help="forcing by eq. 9 to the letter; default: gates (0.75, 0.99)",
     )
     shared.add_model_options(parser)
     devices.add_options(parser)
     options = parser.parse_args(arguments)
+    if not options.resume:
+        options.epochs = options.epochs or EPOCHS
     options.out = options.out or f"runs/{options.dataset}-{options.method}-{options.seed}"
     return options
 
@@ -107,7 +117,8 @@ def load(options):
 def make_model(options):
     """The compiled model that trains."""
     generator = SequenceGenerator(shared.make_cell(options, units=1))
-    model = METHODS[options.method](generator)
+    forcing = {"gate": None} if options.no_gate and options.method != "teacher_forcing" else {}
+    model = METHODS[options.method](generator, **forcing)
     model.compile(shared.make_optimizer(options.learning_rate))
     return model
 
@@ -214,6 +225,20 @@ def draw_history(history, folder):
         folder.save_figure(f"{name}.png", figure)
 
 
+def check_possible(dataset, nll):
+    """Raise the alarm for an NLL, in nats per image, that no model of the data can have.
+
+    Raises:
+        ValueError: it is below `LOWEST_POSSIBLE_NLL`.
+    """
+    lowest = LOWEST_POSSIBLE_NLL[dataset]
+    if nll < lowest:
+        raise ValueError(
+            f"ALARM: {nll:.2f} nats is below {lowest}, which no model of this data can reach. The "
+            "model sees what it should predict, or the data or the evaluation is wrong."
+        )
+
+
 def finish(options, splits, best_epoch, seconds, folder):
     """Evaluate and draw the best generator; write and print the results."""
     generator = checkpoints.load(folder / BEST)
@@ -224,28 +249,29 @@ def finish(options, splits, best_epoch, seconds, folder):
         "best_epoch": best_epoch,
         "epochs": options.epochs,
         "train_seconds": round(seconds, 1),
-        "tensorflow": tf.__version__,
-        "keras": keras.__version__,
+        **machine.describe(),
     }
-    folder.write_json("results.json", results)
+    folder.write_json(RESULTS, results)
     draw(generator, splits, options, folder)
     draw_history(history, folder)
     test_nll = results["test"]["nll"]
     print(f"test NLL: {test_nll:.2f} nats per image, at the best epoch by validation, {best_epoch}")
     print(f"run folder: {folder.path}")
-    if test_nll < LOWEST_POSSIBLE_NLL[options.dataset]:
-        sys.exit(
-            f"ALARM: {test_nll:.2f} nats is below {LOWEST_POSSIBLE_NLL[options.dataset]}, which no "
-            "model of this data can reach. The model sees what it should predict, or the data or "
-            "the evaluation is wrong."
-        )
+    try:
+        check_possible(options.dataset, test_nll)
+    except ValueError as error:
+        sys.exit(str(error))
 
 
 def start(options):
     """Data, folder and model of a new run, or of one to go on with."""
     if options.resume:
         folder, config = RunFolder.open(options.resume, "dataset")
+        epochs = options.epochs
         options = resuming.options_of(config, parse_arguments)
+        if epochs is not None:
+            options.epochs = _more_epochs(epochs, len(folder.rows(HISTORY)))
+            folder.write_json(MARKER, vars(options))
         strategy, splits = devices.make(options), load(options)
         folder.remove_left_over()
     else:
@@ -258,6 +284,13 @@ def start(options):
     if model is not None:
         print(f"going on from step {model.trained_steps}")
     return options, splits, folder, new if model is None else model
+
+
+def _more_epochs(epochs, done):
+    """The number of epochs that a run shall have in the place of its own."""
+    if epochs < done:
+        raise ValueError(f"--epochs must be at least the {done} that the run has, got {epochs}.")
+    return epochs
 
 
 def main(arguments=None):

@@ -1,7 +1,5 @@
 """Callbacks of the copy task, whose epochs are windows of so many steps."""
 
-import time
-
 import keras
 
 from mf_keras import checkpoints
@@ -15,17 +13,8 @@ class WindowProgress(keras.callbacks.Callback):
         self.bar = keras.utils.Progbar(windows, unit_name="k", stateful_metrics=["nll", "correct"])
         self.sequences = sequences_per_window
 
-    def on_train_begin(self, logs=None):
-        """Start the clock."""
-        self.start = time.time()
-
-    def on_epoch_begin(self, epoch, logs=None):
-        """Start the clock anew."""
-        self.start = time.time()
-
     def on_epoch_end(self, epoch, logs=None):
-        """Advance the bar by one window, and log its seconds for the callbacks that follow."""
-        logs["seconds"] = time.time() - self.start
+        """Advance the bar by one window."""
         share = logs["correct_predictions"] / self.sequences
         self.bar.update(epoch + 1, [("nll", logs["nll"]), ("correct", share)])
 

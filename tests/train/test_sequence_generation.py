@@ -68,6 +68,28 @@ def test_refuses_a_folder_that_holds_something(run):
     assert {path: path.stat().st_mtime_ns for path in run.iterdir()} == before
 
 
+def test_goes_on_to_more_epochs(run, tmp_path, capsys):
+    shutil.copytree(run, tmp_path / "run")
+    before = (tmp_path / "run" / "history.csv").read_text()
+    sequence_generation.main(["--resume", str(tmp_path / "run"), "--epochs", "3"])
+    assert (tmp_path / "run" / "history.csv").read_text().startswith(before)
+    folder, config = RunFolder.open(tmp_path / "run")
+    assert config["epochs"] == 3
+    assert [row["epoch"] for row in folder.rows("history.csv")] == [0, 1, 2]
+    assert folder.read_json("results.json")["epochs"] == 3
+    with pytest.raises(SystemExit, match="--epochs must be at least the 3 that the run has, got 2"):
+        sequence_generation.main(["--resume", str(tmp_path / "run"), "--epochs", "2"])
+    assert RunFolder.open(tmp_path / "run")[1]["epochs"] == 3
+
+
+def test_forces_without_gates_if_asked(tmp_path):
+    arguments = ["--method", "memory_forcing", *SMALL]
+    gated = sequence_generation.make_model(sequence_generation.parse_arguments(arguments))
+    free = sequence_generation.parse_arguments([*arguments, "--no-gate"])
+    assert gated.gate == (0.75, 0.99)
+    assert sequence_generation.make_model(free).gate is None
+
+
 def test_says_at_once_that_data_is_missing_and_writes_nothing(tmp_path):
     out = tmp_path / "run"
     arguments = ["--dataset", "binarized_mnist", "--data-dir", str(tmp_path / "none")]
