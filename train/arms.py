@@ -13,7 +13,9 @@ from mf_keras import files, plots
 
 SEEDS, SETTINGS = "seeds.csv", "settings.json"
 BASELINE = "teacher_forcing"
-_WORDS = {
+# In the order in which they stand in tables.
+METHODS = {
+    BASELINE: "teacher forcing",
     "professor_forcing": "Professor Forcing",
     "memory_forcing": "Memory Forcing",
     "positive_negative": "positive/negative",
@@ -48,7 +50,7 @@ def collect(paths, read):
 
 
 def paired(arms):
-    """The runs of the seeds that all arms have, in order, and these seeds.
+    """The runs of the seeds that all arms have, in order, and these seeds; by method.
 
     Raises:
         ValueError: there is none.
@@ -56,7 +58,8 @@ def paired(arms):
     seeds = sorted(set.intersection(*(set(arm) for arm in arms.values()))) if arms else []
     if not seeds:
         raise ValueError("the runs have no finished seed in common.")
-    return {name: [arm[seed] for seed in seeds] for name, arm in arms.items()}, seeds
+    names = sorted(arms, key=lambda name: list(METHODS).index(name.split(" ")[0]))
+    return {name: [arms[name][seed] for seed in seeds] for name in names}, seeds
 
 
 def name(config, options, defaults):
@@ -80,7 +83,7 @@ def name(config, options, defaults):
 def words(method):
     """An arm's name as a reader wants it: `positive/negative, --no-gate`."""
     method, *options = method.split(" ", 1)
-    return ", ".join([_WORDS.get(method, method.replace("_", " ")), *options])
+    return ", ".join([METHODS[method], *options])
 
 
 def read_csv(path, fields):

@@ -90,6 +90,49 @@ def read(paths, epochs=None):
     return found, settings
 
 
+def opened(paths):
+    """Run folders with a trained generator.
+
+    Args:
+        paths: of the folders.
+
+    Returns:
+        A list of `(arm, seed, folder, config)`, sorted by seed.
+
+    Raises:
+        FileNotFoundError: a folder holds no run, or no generator yet.
+        ValueError: a run is of another command or dataset, or a seed of an arm comes twice.
+    """
+    found = {}
+    for path in paths:
+        folder, config = RunFolder.open(path, "dataset")
+        if not (folder / sequence_generation.BEST).is_file():
+            raise FileNotFoundError(f"{str(path)!r} has no {sequence_generation.BEST} yet.")
+        key = (config["seed"], arm_of(config))
+        if key in found:
+            raise ValueError(f"seed {key[0]} of {key[1]} comes twice, again in {path}.")
+        found[key] = (folder, config)
+    datasets = sorted({config["dataset"] for _, config in found.values()})
+    if len(datasets) > 1:
+        raise ValueError(f"the runs must be of one dataset, got {datasets}.")
+    # Seed by seed, so that the arms stay in the order in which they were given.
+    return [(arm, seed, *found[seed, arm]) for seed, arm in sorted(found, key=lambda key: key[0])]
+
+
+def by_arm(opened):
+    """What `opened` gave, as arm -> seed -> folder."""
+    arms = {}
+    for arm, seed, folder, _ in opened:
+        arms.setdefault(arm, {})[seed] = folder
+    return arms
+
+
+def arm_of(config):
+    """The name of the arm that a run belongs to."""
+    defaults = vars(sequence_generation.parse_arguments([]))
+    return arms.name(config, FORCING_OPTIONS, defaults)
+
+
 def write_epochs(found):
     """All epochs of all arms as CSV."""
     rows = []
@@ -118,8 +161,6 @@ def _read(path):
 
 def _trained(path):
     folder, config = RunFolder.open(path, "dataset")
-    defaults = vars(sequence_generation.parse_arguments([]))
-    arm = arms.name(config, FORCING_OPTIONS, defaults)
     settings = {k: v for k, v in sorted(config.items()) if k not in RUN_OPTIONS | FORCING_OPTIONS}
     epochs = folder.rows(sequence_generation.HISTORY)
     finished = (folder / sequence_generation.RESULTS).exists()
@@ -133,7 +174,9 @@ def _trained(path):
         result["best_epoch"] = results["best_epoch"]
         result["test_nll"] = results["test"]["nll"]
         result["test_bits_per_pixel"] = results["test"]["bits_per_step"]
-    return [(arm, config["seed"], Run(epochs, {**result, **_of_epochs(epochs)}))], settings
+    return [
+        (arm_of(config), config["seed"], Run(epochs, {**result, **_of_epochs(epochs)}))
+    ], settings
 
 
 def _of_epochs(epochs):

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from mf_keras.validation import one_of
+from mf_keras.validation import boolean, one_of
 
 DIGITS_SHAPE = (8, 8)
 
@@ -11,7 +11,7 @@ _SPLITS = {"train": slice(0, 1397), "validation": slice(1397, 1597), "test": sli
 _HALF_INTENSITY = 8  # grey levels run from 0 to 16
 
 
-def digits(split="train"):
+def digits(split="train", labels=False):
     """Real scanned digits, 8 x 8 pixels in raster order, as binary sequences.
 
     The 1797 images of `sklearn.datasets.load_digits`, a pixel set where its intensity is at least
@@ -21,18 +21,22 @@ def digits(split="train"):
 
     Args:
         split: "train", "validation" or "test".
+        labels: give pairs of a sequence and its class, an int64 in [0, 10), in their place.
 
     Returns:
         A `tf.data.Dataset` of float32 sequences (64, 1) of 0 and 1, of known cardinality.
 
     Raises:
+        TypeError: `labels` is no bool.
         ValueError: an unknown split.
     """
     one_of("split", split, tuple(_SPLITS))
+    boolean("labels", labels)
     # Importing scikit-learn takes a second that users of the other data need not wait for.
     from sklearn.datasets import load_digits
 
-    grey = load_digits().data  # (1797, 64)
-    order = np.random.default_rng(0).permutation(len(grey))
-    pixels = (grey[order[_SPLITS[split]]] >= _HALF_INTENSITY).astype("float32")
-    return tf.data.Dataset.from_tensor_slices(pixels[..., np.newaxis])
+    found = load_digits()
+    chosen = np.random.default_rng(0).permutation(len(found.data))[_SPLITS[split]]
+    pixels = (found.data[chosen] >= _HALF_INTENSITY).astype("float32")[..., np.newaxis]
+    classes = found.target[chosen].astype("int64")
+    return tf.data.Dataset.from_tensor_slices((pixels, classes) if labels else pixels)

@@ -50,3 +50,12 @@ def test_every_call_gives_the_same_sequences():
 def test_unknown_split(split):
     with pytest.raises(ValueError, match="split must be one of 'train', 'validation', 'test'"):
         digits(split)
+
+
+def test_labels_are_those_of_the_images():
+    order = np.random.default_rng(0).permutation(1797)
+    pairs = list(digits("validation", labels=True).as_numpy_iterator())
+    np.testing.assert_array_equal([x for x, _ in pairs], sequences("validation"))
+    np.testing.assert_array_equal([y for _, y in pairs], load_digits().target[order][1397:1597])
+    with pytest.raises(TypeError, match="labels must be"):
+        digits("test", labels=1)
