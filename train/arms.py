@@ -9,7 +9,10 @@ import io
 import json
 import pathlib
 
+import numpy as np
+
 from mf_keras import files, plots
+from train.statistics import paired_interval
 
 SEEDS, SETTINGS = "seeds.csv", "settings.json"
 BASELINE = "teacher_forcing"
@@ -58,7 +61,8 @@ def paired(arms):
     seeds = sorted(set.intersection(*(set(arm) for arm in arms.values()))) if arms else []
     if not seeds:
         raise ValueError("the runs have no finished seed in common.")
-    names = sorted(arms, key=lambda name: list(METHODS).index(name.split(" ")[0]))
+    places = {method: place for place, method in enumerate(METHODS)}
+    names = sorted(arms, key=lambda name: places.get(name.split(" ")[0], len(places)))
     return {name: [arms[name][seed] for seed in seeds] for name in names}, seeds
 
 
@@ -83,7 +87,26 @@ def name(config, options, defaults):
 def words(method):
     """An arm's name as a reader wants it: `positive/negative, --no-gate`."""
     method, *options = method.split(" ", 1)
-    return ", ".join([METHODS[method], *options])
+    return ", ".join([METHODS.get(method, method), *options])
+
+
+def difference(arm, columns, digits):
+    """An arm's paired difference to teacher forcing: `+0.35 (-0.55 to +1.25)`, of 95 %.
+
+    Args:
+        arm: its name.
+        columns: arm -> (seeds,) numbers, NaN where one is not known.
+        digits: after the point.
+
+    Returns:
+        "-" for teacher forcing itself, or where there are no two pairs, or one is not known.
+    """
+    if arm == BASELINE or BASELINE not in columns or len(columns[arm]) < 2:
+        return "-"
+    if not np.isfinite([columns[BASELINE], columns[arm]]).all():
+        return "-"
+    mean, low, high = (f"{x:+.{digits}f}" for x in paired_interval(columns[BASELINE], columns[arm]))
+    return f"{mean} ({low} to {high})"
 
 
 def read_csv(path, fields):

@@ -20,9 +20,9 @@ from keras import ops
 from mf_keras import backend, checkpoints, plots
 from train import generation_arms
 from train import options as shared
-from train.arms import BASELINE, check_outputs, paired, publish, words, write_csv
+from train.arms import check_outputs, difference, paired, publish, words, write_csv
 from train.sequence_generation import BEST, EVALUATION_BATCH, load
-from train.statistics import energy_distance, paired_interval
+from train.statistics import energy_distance
 
 PARTS = ("hidden", "memory")
 FIELDS = ["method", "seed", "part", "step", "distance", "between_images"]
@@ -102,11 +102,7 @@ def table(found, seeds):
     for arm in found:
         cells = []
         for column in columns.values():
-            difference = "-"
-            if arm != BASELINE and BASELINE in found and len(seeds) > 1:
-                mean, low, high = paired_interval(column[BASELINE], column[arm])
-                difference = f"{mean:+.4f} ({low:+.4f} to {high:+.4f})"
-            cells += [f"{column[arm].mean():.4f}", difference]
+            cells += [f"{column[arm].mean():.4f}", difference(arm, column, 4)]
         lines.append(f"| {words(arm)} | {' | '.join(cells)} |")
     between = [np.mean(list(means(found, part, "between_images").values())) for part in PARTS]
     lines.append(f"| test against validation images | {between[0]:.4f} | | {between[1]:.4f} | |")
@@ -115,12 +111,14 @@ def table(found, seeds):
 
 def figure(found, part):
     """A part's distance over the steps, mean and range over the seeds."""
-    series = {}
+    series, between = {}, []
     for arm, runs in found.items():
         rows = [[row for row in run if row["part"] == part] for run in runs]
         steps = [row["step"] for row in rows[0]]
         values = np.array([[row["distance"] for row in run] for run in rows])
         series[words(arm)] = (steps, values.mean(axis=0), values.min(axis=0), values.max(axis=0))
+        between += [[row["between_images"] for row in run] for run in rows]
+    series["two sets of images"] = (steps, np.mean(between, axis=0))
     title = f"{part}: free running against teacher forcing"
     return plots.curves(series, "time step", "energy distance", title)
 

@@ -21,9 +21,8 @@ import numpy as np
 from mf_keras import checkpoints, plots
 from train import generation_arms, judges
 from train import options as shared
-from train.arms import BASELINE, check_outputs, paired, publish, words, write_csv
+from train.arms import check_outputs, difference, paired, publish, words, write_csv
 from train.sequence_generation import BEST, EVALUATION_BATCH, load
-from train.statistics import paired_interval
 
 TEMPERATURES = [0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
 SCORES = ["judged_nll", "confidence", "class_entropy", "diversity"]
@@ -77,20 +76,16 @@ def table(found, seeds, temperatures, real, panel):
         "|---|---|---|---|---|---|---|---|",
     ]
     for place, temperature in enumerate(temperatures):
-        for arm, runs in found.items():
-            own = {name: np.array([run[place][name] for run in runs]) for name in SCORES}
-            differences = {}
-            for name, digits in (("judged_nll", 2), ("diversity", 3)):
-                differences[name] = "-"
-                if arm != BASELINE and BASELINE in found and len(seeds) > 1:
-                    base = [run[place][name] for run in found[BASELINE]]
-                    mean, low, high = (f"{x:+.{digits}f}" for x in paired_interval(base, own[name]))
-                    differences[name] = f"{mean} ({low} to {high})"
+        columns = {
+            name: {arm: np.array([run[place][name] for run in found[arm]]) for arm in found}
+            for name in SCORES
+        }
+        for arm in found:
+            nll, confidence, entropy, diversity = (columns[name][arm].mean() for name in SCORES)
             lines.append(
-                f"| {words(arm)} | {temperature:g} | {own['judged_nll'].mean():.2f} | "
-                f"{differences['judged_nll']} | {own['confidence'].mean():.3f} | "
-                f"{own['class_entropy'].mean():.3f} | {own['diversity'].mean():.3f} | "
-                f"{differences['diversity']} |"
+                f"| {words(arm)} | {temperature:g} | {nll:.2f} | "
+                f"{difference(arm, columns['judged_nll'], 2)} | {confidence:.3f} | "
+                f"{entropy:.3f} | {diversity:.3f} | {difference(arm, columns['diversity'], 3)} |"
             )
     lines.append(
         f"| test images | | {real['judged_nll']:.2f} | | {real['confidence']:.3f} | "
@@ -99,7 +94,7 @@ def table(found, seeds, temperatures, real, panel):
     return "\n".join(lines) + f"\nThe classifier is right on {panel.accuracy:.1%} of new images.\n"
 
 
-def figure(found, real):
+def figure(found, real, temperatures):
     """The NLL by the judge over diversity, a line of temperatures for each method."""
     series = {
         words(arm): tuple(
@@ -109,7 +104,7 @@ def figure(found, real):
         for arm, runs in found.items()
     }
     series["test images"] = ([real["diversity"]], [real["judged_nll"]])
-    title = "one temperature to the next: lower is likelier, to the right more diverse"
+    title = f"temperatures of {min(temperatures):g} to {max(temperatures):g}, left to right"
     return plots.curves(series, "diversity (share of the data's)", "NLL by the judge (nats)", title)
 
 
@@ -157,7 +152,7 @@ def judge(runs, count, temperatures, kept, out, seed=0):
     ]
     text = table(chosen, seeds, temperatures, real, panel)
     texts = {"samples.md": text, "samples.csv": write_csv(FIELDS, rows)}
-    publish(out, {"samples.png": figure(chosen, real)}, texts)
+    publish(out, {"samples.png": figure(chosen, real, temperatures)}, texts)
     return text
 
 

@@ -5,19 +5,19 @@ import numpy as np
 from mf_keras import plots
 from train import generation_arms as reading
 from train.arms import (
-    BASELINE,
     SEEDS,
     SETTINGS,
     check_outputs,
+    difference,
     paired,
     publish,
     words,
     write_settings,
 )
 from train.sequence_generation import check_possible
-from train.statistics import paired_interval
 
 TABLE_HEAD = "test NLL, mean"
+COLUMNS = ("test_nll", "validation_nll", "best_epoch", "seconds_per_epoch")
 # What is written, and by what a file of our own making is known.
 MARKS = {
     "nll.png": plots.MARK,
@@ -46,33 +46,25 @@ def table(arms, seeds, dataset):
         "the test NLL, 95 % interval | best epoch, median | seconds an epoch, median |",
         "|---|---|---|---|---|---|---|",
     ]
-    lines += [_row(method, arms) for method in arms]
+    columns = {name: _column(arms, name) for name in COLUMNS}
+    for arm in arms:
+        test, validation, best, seconds = (columns[name][arm] for name in COLUMNS)
+        sd = np.std(test, ddof=1) if len(test) > 1 else np.nan
+        lines.append(
+            f"| {words(arm)} | {_number(test.mean(), 2)} | {_number(sd, 2)} | "
+            f"{_number(validation.mean(), 2)} | {difference(arm, columns['test_nll'], 2)} | "
+            f"{_number(np.median(best), 0)} | {_number(np.median(seconds), 0)} |"
+        )
     lines += [f"| {name} | {nll} | | | | | |" for name, nll in PUBLISHED.get(dataset, [])]
     return "\n".join(lines) + "\n"
 
 
-def _row(method, arms):
-    test, best, validation, seconds = (
-        _column(arms[method], name)
-        for name in ("test_nll", "best_epoch", "validation_nll", "seconds_per_epoch")
-    )
-    sd = np.std(test, ddof=1) if len(test) > 1 else np.nan
-    difference = "-"
-    if method != BASELINE and BASELINE in arms and len(test) > 1 and np.isfinite(test).all():
-        base = _column(arms[BASELINE], "test_nll")
-        if np.isfinite(base).all():
-            mean, low, high = paired_interval(base, test)
-            difference = f"{mean:+.2f} ({low:+.2f} to {high:+.2f})"
-    return (
-        f"| {words(method)} | {_number(test.mean(), 2)} | {_number(sd, 2)} | "
-        f"{_number(validation.mean(), 2)} | {difference} | {_number(np.median(best), 0)} | "
-        f"{_number(np.median(seconds), 0)} |"
-    )
-
-
-def _column(runs, name):
-    """One entry of the runs' results, NaN where it is not known."""
-    return np.array([run.result[name] for run in runs], dtype="float64")
+def _column(arms, name):
+    """arm -> (seeds,): one entry of the runs' results, NaN where it is not known."""
+    return {
+        arm: np.array([run.result[name] for run in runs], dtype="float64")
+        for arm, runs in arms.items()
+    }
 
 
 def _number(value, digits):

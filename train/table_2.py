@@ -5,16 +5,15 @@ import numpy as np
 from mf_keras import plots
 from train import copying_arms as reading
 from train.arms import (
-    BASELINE,
     SEEDS,
     SETTINGS,
     check_outputs,
+    difference,
     paired,
     publish,
     words,
     write_settings,
 )
-from train.statistics import paired_interval
 
 TABLE_HEAD = "correct predictions, mean"
 # What is written, and by what a file of our own making is known.
@@ -34,20 +33,18 @@ def table(arms, seeds):
         "95 % interval | steps to the first window 95 % correct, median | seconds, mean |",
         "|---|---|---|---|---|---|",
     ]
-    for method, runs in arms.items():
-        results = [run.result for run in runs]
-        correct = [result["correct_predictions"] for result in results]
+    columns = {
+        method: [run.result["correct_predictions"] for run in runs] for method, runs in arms.items()
+    }
+    for method, correct in columns.items():
+        results = [run.result for run in arms[method]]
         sd = f"{np.std(correct, ddof=1):.0f}" if len(correct) > 1 else "-"
-        difference = "-"
-        if method != BASELINE and BASELINE in arms and len(seeds) > 1:
-            base = [run.result["correct_predictions"] for run in arms[BASELINE]]
-            mean, low, high = paired_interval(base, correct)
-            difference = f"{mean:+.0f} ({low:+.0f} to {high:+.0f})"
         # A run that never gets there counts as later than all others.
         steps = [result["steps_to_95_percent"] or np.inf for result in results]
         seconds = np.mean([result["seconds"] or np.nan for result in results])
         lines.append(
-            f"| {words(method)} | {np.mean(correct):.0f} | {sd} | {difference} | "
+            f"| {words(method)} | {np.mean(correct):.0f} | {sd} | "
+            f"{difference(method, columns, 0)} | "
             f"{np.median(steps):.0f} | {'-' if np.isnan(seconds) else f'{seconds:.0f}'} |"
         )
     return "\n".join(lines) + "\n"
