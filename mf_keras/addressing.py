@@ -75,7 +75,7 @@ def content_weights(memory, keys, strengths, masks=None):
         dots = _product_transposed(keys * masks, memory)
         row_squares = _product_transposed(ops.square(masks), ops.square(memory))  # (B, H, N)
     key_squares = ops.sum(ops.square(keys), axis=-1, keepdims=True)  # (B, H, 1)
-    cosine = dots * _inverse_norm(key_squares) * _inverse_norm(row_squares)
+    cosine = dots * inverse_norm(key_squares) * inverse_norm(row_squares)
     return softmax(cosine * ops.expand_dims(strengths, -1))
 
 
@@ -84,7 +84,8 @@ def softmax(x):
     return ops.ones_like(x) if x.shape[-1] == 1 else ops.softmax(x, axis=-1)
 
 
-def _inverse_norm(squares):
+def inverse_norm(squares):
+    """1 / norm from squared norms of any shape; finite for 0, and so is its gradient."""
     half = squares.dtype == "float16"
     floor = _MIN_NORM_FLOAT16 if half else _MIN_NORM
     return ops.rsqrt(ops.maximum(squares, floor * floor))

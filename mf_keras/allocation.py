@@ -6,9 +6,13 @@
 import numpy as np
 from keras import ops
 
-# The gradient takes a slot's usage to be at least this.
 _MIN_USAGE = 1e-12
 _MIN_USAGE_FLOAT16 = 1e-4
+
+
+def min_usage(dtype):
+    """What the gradient takes a slot's usage to be at least."""
+    return _MIN_USAGE_FLOAT16 if dtype == "float16" else _MIN_USAGE
 
 
 def by_sorting(usage):
@@ -32,9 +36,7 @@ def by_comparison(usage):
         product = _product_before(usage)
         # A product without one of its factors is the product divided by it. That a factor of 0
         # stands for a tiny one makes this right where one factor is 0, and where more are.
-        positive = ops.maximum(
-            usage, _MIN_USAGE_FLOAT16 if usage.dtype == "float16" else _MIN_USAGE
-        )
+        positive = ops.maximum(usage, min_usage(usage.dtype))
 
         def gradient(*args, upstream=None):
             upstream = args[0] if upstream is None else upstream

@@ -12,8 +12,9 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # From the ground up; a module imports from the floors below its own, or its own folder.
 FLOORS = [
     ["validation", "version", "files"],
-    ["backend", "allocation"],
+    ["backend", "allocation", "contraction"],
     ["addressing", "sparse_linkage", "losses", "data", "plots", "events", "stopping"],
+    ["batch_last"],
     ["cells"],
     ["unroll", "gru"],
     ["autoregressive"],
