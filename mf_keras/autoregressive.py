@@ -93,6 +93,11 @@ class _FreeRunningCell:
         samples = ops.zeros((batch_size, self.cell.units), dtype=self.compute_dtype)
         return FreeRunningState(samples, self.cell.initial_state(batch_size))
 
+    def in_loop(self, batch_size):
+        """As `MemoryCell.in_loop`."""
+        cell, axes = self.cell.in_loop(batch_size)
+        return _FreeRunningCell(cell), FreeRunningState(0, axes)
+
     def step(self, thresholds, state, training=False):
         """Logits of this step, and the state with the sample that they and the noise give."""
         logits, cell_state = self.cell.step(state.samples, state.cell, training=training)

@@ -26,7 +26,7 @@ def unroll(cell, inputs, initial_state=None, mask=None, training=False, keep=Non
 
     Args:
         cell: an `NTMCell` or `DNCCell`, or an object with their `step`, `initial_state`, `built`,
-            `input_size`, `output_size`, `compute_dtype` and `variables`.
+            `input_size`, `output_size`, `compute_dtype` and `variables`, and perhaps `in_loop`.
         inputs: (B, T, D), T >= 1.
         initial_state: the cell's named tuple with (B, ...) tensors, e.g. an earlier call's
             `final_state`; None for `cell.initial_state(B)`.
@@ -68,15 +68,18 @@ def unroll(cell, inputs, initial_state=None, mask=None, training=False, keep=Non
 
 def _run(cell, inputs, state, mask, training, kept, chunk):
     """What `unroll` returns, from checked arguments."""
+    # Within the loop some tensors may have the batch as their last axis.
+    looped, axes = _in_loop(cell, state, inputs.shape[0])
+    state = keras.tree.map_structure(lambda x, axis: ops.moveaxis(x, 0, axis), state, axes)
     outputs = ops.zeros((ops.shape(inputs)[0], cell.output_size), dtype=cell.compute_dtype)
     sequences = [_swap_batch_and_time(x) for x in (inputs, mask) if x is not None]
 
     def step(carry_tm1, inputs_t):
-        carry_t = cell.step(inputs_t[0], carry_tm1[1], training=training)
+        carry_t = looped.step(inputs_t[0], carry_tm1[1], training=training)
         if mask is None:
             return carry_t
         return keras.tree.map_structure(
-            lambda new, old: _keep(inputs_t[1], new, old), carry_t, carry_tm1
+            lambda new, old, axis: _keep(inputs_t[1], new, old, axis), carry_t, carry_tm1, (0, axes)
         )
 
     # Frozen weights too: inside the scan every weight must come in as an argument.
@@ -85,9 +88,19 @@ def _run(cell, inputs, state, mask, training, kept, chunk):
         step, weights, (outputs, state), sequences, keep=(True, kept), chunk=chunk
     )
     trace = keras.tree.map_structure(
-        lambda wanted, x: _swap_batch_and_time(x) if wanted else None, kept, trace
+        lambda wanted, x, axis: _batch_first(x, axis) if wanted else None, kept, trace, axes
+    )
+    final_state = keras.tree.map_structure(
+        lambda x, axis: ops.moveaxis(x, axis, 0), final_state, axes
     )
     return _swap_batch_and_time(outputs), trace, final_state
+
+
+def _in_loop(cell, state, batch_size):
+    """`cell.in_loop(batch_size)`, also of a cell that has no such method."""
+    if hasattr(cell, "in_loop"):
+        return cell.in_loop(batch_size)
+    return cell, keras.tree.map_structure(lambda _: 0, state)
 
 
 def check_chunk(chunk):
@@ -168,6 +181,13 @@ def _swap_batch_and_time(x):
     return ops.transpose(x, (1, 0, *range(2, len(x.shape))))
 
 
-def _keep(mask, new, old):
-    """`new` where the mask (B,) is True, `old` elsewhere."""
-    return ops.where(ops.reshape(mask, (-1,) + (1,) * (len(new.shape) - 1)), new, old)
+def _batch_first(x, axis):
+    """(T, B, ...) where `axis` is 0, (T, ..., B) where it is -1, as (B, T, ...)."""
+    return ops.moveaxis(x, 1 if axis == 0 else -1, 0)
+
+
+def _keep(mask, new, old, axis):
+    """`new` where the mask (B,) is True, `old` elsewhere; `axis` is that of the batch."""
+    shape = [1] * len(new.shape)
+    shape[axis] = -1
+    return ops.where(ops.reshape(mask, shape), new, old)

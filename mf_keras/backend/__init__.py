@@ -11,9 +11,17 @@ if keras.backend.backend() != "tensorflow":
         f"{keras.backend.backend()!r}. Set KERAS_BACKEND=tensorflow before keras is imported."
     )
 
-from mf_keras.backend.compilation import compiled, compiling_loops
+from mf_keras.backend.compilation import compiled, compiling_loops, loops_are_compiled
 from mf_keras.backend.cores import on_cores
 from mf_keras.backend.scan import scan
 from mf_keras.backend.tensors import is_concrete, to_tensor
 
-__all__ = ["compiled", "compiling_loops", "is_concrete", "on_cores", "scan", "to_tensor"]
+__all__ = [
+    "compiled",
+    "compiling_loops",
+    "is_concrete",
+    "loops_are_compiled",
+    "on_cores",
+    "scan",
+    "to_tensor",
+]

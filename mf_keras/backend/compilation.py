@@ -39,6 +39,6 @@ def compiling_loops(wanted=True):
         _mode.loops = before
 
 
-def in_loops():
+def loops_are_compiled():
     """Whether the scans that are traced now are to be compiled."""
     return getattr(_mode, "loops", False) and not tf.executing_eagerly()

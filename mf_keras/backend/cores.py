@@ -22,7 +22,7 @@ def on_cores(function, *batches):
     flat = [x for x in tf.nest.flatten(batches) if x is not None]
     batch = flat[0].shape[0]
     sizes = [batch]
-    if compilation.in_loops():
+    if compilation.loops_are_compiled():
         sizes = share(tf.shape(flat[0])[0] if batch is None else batch)
     if len(sizes) == 1:
         return function(*batches)

@@ -50,7 +50,7 @@ def scan(step, variables, carry, inputs, keep=None, chunk=None):
             )
         return keras.tree.flatten(new_carry)
 
-    run = _differentiable(flat_step, kept, chunk, compilation.in_loops())
+    run = _differentiable(flat_step, kept, chunk, compilation.loops_are_compiled())
     stacked, last = run(weights, flat_carry, flat_inputs)
     every = dict(zip(kept, stacked, strict=True))
     stacked = [every.get(i) for i in range(len(flat_carry))]

@@ -136,27 +136,35 @@ class MemoryCell(keras.layers.Layer):
         Returns:
             `(outputs, state)`: y_t of shape (B, units), and the new state.
         """
-        hidden, controller = self._control(inputs, state, training)
+        reads_tm1 = self._flat(state.read_vectors)
+        hidden, controller = self.control(inputs, reads_tm1, state.controller, training)
         interface = self.interface(hidden)
         # Products of twenty usages or a softmax at strength 20 mean nothing in half precision, so
         # the addressing runs in float32 at least. The state is kept in the compute dtype.
-        precise = _at_least_float32(self.compute_dtype)
-        fields = self.address(
-            ops.cast(interface, precise),
-            keras.tree.map_structure(lambda x: _cast_float(x, precise), state),
-        )
-        fields = {name: _cast_float(x, self.compute_dtype) for name, x in fields.items()}
+        precise = at_least_float32(self.compute_dtype)
+        fields = self.address(ops.cast(interface, precise), cast_floats(state, precise))
+        fields = cast_floats(fields, self.compute_dtype)
         state = self.state_type(hidden=hidden, controller=controller, **fields)
-        reads = ops.reshape(state.read_vectors, (-1, self.num_reads * self.word_size))
+        reads = self._flat(state.read_vectors)
         outputs = self.readout(ops.concatenate([hidden, reads], axis=-1))
         return outputs, state
 
-    def _control(self, inputs, state, training):
-        """h_t and the controller's new state, from x_t and the last read vectors."""
-        reads_tm1 = ops.reshape(state.read_vectors, (-1, self.num_reads * self.word_size))
+    def _flat(self, read_vectors):
+        """(B, R, W) as (B, R W)."""
+        return ops.reshape(read_vectors, (-1, self.num_reads * self.word_size))
+
+    def control(self, inputs, reads_tm1, controller, training):
+        """h_t and the controller's new state.
+
+        Args:
+            inputs: (B, D), x_t.
+            reads_tm1: (B, R W), the last read vectors.
+            controller: the controller's last state, a tuple of tensors.
+            training: passed on to the controller.
+        """
         inputs = ops.concatenate([ops.cast(inputs, self.compute_dtype), reads_tm1], axis=-1)
         sizes = self._controller_sizes()
-        nested = keras.tree.pack_sequence_as(sizes, list(state.controller))
+        nested = keras.tree.pack_sequence_as(sizes, list(controller))
         hidden, nested = self.controller(inputs, nested, training=training)
         hidden = ops.cast(hidden, self.compute_dtype)
         if self.clip is not None:
@@ -167,6 +175,18 @@ class MemoryCell(keras.layers.Layer):
     def _controller_sizes(self):
         sizes = self.controller.state_size
         return [sizes] if isinstance(sizes, int) else sizes
+
+    def in_loop(self, batch_size):
+        """What `unroll` runs over time in place of this cell: here the cell itself.
+
+        Args:
+            batch_size: number of rows, or None where it is not known.
+
+        Returns:
+            `(cell, axes)`: an object with a `step` that computes what this cell's does, and a
+            structure like the state: for every tensor the axis where it has the batch, 0 or -1.
+        """
+        return self, keras.tree.map_structure(lambda _: 0, self._shapes())
 
     # The door of keras.layers.RNN.
 
@@ -307,9 +327,13 @@ class _Shape:
         self.size = math.prod(dims) * (2 if integer else 1)
 
 
-def _cast_float(x, dtype):
-    """`x` in another floating dtype; integers stay what they are."""
-    return ops.cast(x, dtype) if keras.backend.is_float_dtype(x.dtype) else x
+def cast_floats(tensors, dtype):
+    """A nested structure of tensors in another floating dtype; integers stay what they are."""
+
+    def cast(x):
+        return ops.cast(x, dtype) if keras.backend.is_float_dtype(x.dtype) else x
+
+    return keras.tree.map_structure(cast, tensors)
 
 
 def _to_digits(x, size, dtype):
@@ -324,7 +348,8 @@ def _from_digits(digits):
     return 256 * high + low
 
 
-def _at_least_float32(dtype):
+def at_least_float32(dtype):
+    """The dtype to address in, where the cell computes in another."""
     return "float32" if dtype in ("float16", "bfloat16") else dtype
 
 

@@ -5,8 +5,10 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
-from mf_keras import addressing, sparse_linkage, validation
+from mf_keras import addressing, backend, sparse_linkage, validation
 from mf_keras.cells.base import MAX_INTEGER, MemoryCell, split_interface
+from mf_keras.cells.batch_last import BatchLastDNC
+from mf_keras.cells.interface import DNCInterface
 
 
 class DNCState(NamedTuple):
@@ -53,25 +55,13 @@ class UnlinkedState(NamedTuple):
     read_vectors: Any  # (B, R, W), r
 
 
+# With at least so many rows, and with slots and words up to so long, a loop that XLA compiles for a
+# CPU is faster with the batch last: 1.3 to 1.4 times with the paper's sizes, 1.2 times with 32
+# slots. With 48 slots, or with words of 64, it is slower, with 1 to 4 rows it is not faster.
+_MANY_ROWS = 8
+_FEW_TERMS = 32
+
 _STATE_TYPES = {"dense": DNCState, "sparse": SparselyLinkedState, None: UnlinkedState}
-
-
-class DNCInterface(NamedTuple):
-    """The control signals of one step, squashed into their ranges."""
-
-    read_keys: Any  # (B, R, W), k^r
-    read_strengths: Any  # (B, R), beta^r in [1, inf)
-    write_keys: Any  # (B, H, W), k^w
-    write_strengths: Any  # (B, H), beta^w in [1, inf)
-    erase: Any  # (B, H, W), e in [0, 1]
-    write_vectors: Any  # (B, H, W), v
-    free_gates: Any  # (B, R), f in [0, 1]
-    allocation_gates: Any  # (B, H), g^a in [0, 1]
-    write_gates: Any  # (B, H), g^w in [0, 1]
-    read_modes: Any  # (B, R, 2H + 1), pi: H backward, content, H forward; sums to 1; or None
-    read_masks: Any  # (B, R, W) in [0, 1], or None
-    write_masks: Any  # (B, H, W) in [0, 1], or None
-    link_sharpness: Any  # (B, R, 2H) in [1, inf): H backward, H forward; or None
 
 
 @keras.saving.register_keras_serializable(package="mf_keras")
@@ -170,9 +160,9 @@ class DNCCell(MemoryCell):
     @property
     def interface_size(self):
         """W R + 3 W + 5 R + 3 with one write head and no options; 3 R less without linkage."""
-        return sum(self._interface_sizes())
+        return sum(self.interface_sizes())
 
-    def _interface_sizes(self):
+    def interface_sizes(self):
         """The paper's order; what the options add comes last."""
         r, h, w = self.num_reads, self.num_writes, self.word_size
         sizes = [r * w, r, h * w, h, h * w, h * w, r, h, h]
@@ -187,7 +177,7 @@ class DNCCell(MemoryCell):
     def parse(self, interface):
         """The interface vector (B, interface_size) as `DNCInterface`."""
         r, h, w = self.num_reads, self.num_writes, self.word_size
-        pieces = split_interface(interface, self._interface_sizes())
+        pieces = split_interface(interface, self.interface_sizes())
         k_r, beta_r, k_w, beta_w, e, v, f, g_a, g_w, *options = pieces
         read_modes = read_masks = write_masks = link_sharpness = None
         if self.linkage is not None:
@@ -309,6 +299,22 @@ class DNCCell(MemoryCell):
             ops.reshape(weights, (-1, r * h, n)), ops.reshape(sharpness, (-1, r * h))
         )
         return ops.reshape(sharp, (-1, r, h, n))
+
+    def in_loop(self, batch_size):
+        """What `unroll` runs over time: a `BatchLastDNC`, where that is faster, or the cell itself.
+
+        Arguments and what it returns are those of `MemoryCell.in_loop`.
+        """
+        options = self.masked_lookup or self.erase_on_deallocation or self.sharpen_links
+        # A subclass may compute something else.
+        plain = type(self) is DNCCell and self.linkage == "dense" and not options
+        many = batch_size is None or batch_size >= _MANY_ROWS
+        few = max(self.memory_size, self.word_size) <= _FEW_TERMS
+        cell, axes = super().in_loop(batch_size)
+        if not (plain and many and few and backend.loops_are_compiled()):
+            return cell, axes
+        last = keras.tree.map_structure(lambda _: -1, axes)
+        return BatchLastDNC(self), last._replace(hidden=0, controller=axes.controller)
 
     def get_config(self):
         """The constructor's arguments, the controller serialized."""
