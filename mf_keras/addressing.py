@@ -13,6 +13,8 @@ and K the shift range. Everything is batch first and written in `keras.ops` alon
 run on any Keras backend, in any floating dtype, and can be differentiated. Suffix `_t` marks the
 current time step and `_tm1` the one before.
 
+`batch_last` has those of a DNC's step once more, with the batch as the last axis.
+
 All of them raise TypeError for an argument that is no tensor of numbers, and ValueError for one
 whose shape is another than documented or does not fit those of the others.
 """
