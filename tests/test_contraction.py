@@ -64,15 +64,3 @@ def test_the_batch_may_be_unknown_while_tracing():
 def test_settled_changes_nothing():
     x = np.float32([[[np.nan, np.inf, -0.0]], [[1.0, 2.0, 3.0]]])
     assert settled(tf.constant(x)).numpy().tobytes() == x.tobytes()
-
-
-def test_each_factor_of_a_loop_is_computed_once():
-    """XLA would put a factor's tanh, here of 64 entries, into the product of 64 x 64 entries."""
-
-    @tf.function(jit_compile=True)
-    def run(x, y):
-        return contract("ib,jb->ijb", tf.tanh(x) + x, tf.tanh(y) + y)
-
-    x = tf.ones((64, 8))
-    program = run.experimental_get_compiler_ir(x, x)(stage="optimized_hlo")
-    assert "f32[64,64,8]{2,1,0} tanh" not in program
