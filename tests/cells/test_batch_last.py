@@ -69,16 +69,12 @@ def test_computes_what_the_cell_does(monkeypatch):
     close(*both(make(dtype="float64"), sequences("float64"), monkeypatch), 1e-10)
 
 
-def test_with_two_write_heads_masks_chunks_and_parts_of_the_trace(monkeypatch):
+def test_with_an_lstm_two_write_heads_a_learned_memory_masks_and_chunks(monkeypatch):
     mask = np.random.default_rng(3).uniform(size=(B, T)) < 0.6
     options = {"mask": mask, "chunk": 2, "keep": ("hidden", "memory", "link")}
-    cell = make(dtype="float64", num_writes=2)
+    more = {"num_writes": 2, "num_reads": 1, "learn_initial_memory": True, "clip": None}
+    cell = make(keras.layers.LSTMCell, dtype="float64", **more)
     close(*both(cell, sequences("float64"), monkeypatch, **options), 1e-10)
-
-
-def test_with_an_lstm_in_float32_and_a_learned_memory(monkeypatch):
-    cell = make(keras.layers.LSTMCell, learn_initial_memory=True, clip=None, num_reads=1)
-    close(*both(cell, sequences(), monkeypatch), 1e-4)
 
 
 def test_in_half_precision(monkeypatch):

@@ -25,9 +25,8 @@ def trained(path, method, seed, bias=0.0, *options):
 def runs(tmp_path_factory):
     tmp_path = tmp_path_factory.mktemp("runs")
     return [
-        trained(tmp_path / f"{method}-{seed}", method, seed, bias)
+        trained(tmp_path / method, method, 0, bias)
         for method, bias in (("memory_forcing", 2.0), ("teacher_forcing", 0.0))
-        for seed in (0, 1)
     ]
 
 
@@ -73,7 +72,7 @@ def test_judges_every_run_at_every_temperature(runs, tmp_path, monkeypatch, caps
     assert "right on 96.5% of new images" in text
     header, *rows = (tmp_path / "samples.csv").read_text().splitlines()
     assert header == "method,seed,temperature,judged_nll,confidence,class_entropy,diversity"
-    assert len(rows) == 2 * 2 * 2
+    assert len(rows) == 2 * 2
     ink = {}
     for row in rows:
         method, _, temperature, nll, *_ = row.split(",")
@@ -83,8 +82,6 @@ def test_judges_every_run_at_every_temperature(runs, tmp_path, monkeypatch, caps
     assert np.mean(ink["memory_forcing", "0.5"]) > np.mean(ink["memory_forcing", "1.0"])
     assert np.mean(ink["teacher_forcing", "1.0"]) == pytest.approx(50, abs=8)
     assert (tmp_path / "samples.png").stat().st_size > 1000
-    samples.main(arguments)
-    assert (tmp_path / "samples.csv").read_text().splitlines() == [header, *rows]
 
 
 def test_distances_between_free_running_and_teacher_forced_behaviour(runs, tmp_path, capsys):
@@ -93,7 +90,7 @@ def test_distances_between_free_running_and_teacher_forced_behaviour(runs, tmp_p
     # All see the first pixel's step alike; the darker samples are, the farther they run away.
     header, *rows = (tmp_path / "distances.csv").read_text().splitlines()
     rows = [dict(zip(header.split(","), row.split(","), strict=True)) for row in rows]
-    assert len(rows) == 2 * 2 * 2 * behaviour.STEPS
+    assert len(rows) == 2 * 2 * behaviour.STEPS
     assert all(float(row["distance"]) == 0.0 for row in rows if row["step"] == "1")
     for part in ("hidden", "memory"):
         means = {
@@ -105,7 +102,7 @@ def test_distances_between_free_running_and_teacher_forced_behaviour(runs, tmp_p
         assert means["memory_forcing"] > means["teacher_forcing"] > 0.01
         assert (tmp_path / f"{part}.png").stat().st_size > 1000
     assert all(abs(float(row["between_images"])) < 0.06 for row in rows)
-    assert "mean over steps and 2 seed(s)" in text
+    assert "mean over steps and 1 seed(s)" in text
     assert text.index("| teacher forcing |") < text.index("| Memory Forcing |")
 
 
