@@ -69,14 +69,14 @@ def traces(generator, images, steps, seed):
 
 def distances(generator, test, validation, steps, seed):
     """The rows of one run: a dict of `FIELDS` but method and seed for every part and step."""
-    real, free = traces(generator, test, steps, seed)
-    others, _ = traces(generator, validation, steps, seed)
+    n = len(test)
+    real, free = traces(generator, np.concatenate([test, validation]), steps, seed)
     return [
         {
             "part": part,
             "step": step,
-            "distance": energy_distance(real[part][:, i], free[part][:, i]),
-            "between_images": energy_distance(real[part][:, i], others[part][:, i]),
+            "distance": energy_distance(real[part][:n, i], free[part][:n, i]),
+            "between_images": energy_distance(real[part][:n, i], real[part][n:, i]),
         }
         for part in PARTS
         for i, step in enumerate(steps)
