@@ -91,7 +91,8 @@ def table(found, seeds, temperatures, real, panel):
         f"| test images | | {real['judged_nll']:.2f} | | {real['confidence']:.3f} | "
         f"{real['class_entropy']:.3f} | {real['diversity']:.3f} | |"
     )
-    return "\n".join(lines) + f"\n\nThe classifier is right on {panel.accuracy:.1%} of new images.\n"
+    lines += ["", f"The classifier is right on {panel.accuracy:.1%} of new images."]
+    return "\n".join(lines) + "\n"
 
 
 def figure(found, real, temperatures):
