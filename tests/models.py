@@ -21,8 +21,8 @@ def small_generator(units=1, **kwargs):
     return generator
 
 
-def small_transducer(units=2):
-    transducer = SequenceTransducer(small_cell(units))
+def small_transducer(units=2, **kwargs):
+    transducer = SequenceTransducer(small_cell(units, **kwargs))
     transducer.build((None, None, units + 1))
     return transducer
 

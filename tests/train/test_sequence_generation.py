@@ -170,7 +170,7 @@ def test_checkpoints_that_cannot_be_used_are_named(monkeypatch, tmp_path):
 
 
 def test_a_resumed_run_ends_as_an_unbroken_one(monkeypatch, tmp_path):
-    """Broken off in the middle of the second epoch of three; not compiled by XLA, for speed."""
+    """Broken off in the middle of the second of two epochs; not compiled by XLA, for speed."""
     make_model = sequence_generation.make_model
 
     def graph_model(options):
@@ -180,14 +180,14 @@ def test_a_resumed_run_ends_as_an_unbroken_one(monkeypatch, tmp_path):
 
     monkeypatch.setattr(sequence_generation, "make_model", graph_model)
     monkeypatch.setattr(sequence_generation, "draw", lambda *arguments: None)
-    arguments = ["--dataset", "digits", "--epochs", "3", "--batch-size", "400", *SMALL]
+    arguments = ["--dataset", "digits", "--epochs", "2", "--batch-size", "600", *SMALL]
     arguments += ["--learning-rate", "1e-2"]
     sequence_generation.main([*arguments, "--out", str(tmp_path / "whole")])
     on_batch_end = callbacks.Checkpoint.on_train_batch_end
 
     def interrupt(self, batch, logs=None):
         on_batch_end(self, batch, logs)
-        if int(self.model.optimizer.iterations) == 5:  # three batches an epoch
+        if int(self.model.optimizer.iterations) == 3:  # two batches an epoch
             raise KeyboardInterrupt
 
     broken = str(tmp_path / "broken")
@@ -208,19 +208,19 @@ def test_a_resumed_run_ends_as_an_unbroken_one(monkeypatch, tmp_path):
     rows = [folder.rows("history.csv") for folder in folders]
     assert all(row.pop("seconds") > 0 for row in rows[0] + rows[1])
     assert rows[0] == rows[1]
-    assert len(rows[0]) == 3
+    assert len(rows[0]) == 2
     goes_on_to_more_epochs(folders[0], rows[0])
 
 
 def goes_on_to_more_epochs(folder, before):
-    sequence_generation.main(["--resume", str(folder.path), "--epochs", "4"])
+    sequence_generation.main(["--resume", str(folder.path), "--epochs", "3"])
     rows = folder.rows("history.csv")
-    assert len(rows) == 4
-    assert [{k: v for k, v in row.items() if k != "seconds"} for row in rows[:3]] == before
-    assert folder.read_json("results.json")["epochs"] == 4
-    with pytest.raises(SystemExit, match="--epochs must be at least the 4 that the run has, got 2"):
+    assert len(rows) == 3
+    assert [{k: v for k, v in row.items() if k != "seconds"} for row in rows[:2]] == before
+    assert folder.read_json("results.json")["epochs"] == 3
+    with pytest.raises(SystemExit, match="--epochs must be at least the 3 that the run has, got 2"):
         sequence_generation.main(["--resume", str(folder.path), "--epochs", "2"])
-    assert RunFolder.open(folder.path)[1]["epochs"] == 4
+    assert RunFolder.open(folder.path)[1]["epochs"] == 3
 
 
 def test_resuming_what_is_no_run_is_refused(tmp_path):
