@@ -10,7 +10,7 @@ from mf_keras.unroll import unroll
 _NOISE_MARGIN = 1e-7
 
 
-def teacher_force(cell, x, training=False, keep=None, chunk=None):
+def teacher_force(cell, x, training=False, keep=None, chunk=None, detach=False):
     """Logits and trace with the data as input: the cell reads zeros, then x without its last step.
 
     Args:
@@ -19,12 +19,15 @@ def teacher_force(cell, x, training=False, keep=None, chunk=None):
         training: passed on to the cell.
         keep: fields of the trace to return, as for `unroll`.
         chunk: of states to keep for the gradient, as for `unroll`.
+        detach: whether no gradient flows through the trace.
 
     Returns:
         `(logits, trace)`: (B, T, units), where logit t depends on x[:, :t] alone, and the cell's
         named tuple with (B, T, ...) tensors.
     """
-    logits, trace, _ = unroll(cell, shift_right(x), training=training, keep=keep, chunk=chunk)
+    logits, trace, _ = unroll(
+        cell, shift_right(x), training=training, keep=keep, chunk=chunk, detach=detach
+    )
     return logits, trace
 
 

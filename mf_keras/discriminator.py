@@ -80,8 +80,10 @@ class SequenceDiscriminator(keras.Model):
         """The logit of each sequence; positive for the first kind of behaviour.
 
         Args:
-            inputs: (B, T, ...), T >= 1.
-            mask: optional (B, T) of bool; False marks padding, which cannot change the logit.
+            inputs: (B, T, ...), T >= 1; or a list of several such, whose rows are taken one after
+                the other, which is faster than to join large ones.
+            mask: optional (B, T) of bool, for a list one for each; False marks padding, which
+                cannot change the logit.
             training: whether the spectral norms are estimated anew.
 
         Returns:
@@ -89,27 +91,34 @@ class SequenceDiscriminator(keras.Model):
 
         Raises:
             TypeError: an argument is no tensor of numbers.
-            ValueError: the inputs do not have the size that the weights are built for.
+            ValueError: the inputs do not have the size that the weights are built for, or there
+                are not as many masks as inputs.
         """
+        if not isinstance(inputs, (list, tuple)):
+            inputs, mask = [inputs], [mask]
+        masks = [None] * len(inputs) if mask is None else mask
+        if not isinstance(masks, (list, tuple)) or len(masks) != len(inputs):
+            raise ValueError(f"mask must be a list of {len(inputs)} masks or None, got {mask!r}.")
+        groups = [self._sequences(*pair) for pair in zip(inputs, masks, strict=True)]
+        x = backend.together_on_cores(self._summary, groups)
+        for layer in self.dense:
+            x = ops.leaky_relu(self._apply(layer, x, training))
+        return self._apply(self.logit, x, training)
+
+    def _sequences(self, inputs, mask):
+        """Inputs as (B, T, F) and the mask, both checked."""
         inputs = backend.to_tensor("inputs", inputs)
         if mask is not None:
             mask = backend.to_tensor("mask", mask)
             validation.shape_of("mask", mask, (inputs.shape[0] or "B", inputs.shape[1] or "T"))
         features = tuple(inputs.shape[2:])
         validation.shape_of("inputs", inputs, ("B", "T", *(size or "F" for size in features)))
-        flat = ops.reshape(inputs, (ops.shape(inputs)[0], -1, self._flat(features)))
-        x = backend.on_cores(self._summary, flat, mask)
-        for layer in self.dense:
-            x = ops.leaky_relu(self._apply(layer, x, training))
-        return self._apply(self.logit, x, training)
-
-    def _flat(self, features):
         size = math.prod(features)
         if size != self.features:
             raise ValueError(
                 f"inputs must have {self.features} features a step, got {size} in {features}."
             )
-        return size
+        return ops.reshape(inputs, (ops.shape(inputs)[0], -1, size)), mask
 
     def _summary(self, sequences, mask):
         """One vector of each sequence (B, T, F): the pooled states, (B, gru_units)."""

@@ -88,6 +88,28 @@ def test_what_is_not_kept_is_none_and_changes_nothing(chunk):
     assert_close([stacked["h"], last, gradients], [everything[0]["h"], *everything[1:]])
 
 
+@pytest.mark.parametrize("compiling", [False, True])
+@pytest.mark.parametrize("chunk", [None, 2])
+def test_what_is_detached_is_there_and_passes_no_gradient_on(chunk, compiling):
+    step, weights, start, inputs = problem(5)
+
+    def gradients(detach, seen):
+        def call():
+            with tf.GradientTape() as tape:
+                stacked, last = backend.scan(
+                    step, [weights], start, inputs, chunk=chunk, detach=detach
+                )
+                parts = [*(tf.sin(stacked[name]) for name in seen), last["h"]]
+                loss = sum(tf.reduce_sum(part) for part in parts)
+            return stacked, tape.gradient(loss, weights.value)
+
+        return backend.compiled(call)() if compiling else call()
+
+    stacked, actual = gradients({"h": True, "sum": False}, ("h", "sum"))
+    everything, expected = gradients(None, ("sum",))
+    assert_close([stacked, actual], [everything, expected], **XLA_ROUNDS)
+
+
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_chunks_work_compiled_and_for_lengths_unknown_while_tracing(jit_compile):
     step, weights, start, inputs = problem(7)
@@ -140,6 +162,31 @@ def test_none_stands_for_itself_on_every_core(monkeypatch):
     assert nothing is None
 
 
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_several_batches_give_what_they_would_joined(count, known, monkeypatch):
+    monkeypatch.setattr(cores, "count", lambda: count)
+    seen = []
+
+    def function(x, nothing):
+        seen.append(x.shape[0])
+        return 2 * x, nothing
+
+    spec = tf.TensorSpec((None, 2), "int32")
+
+    @tf.function(autograph=False, input_signature=None if known else [spec, spec])
+    def call(first, second):
+        with backend.compiling_loops():
+            return backend.together_on_cores(function, [(first, None), (second, None)])
+
+    first, second = tf.reshape(tf.range(10), (5, 2)), tf.reshape(tf.range(6), (3, 2))
+    doubled, nothing = call(first, second)
+    np.testing.assert_array_equal(doubled, 2 * np.concatenate([first, second]))
+    assert nothing is None
+    if known:  # each shape is traced once; joined only where the cores do not divide
+        assert sorted(seen) == {1: [8], 2: [3, 5], 3: [2, 3], 4: [1, 2, 3]}[count]
+
+
 def test_a_single_row_of_an_unknown_batch_leaves_parts_empty(monkeypatch):
     monkeypatch.setattr(cores, "count", lambda: 3)
     step, weights, start, inputs = problem(4, batch=1)
@@ -160,10 +207,9 @@ def test_a_single_row_of_an_unknown_batch_leaves_parts_empty(monkeypatch):
 @pytest.mark.parametrize(
     ("batch", "parts", "sizes"), [(64, 2, [32, 32]), (5, 3, [1, 2, 2]), (2, 8, [1, 1])]
 )
-def test_a_batch_is_shared_out_evenly(batch, parts, sizes, monkeypatch):
-    monkeypatch.setattr(cores, "count", lambda: parts)
-    assert cores.share(batch) == sizes
-    unknown = [int(size) for size in cores.share(tf.constant(batch))]
+def test_a_batch_is_shared_out_evenly(batch, parts, sizes):
+    assert cores.share(batch, parts) == sizes
+    unknown = [int(size) for size in cores.share(tf.constant(batch), parts)]
     assert sum(unknown) == batch
     assert len(unknown) == parts
 

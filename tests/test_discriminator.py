@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mf_keras import SequenceDiscriminator
+from mf_keras import SequenceDiscriminator, backend
+from mf_keras.backend import cores
 from mf_keras.gru import LinearTimeGRU
 
 SMALL = {"gru_units": 6, "dense_units": (5, 4)}
@@ -55,6 +56,29 @@ def test_padding_cannot_change_the_logit(pooling):
     np.testing.assert_allclose(discriminator(x, mask=mask), expected, atol=1e-6)
     other = np.where(mask[..., None], x, 100.0).astype("float32")
     np.testing.assert_array_equal(discriminator(other, mask=mask), discriminator(x, mask=mask))
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_list_gives_what_its_batches_joined_give(masked, monkeypatch):
+    monkeypatch.setattr(cores, "count", lambda: 2)
+    discriminator = small((None, None, 3))
+    parts = [tf.constant(sequences(2, 4, 3, seed=seed)) for seed in (0, 1)]
+    masks = [np.array([[1, 1, 0, 0], [1, 1, 1, 0]], bool), np.ones((2, 4), bool)]
+    variables = [v.value for v in discriminator.trainable_variables]
+
+    def gradients(inputs, mask):
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            logits = discriminator(inputs, mask=mask if masked else None)
+            loss = tf.sin(logits)
+        return logits, tape.gradient(loss, [*variables, inputs])
+
+    logits, actual = backend.compiled(gradients)(parts, masks)
+    expected, wanted = gradients(tf.concat(parts, axis=0), np.concatenate(masks))
+    np.testing.assert_allclose(logits, expected, atol=1e-6)
+    actual[-1] = tf.concat(actual[-1], axis=0)
+    for a, b in zip(actual, wanted, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
 
 
 def test_rows_do_not_mix():
@@ -116,6 +140,8 @@ def test_refuses_inputs_that_do_not_fit():
         discriminator(np.zeros((2, 0, 3), "float32"))
     with pytest.raises(ValueError, match="mask must have shape"):
         discriminator(sequences(2, 4, 3), mask=np.ones((2, 3), bool))
+    with pytest.raises(ValueError, match="mask must be a list of 2 masks"):
+        discriminator([sequences(2, 4, 3)] * 2, mask=[np.ones((2, 4), bool)])
 
 
 def test_a_sequence_of_padding_alone_gives_a_finite_logit():

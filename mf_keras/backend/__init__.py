@@ -12,7 +12,7 @@ if keras.backend.backend() != "tensorflow":
     )
 
 from mf_keras.backend.compilation import compiled, compiling_loops, loops_are_compiled
-from mf_keras.backend.cores import on_cores
+from mf_keras.backend.cores import on_cores, together_on_cores
 from mf_keras.backend.scan import scan
 from mf_keras.backend.tensors import is_concrete, to_tensor
 
@@ -24,4 +24,5 @@ __all__ = [
     "on_cores",
     "scan",
     "to_tensor",
+    "together_on_cores",
 ]

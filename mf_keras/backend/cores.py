@@ -19,15 +19,37 @@ def on_cores(function, *batches):
     Returns:
         What `function(*batches)` does.
     """
-    flat = [x for x in tf.nest.flatten(batches) if x is not None]
-    batch = flat[0].shape[0]
-    sizes = [batch]
-    if compilation.loops_are_compiled():
-        sizes = share(tf.shape(flat[0])[0] if batch is None else batch)
-    if len(sizes) == 1:
-        return function(*batches)
+    return together_on_cores(function, [batches])
+
+
+def together_on_cores(function, groups):
+    """`function` of the rows of several batches, one batch after the other; see `on_cores`.
+
+    The batches are joined only where they do not get the same number of cores each: to join large
+    ones, and to cut them again, takes as long as a good part of what is done with them.
+
+    Args:
+        function: takes nested structures of tensors (B, ...) and gives one, row by row.
+        groups: a list of tuples of its arguments; None stands for itself, in every tuple.
+
+    Returns:
+        What `function` gives of the joined batches.
+    """
+    cores = count() if compilation.loops_are_compiled() else 1
+    if cores % len(groups):
+        groups = [join(groups)] if len(groups) > 1 else groups
+    each = cores // len(groups)
+    parts = [part for group in groups for part in cut(group, share(_rows(group), each))]
+    if len(parts) == 1:
+        return function(*parts[0])
     once = tf.function(function, autograph=False)
-    return join([once(*part) for part in cut(batches, sizes)])
+    return join([once(*part) for part in parts])
+
+
+def _rows(batches):
+    """The number of rows, an int where it is known, else a tensor."""
+    first = next(x for x in tf.nest.flatten(batches) if x is not None)
+    return tf.shape(first)[0] if first.shape[0] is None else first.shape[0]
 
 
 def count():
@@ -40,19 +62,23 @@ def count():
     return max(1, (threads or len(os.sched_getaffinity(0))) // replicas)
 
 
-def share(batch):
+def share(batch, parts):
     """Sizes of the parts that a batch is cut into, nearly equal: a list of ints or of tensors.
 
     Args:
         batch: number of rows, an int; or a scalar tensor, where it is not known while tracing. Then
             parts may be empty.
+        parts: how many there are to be, at most; of fewer rows there are fewer.
     """
-    parts = count() if tf.is_tensor(batch) else max(1, min(count(), batch))
+    if not tf.is_tensor(batch):
+        parts = max(1, min(parts, batch))
     return [(batch + i) // parts for i in range(parts)]
 
 
 def cut(batches, sizes):
     """A list of nested structures of tensors (B, ...), cut into parts of these sizes."""
+    if len(sizes) == 1:
+        return [batches]
     flat = tf.nest.flatten(batches)
     pieces = [
         [None] * len(sizes) if x is None else tf.split(x, sizes, num=len(sizes)) for x in flat

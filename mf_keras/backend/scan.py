@@ -8,7 +8,7 @@ import tensorflow as tf
 from mf_keras.backend import compilation
 
 
-def scan(step, variables, carry, inputs, keep=None, chunk=None):
+def scan(step, variables, carry, inputs, keep=None, chunk=None, detach=None):
     """Run `step` over time and keep what it carries; its gradient costs O(T) time and memory.
 
     The forward loop keeps the carries. The gradient is a second loop that goes backwards, reads the
@@ -30,6 +30,9 @@ def scan(step, variables, carry, inputs, keep=None, chunk=None):
         keep: structure of bools like `carry`: which of its tensors to return from every step; None
             for all of them.
         chunk: None, a number of steps >= 1, or "sqrt" for the square root of T.
+        detach: structure of bools like `carry`: which of the tensors that are kept pass no gradient
+            on. That saves what a gradient of zeros costs, which is as large as they are. None for
+            none of them.
 
     Returns:
         `(stacked, carry)`: the carries after steps 1..T, (T, B, ...) for every tensor of `carry`
@@ -39,7 +42,9 @@ def scan(step, variables, carry, inputs, keep=None, chunk=None):
     flat_carry = keras.tree.flatten(carry)
     flat_inputs = keras.tree.flatten(inputs)
     flat_keep = [True] * len(flat_carry) if keep is None else keras.tree.flatten(keep)
+    flat_detach = [False] * len(flat_carry) if detach is None else keras.tree.flatten(detach)
     kept = [i for i, wanted in enumerate(flat_keep) if wanted]
+    detached = [i for i in kept if flat_detach[i]]
 
     def flat_step(weights, flat_carry, flat_inputs_t):
         # Weights come in as plain tensors, so that both loops are functions of their arguments.
@@ -50,20 +55,20 @@ def scan(step, variables, carry, inputs, keep=None, chunk=None):
             )
         return keras.tree.flatten(new_carry)
 
-    run = _differentiable(flat_step, kept, chunk, compilation.loops_are_compiled())
+    run = _differentiable(flat_step, kept, detached, chunk, compilation.loops_are_compiled())
     stacked, last = run(weights, flat_carry, flat_inputs)
-    every = dict(zip(kept, stacked, strict=True))
-    stacked = [every.get(i) for i in range(len(flat_carry))]
+    stacked = [stacked.get(i) for i in range(len(flat_carry))]
     pack = keras.tree.pack_sequence_as
     return pack(carry, stacked), pack(carry, last)
 
 
-def _differentiable(step, kept, chunk, compiled):
+def _differentiable(step, kept, detached, chunk, compiled):
     """The scan on flat lists of tensors: `(weights, carry, inputs) -> (stacked, last)`.
 
     Args:
         step: `(weights, carry, inputs_t) -> carry`.
-        kept: the indices of the carry that `stacked` is of.
+        kept: the indices of the carry that `stacked` is of, a dict by them.
+        detached: those of them that pass no gradient on.
         chunk: as for `scan`.
         compiled: whether XLA compiles both loops.
     """
@@ -81,25 +86,31 @@ def _differentiable(step, kept, chunk, compiled):
         forward = tf.function(forward, jit_compile=True, autograph=False)
         backward = tf.function(backward, jit_compile=True, autograph=False)
 
+    attached = [i for i in kept if i not in detached]
+
     def run(weights, carry, inputs):
         groups = (len(weights), len(carry), len(inputs))
+        apart = {}  # not returned to TensorFlow, which would make up a gradient for it
 
         @tf.custom_gradient
         def differentiable(*tensors):
             weights, carry, inputs = _split(tensors, groups)
             after, ends, last = forward(weights, carry, inputs)
             # Without chunks the states for the gradient are those to return: they are kept once.
-            stacked = [after[i] for i in kept]
+            stacked = [after[i] for i in attached]
+            apart.update((i, tf.stop_gradient(after[i])) for i in detached)
             states = list(after.values()) if chunk is None else ends
 
             def gradient(*upstream):
-                to_stacked, to_last = _split(upstream, (len(kept), len(last)))
-                upstream = dict(zip(kept, to_stacked, strict=True))
+                to_stacked, to_last = _split(upstream, (len(attached), len(last)))
+                upstream = dict(zip(attached, to_stacked, strict=True))
                 return backward(weights, carry, inputs, states, upstream, to_last)
 
             return [*stacked, *last], gradient
 
-        return _split(differentiable(*weights, *carry, *inputs), (len(kept), len(carry)))
+        results = differentiable(*weights, *carry, *inputs)
+        stacked, last = _split(results, (len(attached), len(carry)))
+        return {**dict(zip(attached, stacked, strict=True)), **apart}, last
 
     return run
 

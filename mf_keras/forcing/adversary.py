@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from mf_keras.discriminator import SequenceDiscriminator
 from mf_keras.forcing import replicas
 from mf_keras.forcing.updates import SkippedUpdates, Updates
 
@@ -91,10 +92,11 @@ class Adversary(keras.layers.Layer):
             A `Round`.
         """
         count = ops.shape(real)[0]
-        both = ops.stop_gradient(ops.concatenate([real, imitation], axis=0))
+        real, imitation = ops.stop_gradient(real), ops.stop_gradient(imitation)
+        heard = [imitation, real] if reverse else [imitation]
         with tf.GradientTape() as tape:
-            tape.watch(both)
-            logits = self._logits(both, mask)
+            tape.watch(heard)
+            logits = self._logits_of_both(real, imitation, mask)
         real_logits, fake_logits = logits[:count], logits[count:]
         real_slope, fake_slope = self._slopes(real_logits, fake_logits)
         if reverse:  # with smoothed labels it may be 0, from where it could not be rescaled
@@ -108,14 +110,14 @@ class Adversary(keras.layers.Layer):
         hears = ops.cast(hears, logits.dtype)
         to_model = None
         if learner is None:
-            *gradients, into_both = tape.gradient(logits, [*variables, both], slopes)
+            gradients, into = tape.gradient(logits, (variables, heard), slopes)
             self._learn(learns, lambda: gradients)
             # Slope of eq. 8 over slope of eq. 7, for each imitation.
             quotients = self._cost_slopes(fake_logits, self._size(fake_logits)) / fake_slope
-            to_imitation = _scaled(into_both[count:], hears * scale / own_scale * quotients)
+            to_imitation = _scaled(into[0], hears * scale / own_scale * quotients)
             if reverse:
                 quotients = ops.sigmoid(real_logits) / self._size(real_logits) / real_slope
-                to_model = _scaled(into_both[:count], hears * scale / own_scale * quotients)
+                to_model = _scaled(into[1], hears * scale / own_scale * quotients)
             cost = replicas.mean(ops.softplus(-fake_logits))
         else:
             cost, to_imitation = self._judge(learner, hears, scale)
@@ -151,11 +153,21 @@ class Adversary(keras.layers.Layer):
         """Derivatives of eq. 8 by every logit."""
         return -ops.sigmoid(-logits) / size
 
-    def _logits(self, both, mask, training=True):
-        """Logits (B + B',), in float64 where the behaviour is, else in float32."""
+    def _logits_of_both(self, real, imitation, mask):
+        """Logits (B + B',); `mask` is that of both together."""
+        if not isinstance(self.discriminator, SequenceDiscriminator):
+            return self._logits(ops.concatenate([real, imitation], axis=0), mask)
+        if mask is not None:
+            count = ops.shape(real)[0]
+            mask = [mask[:count], mask[count:]]
+        return self._logits([real, imitation], mask)
+
+    def _logits(self, behaviour, mask, training=True):
+        """Logits (B,), in float64 where the behaviour is, else in float32."""
         options = {} if mask is None else {"mask": mask}
-        logits = self.discriminator(both, training=training, **options)[:, 0]
-        return ops.cast(logits, "float64" if both.dtype == "float64" else "float32")
+        logits = self.discriminator(behaviour, training=training, **options)[:, 0]
+        dtypes = {x.dtype for x in keras.tree.flatten(behaviour)}
+        return ops.cast(logits, "float64" if dtypes == {tf.float64} else "float32")
 
     def _loss(self, real_logits, fake_logits):
         """Eq. 7: E[-log D(A)] + E[-log(1 - D(B))]."""

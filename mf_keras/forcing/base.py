@@ -286,12 +286,15 @@ class Forcing(BatchMethods):
         """The logits of one batch."""
         return super().predict_step(data)
 
-    def _forward(self, data, training):
-        """One teacher-forced pass over a batch; updates the metrics."""
+    def _forward(self, data, training, detach=False):
+        """One teacher-forced pass over a batch; updates the metrics.
+
+        `detach`: whether no gradient flows through the trace of a generator.
+        """
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         keep = tuple(self.watched) if training else ()
         if self._generates:
-            logits, trace = self.generator.teacher_force(x, training=training, keep=keep)
+            logits, trace = self.generator.teacher_force(x, training, keep, detach)
             nll, right = binary_nll(x, logits), None
             steps = ops.cast(ops.shape(x)[1], nll.dtype)
             self._track(training, bits_per_step=nll / (np.log(2.0) * steps))

@@ -46,7 +46,7 @@ class BehaviourForcing(AdversarialForcing):
         x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         variables = self.generator.trainable_variables
         with tf.GradientTape() as tape:
-            nll, real, _ = self._forward(data, training=True)
+            nll, real, _ = self._forward(data, training=True, detach=not self.reverse_weight)
             mean_nll = replicas.mean(nll)
             free = self._free_run(x)
         scale = self.optimizer.scale_loss(ops.ones_like(mean_nll))
