@@ -156,12 +156,17 @@ def write_seeds(found):
 
 def _read(path):
     """`(found, settings)` of a folder, as `arms.collect` wants them."""
-    return (_published if (path / EPOCHS).exists() else _trained)(path)
+    found, settings = (_published if (path / EPOCHS).exists() else _trained)(path)
+    return found, {**_shared(vars(sequence_generation.parse_arguments([]))), **settings}
+
+
+def _shared(config):
+    """What all runs of a comparison must share, of the options of one; later ones have more."""
+    return {k: v for k, v in sorted(config.items()) if k not in RUN_OPTIONS | FORCING_OPTIONS}
 
 
 def _trained(path):
     folder, config = RunFolder.open(path, "dataset")
-    settings = {k: v for k, v in sorted(config.items()) if k not in RUN_OPTIONS | FORCING_OPTIONS}
     epochs = folder.rows(sequence_generation.HISTORY)
     finished = (folder / sequence_generation.RESULTS).exists()
     results = folder.read_json(sequence_generation.RESULTS) if finished else {}
@@ -176,7 +181,7 @@ def _trained(path):
         result["test_bits_per_pixel"] = results["test"]["bits_per_step"]
     return [
         (arm_of(config), config["seed"], Run(epochs, {**result, **_of_epochs(epochs)}))
-    ], settings
+    ], _shared(config)
 
 
 def _of_epochs(epochs):

@@ -65,6 +65,14 @@ def make_cell(options, units):
     )
 
 
-def make_optimizer(learning_rate):
-    """The paper's Adam: beta 0.9 and 0.98, epsilon 1e-9."""
+def make_optimizer(learning_rate, cosine_steps=None):
+    """The paper's Adam: beta 0.9 and 0.98, epsilon 1e-9.
+
+    Args:
+        learning_rate: at the first step.
+        cosine_steps: None for the same at all steps; a number of steps over which it falls to 0
+            along half a cosine (Loshchilov and Hutter 2017, arXiv:1608.03983).
+    """
+    if cosine_steps is not None:
+        learning_rate = keras.optimizers.schedules.CosineDecay(learning_rate, cosine_steps)
     return keras.optimizers.Adam(learning_rate, beta_1=0.9, beta_2=0.98, epsilon=1e-9)

@@ -70,6 +70,11 @@ def parse_arguments(arguments=None):
     parser.add_argument(
         "--learning-rate", type=shared.positive_float, default=1e-4, help="Adam's; default: 1e-4"
     )
+    parser.add_argument(
+        "--cosine",
+        action="store_true",
+        help="the learning rate falls to 0 along half a cosine over the epochs; default: it stays",
+    )
     parser.add_argument("--seed", type=shared.seed, default=0, help="default: 0")
     parser.add_argument("--out", help="run folder, new; default: runs/DATASET-METHOD-SEED")
     parser.add_argument(
@@ -114,13 +119,20 @@ def load(options):
     return {split: data.binarized_mnist(split, **folders) for split in splits}
 
 
-def make_model(options):
-    """The compiled model that trains."""
+def make_model(options, steps=None):
+    """The compiled model that trains; `--cosine` needs to know how many steps in all."""
     generator = SequenceGenerator(shared.make_cell(options, units=1))
     forcing = {"gate": None} if options.no_gate and options.method != "teacher_forcing" else {}
     model = METHODS[options.method](generator, **forcing)
-    model.compile(shared.make_optimizer(options.learning_rate))
+    model.compile(shared.make_optimizer(options.learning_rate, steps if options.cosine else None))
     return model
+
+
+def batching(split, options):
+    """The rows of a batch, and the batches of an epoch."""
+    size = int(split.cardinality())
+    rows = min(options.batch_size, size)
+    return rows, size // rows
 
 
 def training_batches(split, batch_size, seed):
@@ -137,7 +149,7 @@ def training_batches(split, batch_size, seed):
         chosen = tf.data.Dataset.from_tensor_slices(order).batch(batch_size, drop_remainder=True)
         return chosen.map(lambda rows: tf.cast(tf.gather(images, rows), tf.float32))
 
-    return tf.data.Dataset.counter().flat_map(epoch), size // batch_size
+    return tf.data.Dataset.counter().flat_map(epoch)
 
 
 def train(model, splits, options, folder):
@@ -148,8 +160,8 @@ def train(model, splits, options, folder):
         FloatingPointError: something is NaN or infinite.
         mf_keras.files.NotWrittenError: the disk is full.
     """
-    batch_size = min(options.batch_size, int(splits["train"].cardinality()))
-    batches, per_epoch = training_batches(splits["train"], batch_size, options.seed)
+    batch_size, per_epoch = batching(splits["train"], options)
+    batches = training_batches(splits["train"], batch_size, options.seed)
     resuming.keep_known(folder, HISTORY, model.trained_steps, per_epoch)
     rows = folder.rows(HISTORY)
     best = callbacks.SaveBest(folder / BEST, model.generator)
@@ -270,7 +282,7 @@ def start(options):
         epochs = options.epochs
         options = resuming.options_of(config, parse_arguments)
         if epochs is not None:
-            options.epochs = _more_epochs(epochs, len(folder.rows(HISTORY)))
+            options.epochs = _more_epochs(epochs, len(folder.rows(HISTORY)), options)
             folder.write_json(MARKER, vars(options))
         strategy, splits = devices.make(options), load(options)
         folder.remove_left_over()
@@ -279,15 +291,20 @@ def start(options):
         folder = RunFolder(options.out, vars(options))
     keras.utils.set_random_seed(options.seed)
     with strategy.scope():
-        new = make_model(options)
+        new = make_model(options, options.epochs * batching(splits["train"], options)[1])
         model = checkpoints.load_latest(folder / LAST, like=new)
     if model is not None:
         print(f"going on from step {model.trained_steps}")
     return options, splits, folder, new if model is None else model
 
 
-def _more_epochs(epochs, done):
+def _more_epochs(epochs, done, options):
     """The number of epochs that a run shall have in the place of its own."""
+    if options.cosine and epochs != options.epochs:
+        raise ValueError(
+            f"--epochs must be the {options.epochs} over which --cosine lets the learning rate of "
+            f"this run fall, got {epochs}."
+        )
     if epochs < done:
         raise ValueError(f"--epochs must be at least the {done} that the run has, got {epochs}.")
     return epochs

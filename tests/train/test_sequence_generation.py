@@ -76,6 +76,28 @@ def test_forces_without_gates_if_asked(tmp_path):
     assert sequence_generation.make_model(free).gate is None
 
 
+def test_the_learning_rate_falls_to_0_if_asked(tmp_path):
+    options = sequence_generation.parse_arguments(
+        [
+            "--learning-rate",
+            "0.5",
+            "--cosine",
+            "--epochs",
+            "2",
+            "--out",
+            str(tmp_path / "run"),
+            *SMALL,
+        ]
+    )
+    _, splits, _, model = sequence_generation.start(options)
+    rate = keras.optimizers.schedules.deserialize(model.optimizer.get_config()["learning_rate"])
+    steps = 2 * (1397 // 64)
+    assert sequence_generation.batching(splits["train"], options) == (64, steps // 2)
+    assert [float(rate(step)) for step in (0, steps // 2, steps)] == pytest.approx([0.5, 0.25, 0.0])
+    with pytest.raises(SystemExit, match="--epochs must be the 2 over which --cosine"):
+        sequence_generation.main(["--resume", str(tmp_path / "run"), "--epochs", "3"])
+
+
 def test_says_at_once_that_data_is_missing_and_writes_nothing(tmp_path):
     out = tmp_path / "run"
     arguments = ["--dataset", "binarized_mnist", "--data-dir", str(tmp_path / "none")]
@@ -173,8 +195,8 @@ def test_a_resumed_run_ends_as_an_unbroken_one(monkeypatch, tmp_path):
     """Broken off in the middle of the second of two epochs; not compiled by XLA, for speed."""
     make_model = sequence_generation.make_model
 
-    def graph_model(options):
-        model = make_model(options)
+    def graph_model(*arguments):
+        model = make_model(*arguments)
         model.compile(model.optimizer, jit_compile=False)
         return model
 

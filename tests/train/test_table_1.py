@@ -50,6 +50,18 @@ def test_table_1_and_what_it_is_made_of(runs, tmp_path, capsys):
     assert not {"seed", "method", "out", "data_dir"} & set(settings)
 
 
+def test_what_was_published_before_an_option_was_there_had_its_default(runs, tmp_path):
+    old = tmp_path / "old"
+    compare.main([*runs[:4], "--out", str(old)])
+    settings = json.loads((old / "settings.json").read_text())
+    del settings["cosine"]
+    (old / "settings.json").write_text(json.dumps(settings))
+    compare.main([str(old), *runs[4:], "--out", str(tmp_path / "both")])
+    fallen = generated(tmp_path / "fallen", TEACHER, 9, [20.0, 19.0], "--cosine", test_nll=19.0)
+    with pytest.raises(SystemExit, match="other settings"):
+        compare.main([str(old), fallen, "--out", str(tmp_path / "both")])
+
+
 def test_what_was_compared_can_be_compared_again_with_more_runs(runs, tmp_path):
     outs = [tmp_path / name for name in ("part", "merged", "at_once")]
     compare.main([*runs[:4], "--out", str(outs[0])])
