@@ -204,12 +204,15 @@ def pictures(model, splits, options, folder):
     ]
 
 
-def evaluate(generator, split):
-    """NLL of a whole split: nats per image and bits per pixel."""
+def evaluate(generator, splits):
+    """NLL of whole splits: for each a dict of nats per image and bits per pixel."""
     model = TeacherForcing(generator)
     model.compile()
-    logs = model.evaluate(split.batch(EVALUATION_BATCH), verbose=0, return_dict=True)
-    return {"nll": float(logs["nll"]), "bits_per_step": float(logs["bits_per_step"])}
+    found = []
+    for split in splits:
+        logs = model.evaluate(split.batch(EVALUATION_BATCH), verbose=0, return_dict=True)
+        found.append({name: float(logs[name]) for name in ("nll", "bits_per_step")})
+    return found
 
 
 def draw(generator, splits, options, folder):
@@ -255,9 +258,10 @@ def finish(options, splits, best_epoch, seconds, folder):
     """Evaluate and draw the best generator; write and print the results."""
     generator = checkpoints.load(folder / BEST)
     history = folder.rows(HISTORY)
+    test, validation = evaluate(generator, [splits["test"], splits["validation"]])
     results = {
-        "test": evaluate(generator, splits["test"]),
-        "validation": evaluate(generator, splits["validation"]),
+        "test": test,
+        "validation": validation,
         "best_epoch": best_epoch,
         "epochs": options.epochs,
         "train_seconds": round(seconds, 1),

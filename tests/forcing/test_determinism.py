@@ -9,7 +9,6 @@ from mf_keras import (
     MemoryForcing,
     MemoryReplay,
     PositiveNegativeMemoryForcing,
-    ProfessorForcing,
     SequenceDiscriminator,
     SequenceGenerator,
     SequenceTransducer,
@@ -31,7 +30,6 @@ def judge():
 
 GENERATORS = {
     "teacher forcing": TeacherForcing,
-    "Professor Forcing": lambda model: ProfessorForcing(model, judge(), gate=None),
     "Memory Forcing": lambda model: MemoryForcing(model, judge(), judge(), gate=None),
 }
 TRANSDUCERS = {
