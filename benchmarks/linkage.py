@@ -43,13 +43,14 @@ def main(arguments=None):
     parser.add_argument("--linkages", nargs="+", choices=LINKAGES, default=list(LINKAGES))
     parser.add_argument("--num-links", type=int, default=8, help="K; default: 8")
     parser.add_argument("--seeds", type=int, default=2, help="default: 2")
+    parser.add_argument("--first-seed", type=int, default=0, help="default: 0")
     parser.add_argument("--steps", type=int, default=20_000, help="default: 20000")
     parser.add_argument("--learning-rate", type=float, default=1e-3, help="default: 1e-3")
     measure.add_json_option(parser)
     options = parser.parse_args(arguments)
     rows = []
     print(f"{'linkage':10}{'seed':>6}{'correct':>10}{'of':>8}{'in the last 1000':>18}")
-    for seed in range(options.seeds):
+    for seed in range(options.first_seed, options.first_seed + options.seeds):
         for linkage in options.linkages:
             counts = correct_predictions(
                 linkage, options.num_links, seed, options.steps, options.learning_rate
