@@ -37,7 +37,9 @@ def aside(path, keep_as=None):
             yield temporary
             _synchronise(temporary)
             if keep_as is not None and path.exists():
-                os.replace(path, keep_as)
+                # Another worker that saves as well may have moved it since.
+                with contextlib.suppress(FileNotFoundError):
+                    os.replace(path, keep_as)
             os.replace(temporary, path)
             _synchronise(path.parent)
     finally:

@@ -92,3 +92,19 @@ def test_files_of_others_are_known(tmp_path):
     link.symlink_to(tmp_path / "nowhere")
     with pytest.raises(FileExistsError, match="link is there already"):
         files.check_ours(link, b"seed,nll")
+
+
+def test_another_process_may_move_the_old_file_first(tmp_path, monkeypatch):
+    path, kept = tmp_path / "last", tmp_path / "before"
+    path.write_text("old")
+    replace = os.replace
+
+    def late(source, target):
+        if target == kept:
+            replace(source, target)  # by the other process
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", late)
+    with files.aside(path, keep_as=kept) as temporary:
+        temporary.write_text("new")
+    assert (path.read_text(), kept.read_text()) == ("new", "old")
