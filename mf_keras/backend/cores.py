@@ -37,7 +37,7 @@ def together_on_cores(function, groups):
     """
     cores = count() if compilation.loops_are_compiled() else 1
     if cores % len(groups):
-        groups = [join(groups)] if len(groups) > 1 else groups
+        groups = [join(groups)]
     each = cores // len(groups)
     parts = [part for group in groups for part in cut(group, share(_rows(group), each))]
     if len(parts) == 1:
