@@ -6,9 +6,7 @@ import keras
 from keras import ops
 
 from mf_keras import backend, validation
-from mf_keras.gru import LinearTimeGRU
-
-POOLINGS = ("mean", "last")
+from mf_keras.gru import POOLINGS, PooledGRU
 
 
 @keras.saving.register_keras_serializable(package="mf_keras")
@@ -56,7 +54,7 @@ class SequenceDiscriminator(keras.Model):
         self.spectral_normalization = validation.boolean(
             "spectral_normalization", spectral_normalization
         )
-        self.gru = LinearTimeGRU(gru_units, dtype=self.dtype_policy, name="gru")
+        self.gru = PooledGRU(gru_units, pooling, dtype=self.dtype_policy, name="gru")
         self.dense = [self._dense(size, f"dense_{i}") for i, size in enumerate(dense_units)]
         self.logit = self._dense(1, "logit")
 
@@ -100,7 +98,7 @@ class SequenceDiscriminator(keras.Model):
         if not isinstance(masks, (list, tuple)) or len(masks) != len(inputs):
             raise ValueError(f"mask must be a list of {len(inputs)} masks or None, got {mask!r}.")
         groups = [self._sequences(*pair) for pair in zip(inputs, masks, strict=True)]
-        x = backend.together_on_cores(self._summary, groups)
+        x = backend.together_on_cores(lambda x, mask: self.gru(x, mask=mask), groups)
         for layer in self.dense:
             x = ops.leaky_relu(self._apply(layer, x, training))
         return self._apply(self.logit, x, training)
@@ -119,16 +117,6 @@ class SequenceDiscriminator(keras.Model):
                 f"inputs must have {self.features} features a step, got {size} in {features}."
             )
         return ops.reshape(inputs, (ops.shape(inputs)[0], -1, size)), mask
-
-    def _summary(self, sequences, mask):
-        """One vector of each sequence (B, T, F): the pooled states, (B, gru_units)."""
-        states = self.gru(sequences, mask=mask)  # (B, T, gru_units)
-        if self.pooling == "last":
-            return states[:, -1]  # padding repeats the last state that counts
-        if mask is None:
-            return ops.mean(states, axis=1)
-        weights = ops.expand_dims(ops.cast(mask, states.dtype), -1)  # (B, T, 1)
-        return ops.sum(states * weights, axis=1) / ops.maximum(ops.sum(weights, axis=1), 1.0)
 
     def _apply(self, layer, x, training):
         return layer(x, training=training) if self.spectral_normalization else layer(x)

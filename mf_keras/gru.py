@@ -1,29 +1,35 @@
-"""A GRU layer whose cost is linear in time under XLA, for the discriminators."""
+"""A GRU that sums a sequence up in one vector, at a cost linear in time under XLA."""
 
 import keras
 from keras import ops
 
 from mf_keras import backend
 
+POOLINGS = ("mean", "last")
+
 
 @keras.saving.register_keras_serializable(package="mf_keras")
-class LinearTimeGRU(keras.layers.Layer):
-    """Gives what `keras.layers.GRU(units, return_sequences=True)` gives, at a cost linear in time.
+class PooledGRU(keras.layers.Layer):
+    """The states of `keras.layers.GRU(units, return_sequences=True)`, pooled over time.
 
     Under XLA the gradient of Keras' layer copies its buffers once a step, O(T^2) in all; this one
-    runs on the scan of `unroll`. The products with the inputs are one product before the loop.
+    runs on the scan of `unroll`. The products with the inputs are one product before the loop. The
+    mean is summed up within the loop, so that neither the states nor their gradient, which would
+    be (B, T, units) each, leave it.
 
-    Masked steps keep the state and repeat the output, as in Keras.
+    Masked steps keep the state, as in Keras, and do not count.
 
     Args:
         units: size of the state.
+        pooling: "mean" of the states over time, or the "last" one.
         **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
     """
 
-    def __init__(self, units, **kwargs):
+    def __init__(self, units, pooling="mean", **kwargs):
         super().__init__(**kwargs)
         self.supports_masking = True
         self.units = units
+        self.pooling = pooling
         self.cell = keras.layers.GRUCell(units, dtype=self.dtype_policy, name="cell")
 
     def build(self, input_shape):
@@ -32,24 +38,33 @@ class LinearTimeGRU(keras.layers.Layer):
             self.cell.build((None, input_shape[-1]))
 
     def call(self, inputs, mask=None):
-        """All states: (B, T, F) -> (B, T, units)."""
+        """(B, T, F), and perhaps a mask (B, T) -> (B, units)."""
         inputs = ops.transpose(inputs, (1, 0, 2))  # (T, B, F)
-        dtype = self.compute_dtype
-        projected = ops.matmul(inputs, ops.cast(self.cell.kernel, dtype))
-        sequences = [projected]
+        time, batch, _ = ops.shape(inputs)
+        sequences = [ops.matmul(inputs, ops.cast(self.cell.kernel, self.compute_dtype))]
         if mask is not None:
-            sequences.append(ops.transpose(ops.cast(mask, "bool"), (1, 0)))
+            mask = ops.expand_dims(ops.transpose(ops.cast(mask, "bool")), -1)  # (T, B, 1)
+            sequences.append(mask)
 
-        def step(h_tm1, inputs_t):
-            h_t = self._step(inputs_t[0], h_tm1)
+        def step(carry, inputs_t):
+            h_tm1, *total = carry
+            h_t = h_new = self._step(inputs_t[0], h_tm1)
             if mask is not None:
-                h_t = ops.where(ops.expand_dims(inputs_t[1], -1), h_t, h_tm1)
-            return h_t
+                h_t = ops.where(inputs_t[1], h_new, h_tm1)
+                h_new = ops.where(inputs_t[1], h_new, 0.0)
+            return h_t, *(x + ops.cast(h_new, x.dtype) for x in total)
 
-        h_0 = ops.zeros((ops.shape(inputs)[1], self.units), dtype=dtype)
+        carry = [ops.zeros((batch, self.units), dtype=self.compute_dtype)]
+        if self.pooling == "mean":  # half floats could not hold the sum of a long sequence
+            precise = keras.backend.result_type(self.compute_dtype, "float32")
+            carry.append(ops.zeros((batch, self.units), dtype=precise))
         variables = [self.cell.recurrent_kernel, self.cell.bias]
-        states, _ = backend.scan(step, variables, h_0, sequences)  # (T, B, units)
-        return ops.transpose(states, (1, 0, 2))
+        nothing = [False] * len(carry)
+        _, (last, *total) = backend.scan(step, variables, carry, sequences, keep=nothing)
+        if self.pooling == "last":
+            return last  # padding keeps the last state that counts
+        steps = time if mask is None else ops.maximum(ops.sum(ops.cast(mask, "int32"), axis=0), 1)
+        return ops.cast(total[0] / ops.cast(steps, total[0].dtype), self.compute_dtype)
 
     def _step(self, projected, h_tm1):
         """One step of Keras' GRU with `reset_after`, the input's share (B, 3 units) given.
@@ -70,4 +85,4 @@ class LinearTimeGRU(keras.layers.Layer):
 
     def get_config(self):
         """The constructor's arguments."""
-        return {**super().get_config(), "units": self.units}
+        return {**super().get_config(), "units": self.units, "pooling": self.pooling}

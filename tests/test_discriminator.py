@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from mf_keras import SequenceDiscriminator, backend
 from mf_keras.backend import cores
-from mf_keras.gru import LinearTimeGRU
+from mf_keras.gru import PooledGRU
 
 SMALL = {"gru_units": 6, "dense_units": (5, 4)}
 
@@ -21,23 +21,41 @@ def small(shape, **kwargs):
 
 
 @pytest.mark.parametrize("masked", [False, True])
-def test_gru_equals_that_of_keras_with_all_gradients(masked):
-    x, weights = tf.constant(sequences(3, 5, 4)), sequences(3, 5, 6, seed=1)
+@pytest.mark.parametrize("pooling", ["mean", "last"])
+def test_gru_equals_the_pooled_states_of_that_of_keras_with_all_gradients(pooling, masked):
+    x, weights = tf.constant(sequences(3, 5, 4)), sequences(3, 6, seed=1)
     mask = np.array([[1, 1, 1, 0, 0], [1, 0, 1, 1, 0], [1, 1, 1, 1, 1]], bool) if masked else None
-    expected = keras.layers.GRU(6, return_sequences=True)
-    actual = LinearTimeGRU(6)
+
+    def pooled(states):
+        if pooling == "last":
+            return states[:, -1]
+        counted = np.ones((3, 5, 1)) if mask is None else mask[..., None]
+        return tf.reduce_sum(states * counted, axis=1) / counted.sum(axis=1)
+
+    states = keras.layers.GRU(6, return_sequences=True)
     results = []
-    for layer in (expected, actual):
+    for layer, reduce in ((states, pooled), (PooledGRU(6, pooling), lambda x: x)):
         layer.build((3, 5, 4))
         layer.set_weights([sequences(*w.shape, seed=i) for i, w in enumerate(layer.weights[:3])])
         variables = [v.value for v in layer.trainable_variables]
         with tf.GradientTape() as tape:
             tape.watch(x)
-            states = layer(x, mask=mask)
-            loss = tf.reduce_sum(states * weights)
-        results.append([states, *tape.gradient(loss, [x, *variables])])
+            summary = reduce(layer(x, mask=mask))
+            loss = tf.reduce_sum(summary * weights)
+        results.append([summary, *tape.gradient(loss, [x, *variables])])
     for a, b in zip(*results, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_mean_of_half_floats_is_summed_up_in_float32():
+    layer = PooledGRU(2, dtype="mixed_bfloat16")
+    layer.build((1, 1000, 3))
+    x = np.ones((1, 1000, 3), "float32")
+    states = keras.layers.GRU(2, return_sequences=True, dtype="mixed_bfloat16")
+    states.build(x.shape)
+    states.set_weights(layer.get_weights())
+    expected = np.asarray(states(x), "float32").mean(axis=1)
+    np.testing.assert_allclose(np.asarray(layer(x), "float32"), expected, rtol=2**-7)
 
 
 @pytest.mark.parametrize("shape", [(4, 3), (4, 2, 3)])
