@@ -53,7 +53,10 @@ def collect(paths, read):
 
 
 def paired(arms):
-    """The runs of the seeds that all arms have, in order, and these seeds; by method.
+    """The runs of the seeds that all arms have, in order, and these seeds.
+
+    The arms stand in the order of their methods, and of their options' names, whatever the order in
+    which the runs were given.
 
     Raises:
         ValueError: there is none.
@@ -62,7 +65,7 @@ def paired(arms):
     if not seeds:
         raise ValueError("the runs have no finished seed in common.")
     places = {method: place for place, method in enumerate(METHODS)}
-    names = sorted(arms, key=lambda name: places.get(name.split(" ")[0], len(places)))
+    names = sorted(arms, key=lambda name: (places.get(name.split(" ")[0], len(places)), name))
     return {name: [arms[name][seed] for seed in seeds] for name in names}, seeds
 
 

@@ -3,6 +3,7 @@ import json
 import pytest
 
 from train import compare, copy_task, sequence_generation
+from train.arms import words
 from train.run_folder import RunFolder
 
 TEACHER, PROFESSOR = "teacher_forcing", "professor_forcing"
@@ -94,8 +95,14 @@ def test_forcing_without_gates_is_an_arm_of_its_own(runs, tmp_path, capsys):
         generated(tmp_path / f"no_gate-{seed}", PROFESSOR, seed, [22, 21], "--no-gate", test_nll=20)
         for seed in range(3)
     ]
-    compare.main([*runs, *more, "--out", str(tmp_path / "out")])
-    assert "| Professor Forcing, --no-gate | 20.00 |" in capsys.readouterr().out
+    orders = [[*runs, *more], [*more, *reversed(runs)]]
+    for order in orders:  # the rows stand as they should, whatever the order of the folders
+        compare.main([*order, "--out", str(tmp_path / "out")])
+        table = capsys.readouterr().out
+        assert "| Professor Forcing, --no-gate | 20.00 |" in table
+        places = [table.index(f"\n| {words(arm)} |") for arm in (TEACHER, PROFESSOR)]
+        assert places == sorted(places)
+        assert table.index("\n| Professor Forcing, --no-gate |") > places[-1]
 
 
 def test_sets_the_published_numbers_beside_those_of_mnist_and_raises_the_alarm(tmp_path, capsys):
