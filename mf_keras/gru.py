@@ -83,6 +83,9 @@ class PooledGRU(keras.layers.Layer):
         candidate = ops.tanh(x_h + reset * h_h)
         return update * h_tm1 + (1.0 - update) * candidate
 
+    def compute_mask(self, inputs, previous_mask=None):
+        """None: nothing is left to mask."""
+
     def get_config(self):
         """The constructor's arguments."""
         return {**super().get_config(), "units": self.units, "pooling": self.pooling}

@@ -65,9 +65,10 @@ def test_takes_vectors_and_matrices_of_any_length(shape):
         assert discriminator(sequences(shape[0], time, *shape[1:])).shape == (4, 1)
 
 
+@pytest.mark.parametrize("normalized", [False, True])
 @pytest.mark.parametrize("pooling", ["mean", "last"])
-def test_padding_cannot_change_the_logit(pooling):
-    discriminator = small((None, None, 3), pooling=pooling)
+def test_padding_cannot_change_the_logit(pooling, normalized):
+    discriminator = small((None, None, 3), pooling=pooling, spectral_normalization=normalized)
     x = sequences(2, 6, 3)
     mask = np.array([[1, 1, 1, 1, 0, 0], [1, 1, 0, 0, 0, 0]], bool)
     expected = np.concatenate([discriminator(x[:1, :4]), discriminator(x[1:, :2])])
