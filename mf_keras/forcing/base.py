@@ -1,4 +1,4 @@
-"""What the training algorithms share: data checks, metrics, compilation, saving."""
+"""What the training algorithms share: one pass over a batch, building, compilation, saving."""
 
 import functools
 from typing import Any, NamedTuple
@@ -9,14 +9,13 @@ import tensorflow as tf
 from keras import ops
 
 from mf_keras import backend, validation
-from mf_keras.forcing import replicas, strategies
-from mf_keras.forcing.batches import BatchMethods
-from mf_keras.forcing.checks import DataChecks, counts
-from mf_keras.forcing.metrics import FiniteMean
-from mf_keras.forcing.updates import SkippedUpdates, Updates
+from mf_keras.forcing import strategies
+from mf_keras.forcing.checks import DataChecks
+from mf_keras.forcing.data import CheckedData
+from mf_keras.forcing.logs import Logs
+from mf_keras.forcing.updates import Updates
 from mf_keras.generator import SequenceGenerator
 from mf_keras.losses import binary_nll
-from mf_keras.stopping import with_stop
 from mf_keras.transducer import SequenceTransducer, bit_errors
 
 
@@ -39,7 +38,7 @@ def compiling_loops(step):
     return run
 
 
-class Forcing(BatchMethods):
+class Forcing(Logs, CheckedData):
     """Trains a sequence model under `fit`; subclasses write `train_step`.
 
     Data are batches of x (B, T, units) for a `SequenceGenerator`, and of (x, y, sample_weight) for
@@ -74,11 +73,7 @@ class Forcing(BatchMethods):
         self._generates = isinstance(model, SequenceGenerator)
         self.generator = model
         self.built = model.built
-        self._trackers = {
-            name: keras.metrics.Sum(name) if name == "correct_predictions" else FiniteMean(name)
-            for name in self._metric_names()
-        }
-        self._skipped = SkippedUpdates(self._players())
+        self._make_logs()
         self._updates = Updates(self._skipped, "model")
         self._compiles_loops = False
 
@@ -91,65 +86,6 @@ class Forcing(BatchMethods):
         if not self.generator.built:
             self.generator.build(input_shape)
             self.generator.built = True
-
-    # Metrics.
-
-    def _metric_names(self):
-        """Logs of `fit`; `correct_predictions` is summed, the others are averaged."""
-        return self._evaluation_names()
-
-    def _evaluation_names(self):
-        """Logs of `evaluate`."""
-        own = ["bits_per_step"] if self._generates else ["correct_predictions", "bit_errors"]
-        return ["loss", "nll", *own]
-
-    def _players(self):
-        """Who moves weights: name -> terms of the loss."""
-        costs = [part.cost for part in self.watched.values()]
-        judges = [part.discriminator for part in self.watched.values()]
-        return {"model": ("nll", *costs), **{judge: (f"{judge}_loss",) for judge in judges}}
-
-    def _track(self, training=True, **values):
-        """Update means by values of shape (B,) or (); in training by finite ones alone."""
-        for name, value in values.items():
-            mean = self._trackers[name]
-            (mean.update_finite if training else mean.update_state)(value)
-
-    def _results(self, names):
-        """The values of metrics, of the whole batch also while a replica runs."""
-        trackers = {name: self._trackers[name] for name in names}
-        if not replicas.running():
-            return {name: tracker.result() for name, tracker in trackers.items()}
-        states = {name: [v.value for v in tracker.variables] for name, tracker in trackers.items()}
-        states = replicas.total(states)
-        results = {name: each.stateless_result(states[name]) for name, each in trackers.items()}
-        return {name: self._log(value) for name, value in results.items()}
-
-    def _log(self, value):
-        """A value that is the same on all replicas, as Keras wants it in the logs."""
-        if replicas.running() and strategies.has_workers(self.distribute_strategy):
-            return ops.expand_dims(value, 0)  # Keras averages them over an axis of the replicas
-        return value
-
-    def get_metrics_result(self):
-        """The values of all metrics, by name."""
-        skipped = {self._skipped.name: self._log(self._skipped.result())}
-        return {**self._results(self._trackers), **skipped}
-
-    @property
-    def metrics(self):
-        """The metrics that `fit` and `evaluate` report and reset."""
-        return [*self._trackers.values(), self._skipped]
-
-    @property
-    def skipped_updates(self):
-        """What was skipped since training began, a `forcing.updates.SkippedUpdates`."""
-        return self._skipped
-
-    @property
-    def trained_steps(self):
-        """Training steps so far, with those whose update was skipped, which no optimizer counts."""
-        return int(self.optimizer.iterations.numpy()) + int(self._skipped.steps.numpy())
 
     # Compilation and saving.
 
@@ -235,31 +171,6 @@ class Forcing(BatchMethods):
         optimizer = keras.optimizers.deserialize(config["optimizer"])
         self.compile(**{**config, "optimizer": optimizer})
 
-    def save_own_variables(self, store):
-        """Keep the means of the logs, too, so that an epoch that is broken off can be gone on with.
-
-        `fit` resets them at the beginning of an epoch; see `train.resuming`.
-        """
-        super().save_own_variables(store)
-        for name, variable in self._kept_logs().items():
-            store[name] = ops.convert_to_numpy(variable)
-
-    def load_own_variables(self, store):
-        """Restore what `save_own_variables` kept; files of before keep no logs."""
-        saved = set(store.keys())
-        for name, variable in self._kept_logs().items():
-            if name in saved:
-                variable.assign(store[name])
-
-    def _kept_logs(self):
-        """The variables behind the logs, by their names in a file."""
-        means = {
-            f"log_{name}_{index}": variable
-            for name, tracker in self._trackers.items()
-            for index, variable in enumerate(tracker.variables)
-        }
-        return {**means, "skipped_updates": self._skipped.total, "skipped": self._skipped.steps}
-
     def get_config(self):
         """The constructor's arguments, the generator serialized."""
         return {
@@ -308,62 +219,11 @@ class Forcing(BatchMethods):
         self._track(training, nll=nll)
         return Forward(nll, trace, right)
 
-    # Data.
+    # Data, and building by them.
 
     def _checks(self):
         size = self.generator.cell.input_size
         return DataChecks(self.generator.units, not self._generates, self.shortest, size)
-
-    def fit(
-        self,
-        x=None,
-        y=None,
-        batch_size=None,
-        epochs=1,
-        *,
-        sample_weight=None,
-        validation_data=None,
-        callbacks=None,
-        **kwargs,
-    ):
-        """`keras.Model.fit` on checked data; see the class for what the data are.
-
-        `callbacks` begins with a `StopOnNonFinite()`, unless it holds one or is a `CallbackList`.
-
-        Raises:
-            ValueError: data of another shape, values other than 0 and 1, or a sequence of which
-                `sample_weight` counts no step. Of a dataset, the shapes are checked at once and
-                the values as they come (`tf.errors.InvalidArgumentError`).
-        """
-        counts({"batch_size": batch_size, "epochs": epochs, **kwargs})
-        callbacks = with_stop(callbacks)
-        x = self._checks().data("x", "y", x, y, sample_weight)
-        if isinstance(x, tf.data.Dataset):
-            kwargs.setdefault("shuffle", False)  # Keras' default only makes it warn
-        if validation_data is not None:
-            validation_data = self._checks().validation_data(validation_data)
-        self._build_for(x)
-        return super().fit(
-            x,
-            y,
-            batch_size=batch_size,
-            epochs=epochs,
-            sample_weight=sample_weight,
-            validation_data=validation_data,
-            callbacks=callbacks,
-            **kwargs,
-        )
-
-    def evaluate(self, x=None, y=None, batch_size=None, *, sample_weight=None, **kwargs):
-        """`keras.Model.evaluate` on checked data: NLL without any forcing term.
-
-        Raises:
-            ValueError: as for `fit`.
-        """
-        counts({"batch_size": batch_size, **kwargs})
-        x = self._checks().data("x", "y", x, y, sample_weight)
-        self._build_for(x)
-        return super().evaluate(x, y, batch_size=batch_size, sample_weight=sample_weight, **kwargs)
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         """Do nothing, since all is built already.

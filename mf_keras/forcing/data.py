@@ -1,12 +1,68 @@
-"""What a Keras model does with data besides `fit` and `evaluate`, on checked data."""
+"""What a Keras model does with data, on checked data."""
 
 import keras
+import tensorflow as tf
 
-from mf_keras.forcing import checks
+from mf_keras.forcing.checks import counts
+from mf_keras.stopping import with_stop
 
 
-class BatchMethods(keras.Model):
-    """Checks data as `fit` does; a subclass gives `_checks()` and `_build_for(x)`."""
+class CheckedData(keras.Model):
+    """Checks data before anything is done with them.
+
+    A subclass gives `_checks()`, its `DataChecks`, and `_build_for(x)`.
+    """
+
+    def fit(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        epochs=1,
+        *,
+        sample_weight=None,
+        validation_data=None,
+        callbacks=None,
+        **kwargs,
+    ):
+        """`keras.Model.fit` on checked data; see the class for what the data are.
+
+        `callbacks` begins with a `StopOnNonFinite()`, unless it holds one or is a `CallbackList`.
+
+        Raises:
+            ValueError: data of another shape, values other than 0 and 1, or a sequence of which
+                `sample_weight` counts no step. Of a dataset, the shapes are checked at once and
+                the values as they come (`tf.errors.InvalidArgumentError`).
+        """
+        counts({"batch_size": batch_size, "epochs": epochs, **kwargs})
+        callbacks = with_stop(callbacks)
+        x = self._checks().data("x", "y", x, y, sample_weight)
+        if isinstance(x, tf.data.Dataset):
+            kwargs.setdefault("shuffle", False)  # Keras' default only makes it warn
+        if validation_data is not None:
+            validation_data = self._checks().validation_data(validation_data)
+        self._build_for(x)
+        return super().fit(
+            x,
+            y,
+            batch_size=batch_size,
+            epochs=epochs,
+            sample_weight=sample_weight,
+            validation_data=validation_data,
+            callbacks=callbacks,
+            **kwargs,
+        )
+
+    def evaluate(self, x=None, y=None, batch_size=None, *, sample_weight=None, **kwargs):
+        """`keras.Model.evaluate` on checked data: NLL without any forcing term.
+
+        Raises:
+            ValueError: as for `fit`.
+        """
+        counts({"batch_size": batch_size, **kwargs})
+        x = self._checks().data("x", "y", x, y, sample_weight)
+        self._build_for(x)
+        return super().evaluate(x, y, batch_size=batch_size, sample_weight=sample_weight, **kwargs)
 
     def predict(self, x, batch_size=None, **kwargs):
         """`keras.Model.predict` on checked data: logits, teacher-forced for a generator.
@@ -14,7 +70,7 @@ class BatchMethods(keras.Model):
         Raises:
             TypeError, ValueError: as for `fit`; there are no targets.
         """
-        checks.counts({"batch_size": batch_size, **kwargs})
+        counts({"batch_size": batch_size, **kwargs})
         x = self._checks().inputs(x)
         self._build_for(x)
         return super().predict(x, batch_size=batch_size, **kwargs)
