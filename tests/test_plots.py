@@ -400,6 +400,12 @@ def test_curves_look_different_from_each_other():
     assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == 14
 
 
+@pytest.mark.parametrize(("x", "whole"), [([1, 2, 3, 4], True), ([1.5, 2.5, 4.0, 4.5], False)])
+def test_what_can_be_counted_has_whole_ticks(x, whole):
+    ticks = plots.curves({"a": (x, x)}, "x", "y").axes[0].get_xticks()
+    assert (ticks == ticks.round()).all() == whole
+
+
 def test_a_curve_of_one_point_can_be_seen():
     (line,) = plots.curves({"a": ([3], [4])}, "x", "y").axes[0].get_lines()
     assert line.get_marker() == "o"

@@ -11,6 +11,8 @@ from mf_keras.validation import text as check_text
 SOFTWARE = "mf_keras"  # what a PNG names as its maker
 MARK = b"Software\0" + SOFTWARE.encode()  # how that stands in the file
 SMALL, NORMAL, LARGE = 8, 9, 11  # font sizes in points
+# For matplotlib's MaxNLocator, on an axis of what can be counted.
+WHOLE_TICKS = {"integer": True, "min_n_ticks": 1, "steps": [1, 2, 5, 10]}
 
 
 def save(figure, path, dpi=150):

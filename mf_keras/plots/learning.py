@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 
-from mf_keras.plots.figure import NORMAL, SMALL, as_array, empty_figure
+from matplotlib.ticker import MaxNLocator
+
+from mf_keras.plots.figure import NORMAL, SMALL, WHOLE_TICKS, as_array, empty_figure
 from mf_keras.validation import shape_of, text
 
 # Okabe and Ito's colours, distinct for the colour-blind; yellow left out, too pale for a line.
@@ -51,6 +53,8 @@ def curves(series, xlabel, ylabel, title=None):
         axes.plot(x, y, color=colour, linestyle=style, marker=marker, label=str(label))
         if band:
             axes.fill_between(x, *band, color=colour, alpha=0.2, linewidth=0)
+    if all((x == x.round()).all() for x, *_ in checked.values()):  # of epochs there are no halves
+        axes.xaxis.set_major_locator(MaxNLocator("auto", **WHOLE_TICKS))
     axes.set_xlabel(xlabel, fontsize=NORMAL)
     axes.set_ylabel(ylabel, fontsize=NORMAL)
     axes.tick_params(labelsize=SMALL)

@@ -6,7 +6,14 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from mf_keras.plots.figure import NORMAL, SMALL, as_array, check_range, empty_figure
+from mf_keras.plots.figure import (
+    NORMAL,
+    SMALL,
+    WHOLE_TICKS,
+    as_array,
+    check_range,
+    empty_figure,
+)
 from mf_keras.validation import positive_int, real_number, shape_of
 
 _SIGNED = "RdBu_r"
@@ -214,9 +221,8 @@ def _heatmap(axes, values, colours, low, high, rows_per_unit=1):
         interpolation="nearest" if max(rows, columns) <= 1000 else "antialiased",
         extent=(0.5, columns + 0.5, rows / rows_per_unit + 0.5, 0.5),
     )
-    ticks = {"integer": True, "min_n_ticks": 1, "steps": [1, 2, 5, 10]}
-    axes.xaxis.set_major_locator(MaxNLocator("auto", **ticks))
-    axes.yaxis.set_major_locator(MaxNLocator(5, **ticks))
+    axes.xaxis.set_major_locator(MaxNLocator("auto", **WHOLE_TICKS))
+    axes.yaxis.set_major_locator(MaxNLocator(5, **WHOLE_TICKS))
     axes.tick_params(labelsize=SMALL)
     return image
 
