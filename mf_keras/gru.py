@@ -14,8 +14,8 @@ class PooledGRU(keras.layers.Layer):
 
     Under XLA the gradient of Keras' layer copies its buffers once a step, O(T^2) in all; this one
     runs on the scan of `unroll`. The products with the inputs are one product before the loop. The
-    mean is summed up within the loop, so that neither the states nor their gradient, which would
-    be (B, T, units) each, leave it.
+    mean is summed up within the loop: the scan keeps the states for its gradient, but they are not
+    transposed, and no gradient of theirs, (B, T, units), is made.
 
     Masked steps keep the state, as in Keras, and do not count.
 
@@ -55,7 +55,7 @@ class PooledGRU(keras.layers.Layer):
             return h_t, *(x + ops.cast(h_new, x.dtype) for x in total)
 
         carry = [ops.zeros((batch, self.units), dtype=self.compute_dtype)]
-        if self.pooling == "mean":  # half floats could not hold the sum of a long sequence
+        if self.pooling == "mean":  # a half float could not hold the sum of a long sequence
             precise = keras.backend.result_type(self.compute_dtype, "float32")
             carry.append(ops.zeros((batch, self.units), dtype=precise))
         variables = [self.cell.recurrent_kernel, self.cell.bias]

@@ -5,7 +5,6 @@ from keras import ops
 
 from mf_keras import backend, validation
 
-POSITIVE, NEGATIVE = 0, 1
 DTYPES = ("float32", "bfloat16")
 
 

@@ -14,7 +14,7 @@ class SequenceTransducer(keras.Model):
     """Maps (B, T, D) inputs to the logits of (B, T, units) bits, for tasks such as copying.
 
     Works with plain Keras losses on its logits, and with the forcing algorithms of this package,
-    which use `nll` and `correct`. Its data are `(inputs, targets, sample_weight)` triples as Keras
+    which use `trace`. Its data are `(inputs, targets, sample_weight)` triples as Keras
     passes them; the weights (B, T) say which steps count.
 
         transducer = SequenceTransducer(DNCCell(keras.layers.GRUCell(64), units=6))

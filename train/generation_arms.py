@@ -115,7 +115,6 @@ def opened(paths):
     datasets = sorted({config["dataset"] for _, config in found.values()})
     if len(datasets) > 1:
         raise ValueError(f"the runs must be of one dataset, got {datasets}.")
-    # Seed by seed, so that the arms stay in the order in which they were given.
     return [(arm, seed, *found[seed, arm]) for seed, arm in sorted(found, key=lambda key: key[0])]
 
 

@@ -19,7 +19,7 @@ def add_options(parser):
         choices=STRATEGIES,
         default="none",
         help="mirrored: every batch is shared by several devices, to the same weights but for "
-        "rounding, and without XLA; default: none",
+        "rounding; default: none",
     )
     group.add_argument(
         "--devices",

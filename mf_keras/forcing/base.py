@@ -115,8 +115,9 @@ class Forcing(Logs, CheckedData):
             TypeError: `loss`, `metrics` or `weighted_metrics` is given, or an argument has the
                 wrong type.
             ValueError: `optimizer` is none that Keras knows, `steps_per_execution` is below 1, or,
-                under a strategy, XLA, several `steps_per_execution` or accumulated gradients are
-                asked for, or model or optimizer were created outside of its scope.
+                under a strategy, one program for the whole step, several `steps_per_execution` or
+                accumulated gradients are asked for, or model or optimizer were created outside of
+                its scope.
         """
         for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
             if kwargs.pop(name, None) is not None:
