@@ -35,7 +35,7 @@ class SequenceTransducer(keras.Model):
         if not isinstance(cell, MemoryCell):
             raise TypeError(f"cell must be a memory cell such as DNCCell, got {cell!r}.")
         chunk = check_chunk(chunk)
-        # The cell casts its own weights; casting them here as well would round their gradients.
+        # The cell casts its own weights, step by step; cast here, their gradients would be rounded.
         super().__init__(**{"autocast": False, **kwargs})
         self.cell = cell
         self.chunk = chunk

@@ -159,7 +159,9 @@ def _backward(step, weights, carry, inputs, states, upstream, to_last, chunk):
     length = tf.shape(inputs[0])[0]
     to_inputs = [_array(x[0], length) for x in _floats(inputs)]
     to_last = [g for g, x in zip(to_last, carry, strict=True) if x.dtype.is_floating]
-    gradients = ([tf.zeros_like(x) for x in weights], to_last, to_inputs)
+    # Half floats would soon be too coarse to add one more step to the sum of the steps before.
+    to_weights = [tf.zeros_like(x, dtype=_precise(x.dtype)) for x in weights]
+    gradients = (to_weights, to_last, to_inputs)
 
     def before(i):
         pairs = zip(carry, states, strict=True)
@@ -182,6 +184,7 @@ def _backward(step, weights, carry, inputs, states, upstream, to_last, chunk):
         chunks = (length + chunk - 1) // chunk
         _, gradients = tf.while_loop(lambda i, _: i >= 0, body, (chunks - 1, gradients))
     to_weights, to_carry, to_inputs = gradients
+    to_weights = [tf.cast(g, x.dtype) for g, x in zip(to_weights, weights, strict=True)]
     to_inputs = [_stack(array, x) for array, x in zip(to_inputs, _floats(inputs), strict=True)]
     return [*to_weights, *_with_none(to_carry, carry), *_with_none(to_inputs, inputs)]
 
@@ -231,7 +234,7 @@ def _backward_through(step, weights, inputs, carry_before, upstream, start, stop
             t - 1,
             fetch(t - 1),
             (
-                [a + b for a, b in zip(to_weights, into_weights, strict=True)],
+                [a + tf.cast(b, a.dtype) for a, b in zip(to_weights, into_weights, strict=True)],
                 into_carry,
                 [_write(array, t, x) for array, x in zip(to_inputs, into_inputs, strict=True)],
             ),
@@ -257,6 +260,11 @@ def _at(t, sequences):
 # their place, and so would turn a whole array into float32 and back to change one row of it, at
 # every step, which makes the loop O(T^2).
 _BITS = {tf.float16: tf.int16, tf.bfloat16: tf.int16}
+
+
+def _precise(dtype):
+    """float32 in the place of a half float."""
+    return tf.float32 if dtype in _BITS else dtype
 
 
 def _array(x, size):
