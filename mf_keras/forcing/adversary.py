@@ -221,4 +221,5 @@ def _scaled(gradient, factors):
     factors = ops.convert_to_tensor(factors)
     if len(factors.shape):
         factors = ops.reshape(factors, (-1,) + (1,) * (len(gradient.shape) - 1))
-    return gradient * ops.cast(factors, gradient.dtype)
+    # A factor may be larger than a half float can be, where the product is not.
+    return ops.cast(ops.cast(gradient, factors.dtype) * factors, gradient.dtype)

@@ -97,12 +97,15 @@ def test_label_smoothing_is_cross_entropy_with_soft_targets():
     np.testing.assert_allclose(result.discriminator_loss, 2.0 * np.mean(expected), rtol=1e-5)
 
 
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16", "float64"])
 @pytest.mark.parametrize("scale", [60.0, -60.0])
-def test_a_certain_discriminator_gives_finite_gradients(scale):
+def test_a_certain_discriminator_gives_finite_gradients(scale, policy):
+    keras.config.set_dtype_policy(policy)
     game = adversary(rate=0.0)
     game.discriminator.logit.kernel.assign(scale * np.ones((3, 1)))
     game.discriminator.logit.bias.assign([-scale])
-    result = game.play(REAL, FAKE)
+    dtype = keras.config.dtype_policy().compute_dtype
+    result = game.play(tf.cast(REAL, dtype), tf.cast(FAKE, dtype))
     for part in (result.discriminator_loss, result.cost, result.to_imitation):
         assert np.isfinite(part).all()
 
