@@ -80,8 +80,8 @@ class SequenceDiscriminator(keras.Model):
         Args:
             inputs: (B, T, ...), T >= 1; or a list of several such, whose rows are taken one after
                 the other, which is faster than to join large ones.
-            mask: optional (B, T) of bool, for a list one for each; False marks padding, which
-                cannot change the logit.
+            mask: optional (B, T) of bool, for a list one or None for each; False marks padding,
+                which cannot change the logit.
             training: whether the spectral norms are estimated anew.
 
         Returns:
@@ -97,14 +97,16 @@ class SequenceDiscriminator(keras.Model):
         masks = [None] * len(inputs) if mask is None else mask
         if not isinstance(masks, (list, tuple)) or len(masks) != len(inputs):
             raise ValueError(f"mask must be a list of {len(inputs)} masks or None, got {mask!r}.")
-        groups = [self._sequences(*pair) for pair in zip(inputs, masks, strict=True)]
+        masked = any(mask is not None for mask in masks)
+        pairs = zip(inputs, masks, strict=True)
+        groups = [self._sequences(x, mask, masked) for x, mask in pairs]
         x = backend.together_on_cores(lambda x, mask: self.gru(x, mask=mask), groups)
         for layer in self.dense:
             x = ops.leaky_relu(self._apply(layer, x, training))
         return self._apply(self.logit, x, training)
 
-    def _sequences(self, inputs, mask):
-        """Inputs as (B, T, F) and the mask, both checked."""
+    def _sequences(self, inputs, mask, masked):
+        """Inputs as (B, T, F) and the mask, both checked; `masked` if there must be a mask."""
         inputs = backend.to_tensor("inputs", inputs)
         if mask is not None:
             mask = backend.to_tensor("mask", mask)
@@ -116,10 +118,16 @@ class SequenceDiscriminator(keras.Model):
             raise ValueError(
                 f"inputs must have {self.features} features a step, got {size} in {features}."
             )
-        return ops.reshape(inputs, (ops.shape(inputs)[0], -1, size)), mask
+        batch, time = ops.shape(inputs)[:2]
+        if masked and mask is None:
+            mask = ops.ones((batch, time), "bool")
+        return ops.reshape(inputs, (batch, -1, size)), mask
 
     def _apply(self, layer, x, training):
         return layer(x, training=training) if self.spectral_normalization else layer(x)
+
+    def compute_mask(self, inputs, previous_mask=None):
+        """None: a logit has no steps to mask."""
 
     def get_config(self):
         """The constructor's arguments."""

@@ -58,6 +58,20 @@ def test_mean_of_half_floats_is_summed_up_in_float32():
     np.testing.assert_allclose(np.asarray(layer(x), "float32"), expected, rtol=2**-7)
 
 
+def test_gradients_of_a_long_sequence_in_half_floats_are_summed_up_in_float32():
+    x, gradients = sequences(4, 600, 3), []
+    for dtype in ("float32", "mixed_bfloat16"):
+        discriminator = SequenceDiscriminator(gru_units=5, dense_units=(4,), dtype=dtype)
+        discriminator.build(x.shape)
+        random = [sequences(*w.shape, seed=i) for i, w in enumerate(discriminator.weights)]
+        discriminator.set_weights(random)
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(tf.cast(discriminator(x), "float32"))
+        gradients.append(tape.gradient(loss, [v.value for v in discriminator.gru.weights]))
+    for exact, rounded in zip(*gradients, strict=True):
+        assert tf.norm(rounded - exact) < 0.02 * tf.norm(exact)
+
+
 @pytest.mark.parametrize("shape", [(4, 3), (4, 2, 3)])
 def test_takes_vectors_and_matrices_of_any_length(shape):
     discriminator = small((None, None, *shape[1:]))
@@ -77,27 +91,45 @@ def test_padding_cannot_change_the_logit(pooling, normalized):
     np.testing.assert_array_equal(discriminator(other, mask=mask), discriminator(x, mask=mask))
 
 
-@pytest.mark.parametrize("masked", [False, True])
-def test_a_list_gives_what_its_batches_joined_give(masked, monkeypatch):
-    monkeypatch.setattr(cores, "count", lambda: 2)
+@pytest.mark.parametrize(
+    ("masked", "count"), [((), 2), ((0, 1), 2), ((0,), 1), ((1,), 1), ((1,), 2)]
+)
+def test_a_list_gives_what_its_batches_joined_give(masked, count, monkeypatch):
+    monkeypatch.setattr(cores, "count", lambda: count)
     discriminator = small((None, None, 3))
     parts = [tf.constant(sequences(2, 4, 3, seed=seed)) for seed in (0, 1)]
-    masks = [np.array([[1, 1, 0, 0], [1, 1, 1, 0]], bool), np.ones((2, 4), bool)]
+    masks = np.array([[[1, 1, 0, 0], [1, 1, 1, 0]], [[1, 0, 0, 0], [1, 1, 1, 1]]], bool)
+    some = [mask if i in masked else None for i, mask in enumerate(masks)] if masked else None
     variables = [v.value for v in discriminator.trainable_variables]
 
     def gradients(inputs, mask):
         with tf.GradientTape() as tape:
             tape.watch(inputs)
-            logits = discriminator(inputs, mask=mask if masked else None)
+            logits = discriminator(inputs, mask=mask)
             loss = tf.sin(logits)
         return logits, tape.gradient(loss, [*variables, inputs])
 
-    logits, actual = backend.compiled(gradients)(parts, masks)
-    expected, wanted = gradients(tf.concat(parts, axis=0), np.concatenate(masks))
+    logits, actual = backend.compiled(lambda x: gradients(x, some))(parts)
+    counted = [mask if i in masked else np.ones((2, 4), bool) for i, mask in enumerate(masks)]
+    expected, wanted = gradients(tf.concat(parts, axis=0), np.concatenate(counted))
     np.testing.assert_allclose(logits, expected, atol=1e-6)
     actual[-1] = tf.concat(actual[-1], axis=0)
     for a, b in zip(actual, wanted, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_learns_behind_a_layer_that_masks():
+    inputs = keras.Input((None, 3))
+    masked = keras.layers.Masking(100.0)(inputs)
+    model = keras.Model(inputs, SequenceDiscriminator(**SMALL)(masked))
+    model.compile(keras.optimizers.SGD(0.1), "binary_crossentropy")
+    x = sequences(2, 4, 3)
+    x[0, 2:] = 100.0
+    before = model.get_weights()
+    history = model.fit(x, np.array([[0.0], [1.0]]), verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+    assert any((a != b).any() for a, b in zip(before, model.get_weights(), strict=True))
+    np.testing.assert_allclose(model(x)[:1], model(x[:1, :2]), atol=1e-6)
 
 
 def test_rows_do_not_mix():
