@@ -238,7 +238,8 @@ class Forcing(Logs, CheckedData):
         if self.built:
             return
         if isinstance(x, tf.data.Dataset):
-            x = x.element_spec[0]
+            spec = x.element_spec
+            x = spec[0] if isinstance(spec, tuple) else spec
         with self.distribute_strategy.scope():
             if hasattr(x, "shape"):
                 self.build(tuple(x.shape))
