@@ -154,7 +154,7 @@ class MemoryReplay(keras.layers.Layer):
         count = validation.positive_int("count", count)
         if not isinstance(seed, keras.random.SeedGenerator):
             seed = validation.seed("seed", seed)
-        noise = keras.random.uniform((2, count), seed=seed)
+        noise = keras.random.uniform((2, count), dtype="float32", seed=seed)
         available = ops.cast(ops.expand_dims(self.counts, -1), "float32")  # (2, 1)
         # Noise just below 1 may round up to the count itself.
         slots = ops.minimum(ops.floor(noise * available), ops.maximum(available - 1.0, 0.0))

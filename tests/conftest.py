@@ -21,10 +21,11 @@ hypothesis.settings.load_profile("mf_keras")
 
 @pytest.fixture(autouse=True)
 def _fresh_keras():
-    """The same random weights in every order of the tests, and no dtype policy left behind."""
-    policy = keras.config.dtype_policy()
+    """The same random weights in every order of the tests, and no dtype left behind."""
+    floatx, policy = keras.config.floatx(), keras.config.dtype_policy()
     keras.utils.set_random_seed(0)
     yield
+    keras.config.set_floatx(floatx)
     keras.config.set_dtype_policy(policy)
 
 

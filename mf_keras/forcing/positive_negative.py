@@ -175,7 +175,7 @@ class PositiveNegativeMemoryForcing(AdversarialForcing):
 
         def wait():
             nothing = ops.zeros((), scale.dtype)
-            return nothing, ops.zeros(()), nothing, ops.zeros_like(memory)
+            return nothing, ops.zeros((), "float32"), nothing, ops.zeros_like(memory)
 
         loss, accuracy, cost, to_memory = replicas.cond(ready, play, wait)
         return Round(loss, accuracy, cost, to_memory, reverse_cost=None, to_model=None)

@@ -292,6 +292,18 @@ def test_trains_under_other_policies(policy):
     assert any(moved[transducer:])
 
 
+@pytest.mark.parametrize("ready", [False, True])
+def test_trains_where_keras_floats_are_float64(ready):
+    keras.config.set_floatx("float64")
+    model = make(gate=(0.0, 1.0))
+    if ready:
+        fill(model)
+    x, y, w = batch(4)
+    history = model.fit(x, y, sample_weight=w, verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+    assert (history["c_p"][0] > 0.0) == ready
+
+
 def test_the_learner_of_a_game_is_judged_and_not_learned_from():
     """Adversary: C and its gradient are the learner's, the discriminator moves as without it."""
 
