@@ -10,7 +10,7 @@ from mf_keras.discriminator import SequenceDiscriminator
 from mf_keras.forcing import strategies
 from mf_keras.forcing.adversary import Adversary
 from mf_keras.forcing.base import Forcing, get_optimizer
-from mf_keras.forcing.updates import Updates
+from mf_keras.forcing.updates import Updates, steps_taken
 
 DEFAULT_GATE = (0.75, 0.99)
 
@@ -182,7 +182,7 @@ class AdversarialForcing(Forcing):
         """0 during the warm-up, 1 after it."""
         if not self.warm_up_steps:
             return 1.0
-        return ops.cast(self.optimizer.iterations >= self.warm_up_steps, dtype)
+        return ops.cast(steps_taken(self.optimizer) >= self.warm_up_steps, dtype)
 
     def _track_game(self, name, game, played=None):
         """Update the logs of a discriminator; `played` False leaves them as they are."""

@@ -5,7 +5,7 @@ from keras import ops
 
 from mf_keras.forcing import replicas, strategies
 from mf_keras.forcing.metrics import FiniteMean
-from mf_keras.forcing.updates import SkippedUpdates
+from mf_keras.forcing.updates import SkippedUpdates, steps_taken
 
 
 class Logs(keras.Model):
@@ -77,7 +77,7 @@ class Logs(keras.Model):
     @property
     def trained_steps(self):
         """Training steps so far, with those whose update was skipped, which no optimizer counts."""
-        return int(self.optimizer.iterations.numpy()) + int(self._skipped.steps.numpy())
+        return int(steps_taken(self.optimizer).numpy()) + int(self._skipped.steps.numpy())
 
     def save_own_variables(self, store):
         """Keep the means of the logs, too, so that an epoch that is broken off can be gone on with.

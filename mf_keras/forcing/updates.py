@@ -130,6 +130,17 @@ class Updates:
         return replicas.total(ops.cast(ops.stack(faults), "int32")) > 0
 
 
+def steps_taken(optimizer):
+    """The steps whose gradient an optimizer has taken, (): a variable.
+
+    Its `iterations` counts updates, which are fewer where it accumulates the gradients of several
+    steps.
+    """
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    counters = [variable for variable in inner.variables if variable.name == "iteration"]
+    return counters[0] if counters else inner.iterations
+
+
 def _applied(optimizer, gradients, variables, terms):
     replicas.apply(optimizer, gradients, variables)
     return ops.zeros((terms,), "bool")

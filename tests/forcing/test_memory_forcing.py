@@ -155,6 +155,22 @@ def test_warm_up_is_teacher_forcing_with_learning_discriminators():
     assert any((a != b).any() for a, b in pairs)
 
 
+def test_warm_up_counts_steps_and_not_accumulated_updates():
+    x = binary(5, 4, 1)
+    made = []
+    for warm_up_steps in (0, 2, 4):
+        optimizer = keras.optimizers.SGD(0.1, gradient_accumulation_steps=2)
+        made.append(make(optimizer=optimizer, gate=None, warm_up_steps=warm_up_steps))
+        made[-1].fit(x[:4], batch_size=1, shuffle=False, verbose=0)
+    heard, warm, warming = (weights_of(model.generator) for model in made)
+    optimizer = keras.optimizers.SGD(0.1, gradient_accumulation_steps=2)
+    teacher = make(TeacherForcing, optimizer)
+    teacher.fit(x[:4], batch_size=1, shuffle=False, verbose=0)
+    assert_same(warming, weights_of(teacher.generator))
+    for other in (heard, warming):
+        assert any((a != b).any() for a, b in zip(warm, other, strict=True))
+
+
 def test_logs_and_evaluation():
     x = binary(6, 6, 1)
     model = make()

@@ -64,6 +64,25 @@ def test_predict_gives_the_logits():
     np.testing.assert_allclose(model.predict(x, verbose=0), model.generator(x), atol=1e-5)
 
 
+@pytest.mark.parametrize("paired", [False, True])
+def test_predict_builds_by_a_dataset(paired):
+    data = binary(4, 6, 3)
+    dataset = tf.data.Dataset.from_tensors((data, data[..., :2]) if paired else data)
+    model = compiled(SequenceTransducer.from_config(small_transducer().get_config()))
+    found = model.predict(dataset, verbose=0)
+    np.testing.assert_allclose(found, model.generator(data), atol=1e-5)
+
+
+def test_steps_whose_gradients_are_accumulated_are_counted_one_by_one(tmp_path):
+    optimizer = keras.optimizers.SGD(0.1, gradient_accumulation_steps=3)
+    model = compiled(optimizer=optimizer, run_eagerly=True)
+    model.fit(binary(5, 4, 1), batch_size=1, verbose=0)
+    assert int(model.optimizer.iterations) == 1
+    assert model.trained_steps == 5
+    model.save(tmp_path / "model.keras")
+    assert keras.models.load_model(tmp_path / "model.keras").trained_steps == 5
+
+
 def test_datasets_callbacks_schedules_and_several_steps_per_execution():
     schedule = keras.optimizers.schedules.ExponentialDecay(1e-2, 4, 0.5)
     model = compiled(optimizer=keras.optimizers.Adam(schedule, clipnorm=1.0), steps_per_execution=2)
