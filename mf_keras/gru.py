@@ -60,7 +60,8 @@ class PooledGRU(keras.layers.Layer):
             carry.append(ops.zeros((batch, self.units), dtype=precise))
         variables = [self.cell.recurrent_kernel, self.cell.bias]
         nothing = [False] * len(carry)
-        _, (last, *total) = backend.scan(step, variables, carry, sequences, keep=nothing)
+        sums = [False, *(True for _ in carry[1:])]
+        _, (last, *total) = backend.scan(step, variables, carry, sequences, nothing, sums=sums)
         if self.pooling == "last":
             return last  # padding keeps the last state that counts
         steps = time if mask is None else ops.maximum(ops.sum(ops.cast(mask, "int32"), axis=0), 1)

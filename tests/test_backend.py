@@ -31,13 +31,13 @@ def swap(x):
     return tf.transpose(x, (1, 0, 2))
 
 
-def run(step, weights, start, inputs, keep=None, chunk=None):
+def run(step, weights, start, inputs, keep=None, chunk=None, sums=None):
     """Results, and gradients of a function of everything that is returned."""
     sources = [weights.value, start, inputs[0]]
 
     def scan(start, inputs):
         inputs = tf.nest.map_structure(swap, inputs)
-        stacked, last = backend.scan(step, [weights], start, inputs, keep=keep, chunk=chunk)
+        stacked, last = backend.scan(step, [weights], start, inputs, keep, chunk, sums=sums)
         return {name: None if x is None else swap(x) for name, x in stacked.items()}, last
 
     with tf.GradientTape() as tape:
@@ -79,10 +79,12 @@ def test_every_chunk_gives_the_results_and_gradients_of_a_plain_loop(time, chunk
     assert_close(gradients, expected)
 
 
+@pytest.mark.parametrize("sums", [None, {"h": False, "sum": True}])
 @pytest.mark.parametrize("chunk", [None, 2])
-def test_what_is_not_kept_is_none_and_changes_nothing(chunk):
+def test_what_is_not_kept_is_none_and_changes_nothing(chunk, sums):
     arguments = problem(5)
-    stacked, last, gradients = run(*arguments, keep={"h": True, "sum": False}, chunk=chunk)
+    keep = {"h": True, "sum": False}
+    stacked, last, gradients = run(*arguments, keep=keep, chunk=chunk, sums=sums)
     assert stacked["sum"] is None
     everything = run(*arguments)
     assert_close([stacked["h"], last, gradients], [everything[0]["h"], *everything[1:]])

@@ -8,7 +8,7 @@ import tensorflow as tf
 from mf_keras.backend import compilation
 
 
-def scan(step, variables, carry, inputs, keep=None, chunk=None, detach=None):
+def scan(step, variables, carry, inputs, keep=None, chunk=None, detach=None, sums=None):
     """Run `step` over time and keep what it carries; its gradient costs O(T) time and memory.
 
     The forward loop keeps the carries. The gradient is a second loop that goes backwards, reads the
@@ -33,6 +33,9 @@ def scan(step, variables, carry, inputs, keep=None, chunk=None, detach=None):
         detach: structure of bools like `carry`: which of the tensors that are kept pass no gradient
             on. That saves what a gradient of zeros costs, which is as large as they are. None for
             none of them.
+        sums: structure of bools like `carry`: which of its tensors the step only adds to. Their
+            gradient needs no value of theirs, so without chunks they are not stored for it. None
+            for none of them.
 
     Returns:
         `(stacked, carry)`: the carries after steps 1..T, (T, B, ...) for every tensor of `carry`
@@ -41,10 +44,12 @@ def scan(step, variables, carry, inputs, keep=None, chunk=None, detach=None):
     weights = [tf.convert_to_tensor(variable.value) for variable in variables]
     flat_carry = keras.tree.flatten(carry)
     flat_inputs = keras.tree.flatten(inputs)
-    flat_keep = [True] * len(flat_carry) if keep is None else keras.tree.flatten(keep)
-    flat_detach = [False] * len(flat_carry) if detach is None else keras.tree.flatten(detach)
-    kept = [i for i, wanted in enumerate(flat_keep) if wanted]
-    detached = [i for i in kept if flat_detach[i]]
+    kept, detached, summed = (
+        [i for i, marked in enumerate(_marks(marks, default, flat_carry)) if marked]
+        for marks, default in ((keep, True), (detach, False), (sums, False))
+    )
+    detached = [i for i in kept if i in detached]
+    needed = [i for i in range(len(flat_carry)) if i in kept or i not in summed]
 
     def flat_step(weights, flat_carry, flat_inputs_t):
         # Weights come in as plain tensors, so that both loops are functions of their arguments.
@@ -55,27 +60,33 @@ def scan(step, variables, carry, inputs, keep=None, chunk=None, detach=None):
             )
         return keras.tree.flatten(new_carry)
 
-    run = _differentiable(flat_step, kept, detached, chunk, compilation.loops_are_compiled())
+    compiled = compilation.loops_are_compiled()
+    run = _differentiable(flat_step, kept, detached, needed, chunk, compiled)
     stacked, last = run(weights, flat_carry, flat_inputs)
     stacked = [stacked.get(i) for i in range(len(flat_carry))]
     pack = keras.tree.pack_sequence_as
     return pack(carry, stacked), pack(carry, last)
 
 
-def _differentiable(step, kept, detached, chunk, compiled):
+def _marks(marks, default, flat_carry):
+    return [default] * len(flat_carry) if marks is None else keras.tree.flatten(marks)
+
+
+def _differentiable(step, kept, detached, needed, chunk, compiled):
     """The scan on flat lists of tensors: `(weights, carry, inputs) -> (stacked, last)`.
 
     Args:
         step: `(weights, carry, inputs_t) -> carry`.
         kept: the indices of the carry that `stacked` is of, a dict by them.
         detached: those of them that pass no gradient on.
+        needed: those of the carry that are stored for the gradient, where there are no chunks.
         chunk: as for `scan`.
         compiled: whether XLA compiles both loops.
     """
 
     def forward(weights, carry, inputs):
         steps = _chunk_length(chunk, inputs[0])
-        stored = range(len(carry)) if steps is None else kept
+        stored = needed if steps is None else kept
         return _forward(step, weights, carry, inputs, stored, steps)
 
     def backward(weights, carry, inputs, states, upstream, to_last):
@@ -99,7 +110,7 @@ def _differentiable(step, kept, detached, chunk, compiled):
             # Without chunks the states for the gradient are those to return: they are kept once.
             stacked = [after[i] for i in attached]
             apart.update((i, tf.stop_gradient(after[i])) for i in detached)
-            states = list(after.values()) if chunk is None else ends
+            states = [after.get(i) for i in range(len(carry))] if chunk is None else ends
 
             def gradient(*upstream):
                 to_stacked, to_last = _split(upstream, (len(attached), len(last)))
@@ -154,7 +165,7 @@ def _forward(step, weights, carry, inputs, stored, chunk):
 def _backward(step, weights, carry, inputs, states, upstream, to_last, chunk):
     """Gradients of all the arguments, from those of the stacked carries and of the last one.
 
-    `states`: the carries after every step, or after every chunk.
+    `states`: the carries after every step, or after every chunk; None for what is not needed.
     """
     length = tf.shape(inputs[0])[0]
     to_inputs = [_array(x[0], length) for x in _floats(inputs)]
@@ -164,9 +175,11 @@ def _backward(step, weights, carry, inputs, states, upstream, to_last, chunk):
     gradients = (to_weights, to_last, to_inputs)
 
     def before(i):
-        pairs = zip(carry, states, strict=True)
         i_tm1 = tf.maximum(i - 1, 0)
-        return [tf.where(tf.equal(i, 0), x, _row(kept, i_tm1)) for x, kept in pairs]
+        return [
+            x if kept is None else tf.where(tf.equal(i, 0), x, _row(kept, i_tm1))
+            for x, kept in zip(carry, states, strict=True)
+        ]
 
     def through(carry_before, start, stop, gradients):
         return _backward_through(
