@@ -4,13 +4,14 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
+from mf_keras import backend
 from mf_keras.unroll import unroll
 
 # Uniform noise is kept this far from 0 and 1, where its logit is infinite.
 _NOISE_MARGIN = 1e-7
 
 
-def teacher_force(cell, x, training=False, keep=None, chunk=None, detach=False):
+def teacher_force(cell, x, training=False, keep=None, chunk=None):
     """Logits and trace with the data as input: the cell reads zeros, then x without its last step.
 
     Args:
@@ -19,19 +20,16 @@ def teacher_force(cell, x, training=False, keep=None, chunk=None, detach=False):
         training: passed on to the cell.
         keep: fields of the trace to return, as for `unroll`.
         chunk: of states to keep for the gradient, as for `unroll`.
-        detach: whether no gradient flows through the trace.
 
     Returns:
         `(logits, trace)`: (B, T, units), where logit t depends on x[:, :t] alone, and the cell's
         named tuple with (B, T, ...) tensors.
     """
-    logits, trace, _ = unroll(
-        cell, shift_right(x), training=training, keep=keep, chunk=chunk, detach=detach
-    )
+    logits, trace, _ = unroll(cell, shift_right(x), training=training, keep=keep, chunk=chunk)
     return logits, trace
 
 
-def free_run(cell, thresholds, state=None, keep=None, chunk=None):
+def free_run(cell, thresholds, state=None, training=False, keep=None, chunk=None):
     """Logits and trace with the cell's own samples as input.
 
     Args:
@@ -39,6 +37,7 @@ def free_run(cell, thresholds, state=None, keep=None, chunk=None):
         thresholds: (B, T, units), what a logit must exceed for a 1: from `thresholds`; -inf and inf
             force a 1 and a 0.
         state: a `FreeRunningState` to start from; None for the cell's own start.
+        training: passed on to the cell.
         keep: fields of the cell's trace to return, as for `unroll`.
         chunk: of states to keep for the gradient, as for `unroll`.
 
@@ -48,8 +47,36 @@ def free_run(cell, thresholds, state=None, keep=None, chunk=None):
     """
     keep = None if keep is None else ("samples", *keep)
     cell = _FreeRunningCell(cell)
-    logits, trace, _ = unroll(cell, thresholds, initial_state=state, keep=keep, chunk=chunk)
+    logits, trace, _ = unroll(
+        cell, thresholds, initial_state=state, training=training, keep=keep, chunk=chunk
+    )
     return trace.samples, logits, trace.cell
+
+
+def in_both_modes(cell, x, thresholds, training=False, keep=None, chunk=None):
+    """Teacher forcing and free running side by side, by one program that is compiled once.
+
+    Teacher forcing is free running with thresholds that force the data upon the samples.
+
+    Args:
+        cell: a memory cell whose `units` is the size of its input, too.
+        x: (B, T, units) of 0/1, the data.
+        thresholds: (B, T, units), those of free running.
+        training: passed on to the cell.
+        keep: fields of the traces to return, as for `unroll`.
+        chunk: of states to keep for the gradient, as for `unroll`.
+
+    Returns:
+        `((logits, trace), (logits, trace))`, teacher-forced and free-running, as `teacher_force`
+        and `free_run` give them.
+    """
+    infinity = ops.cast(float("inf"), thresholds.dtype)
+    forcing = ops.where(x > 0.5, -infinity, infinity)
+
+    def run(thresholds):
+        return free_run(cell, thresholds, training=training, keep=keep, chunk=chunk)[1:]
+
+    return backend.side_by_side(run, [(forcing,), (ops.reshape(thresholds, ops.shape(x)),)])
 
 
 def thresholds(noise, temperature):

@@ -73,7 +73,7 @@ class SequenceGenerator(keras.Model):
         logits, _ = self.teacher_force(x, training=training, keep=())
         return logits
 
-    def teacher_force(self, x, training=False, keep=None, detach=False):
+    def teacher_force(self, x, training=False, keep=None):
         """Logits and trace with the data as input.
 
         Args:
@@ -81,13 +81,12 @@ class SequenceGenerator(keras.Model):
             training: passed on to the cell.
             keep: names of the fields that the trace shall have; the others are None, and cost no
                 memory. None for all.
-            detach: whether no gradient flows through the trace.
 
         Returns:
             `(logits, trace)`: (B, T, units), and the cell's named tuple with (B, T, ...) tensors.
         """
         x = self._check("x", x)
-        return autoregressive.teacher_force(self.cell, x, training, keep, self.chunk, detach)
+        return autoregressive.teacher_force(self.cell, x, training, keep, self.chunk)
 
     def nll(self, x, training=False):
         """Negative log-likelihood of whole sequences.

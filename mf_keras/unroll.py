@@ -6,9 +6,7 @@ from keras import ops
 from mf_keras import backend, validation
 
 
-def unroll(
-    cell, inputs, initial_state=None, mask=None, training=False, keep=None, chunk=None, detach=False
-):
+def unroll(cell, inputs, initial_state=None, mask=None, training=False, keep=None, chunk=None):
     """Run a memory cell over sequences and keep what its memory did.
 
     Does what `keras.layers.RNN(cell, return_sequences=True, return_state=True)` does, to rounding,
@@ -40,7 +38,6 @@ def unroll(
         chunk: None to keep every state for the gradient; a number of steps, or "sqrt" for the
             square root of T, to keep only the states at the ends of such chunks. The fields in the
             trace need their memory all the same.
-        detach: whether no gradient flows through the trace, which saves what one of zeros costs.
 
     Returns:
         `(outputs, trace, final_state)`: outputs (B, T, units); trace, the cell's named tuple with
@@ -48,14 +45,13 @@ def unroll(
 
     Raises:
         TypeError: `cell` is no memory cell, an argument is no tensor, `initial_state` is not the
-            cell's named tuple, or `keep`, `chunk` or `detach` has the wrong type.
+            cell's named tuple, or `keep` or `chunk` has the wrong type.
         ValueError: a rank or size does not fit, `keep` names no field of the state, or `chunk` is
             below 1 or an unknown word.
     """
     if not (hasattr(cell, "step") and hasattr(cell, "initial_state")):
         raise TypeError(f"cell must be a memory cell such as DNCCell, got {cell!r}.")
     chunk = check_chunk(chunk)
-    detach = validation.boolean("detach", detach)
     inputs = _check_inputs(cell, inputs)
     start = cell.initial_state(ops.shape(inputs)[0])
     state = start if initial_state is None else _check_state(initial_state, start)
@@ -65,12 +61,12 @@ def unroll(
         validation.shape_of("mask", mask, (inputs.shape[0] or "B", inputs.shape[1] or "T"))
 
     def run(inputs, state, mask):
-        return _run(cell, inputs, state, mask, training, kept, chunk, detach)
+        return _run(cell, inputs, state, mask, training, kept, chunk)
 
     return backend.on_cores(run, inputs, state, mask)
 
 
-def _run(cell, inputs, state, mask, training, kept, chunk, detach):
+def _run(cell, inputs, state, mask, training, kept, chunk):
     """What `unroll` returns, from checked arguments."""
     # Within the loop some tensors may have the batch as their last axis.
     looped, axes = _in_loop(cell, state, inputs.shape[0])
@@ -89,13 +85,7 @@ def _run(cell, inputs, state, mask, training, kept, chunk, detach):
     # Frozen weights too: inside the scan every weight must come in as an argument.
     weights = [v for v in cell.variables if keras.backend.is_float_dtype(v.dtype)]
     (outputs, trace), (_, final_state) = backend.scan(
-        step,
-        weights,
-        (outputs, state),
-        sequences,
-        keep=(True, kept),
-        chunk=chunk,
-        detach=(False, keras.tree.map_structure(lambda _: detach, kept)),
+        step, weights, (outputs, state), sequences, keep=(True, kept), chunk=chunk
     )
     trace = keras.tree.map_structure(
         lambda wanted, x, axis: _batch_first(x, axis) if wanted else None, kept, trace, axes

@@ -90,28 +90,6 @@ def test_what_is_not_kept_is_none_and_changes_nothing(chunk, sums):
     assert_close([stacked["h"], last, gradients], [everything[0]["h"], *everything[1:]])
 
 
-@pytest.mark.parametrize("compiling", [False, True])
-@pytest.mark.parametrize("chunk", [None, 2])
-def test_what_is_detached_is_there_and_passes_no_gradient_on(chunk, compiling):
-    step, weights, start, inputs = problem(5)
-
-    def gradients(detach, seen):
-        def call():
-            with tf.GradientTape() as tape:
-                stacked, last = backend.scan(
-                    step, [weights], start, inputs, chunk=chunk, detach=detach
-                )
-                parts = [*(tf.sin(stacked[name]) for name in seen), last["h"]]
-                loss = sum(tf.reduce_sum(part) for part in parts)
-            return stacked, tape.gradient(loss, weights.value)
-
-        return backend.compiled(call)() if compiling else call()
-
-    stacked, actual = gradients({"h": True, "sum": False}, ("h", "sum"))
-    everything, expected = gradients(None, ("sum",))
-    assert_close([stacked, actual], [everything, expected], **XLA_ROUNDS)
-
-
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_chunks_work_compiled_and_for_lengths_unknown_while_tracing(jit_compile):
     step, weights, start, inputs = problem(7)
@@ -222,6 +200,30 @@ def test_the_number_of_cores_is_what_tensorflow_may_use(monkeypatch):
     assert cores.count() == 3
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["GPU:0"])
     assert cores.count() == 1
+
+
+@pytest.mark.parametrize(("count", "each"), [(1, 1), (2, 1), (3, 3), (4, 2)])
+def test_what_runs_side_by_side_is_traced_once_and_shares_the_cores(count, each, monkeypatch):
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", str(count))
+    seen = []
+
+    def function(x, nothing):
+        seen.append(cores.count())
+        return {"twice": 2 * x}, nothing
+
+    def call(*tensors):
+        return backend.side_by_side(function, [(x, None) for x in tensors])
+
+    tensors = tf.range(3), tf.range(3, 6)
+    results = backend.compiled(call)(*tensors)
+    assert seen == [each]
+    assert cores.count() == count
+    for x, (result, nothing) in zip(tensors, results, strict=True):
+        np.testing.assert_array_equal(result["twice"], 2 * x)
+        assert nothing is None
+    results = call(*tensors)  # eagerly, as it stands there
+    assert seen == [each, count, count]
+    np.testing.assert_array_equal(results[1][0]["twice"], [6, 8, 10])
 
 
 def test_loops_are_compiled_only_where_it_is_asked_for_and_a_graph_is_made():

@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mf_keras import SequenceGenerator
+from mf_keras import SequenceGenerator, backend
+from mf_keras.autoregressive import free_run, in_both_modes, thresholds
 from tests.models import binary, small_cell, small_generator
 
 
@@ -77,6 +78,33 @@ def test_free_running_agrees_with_teacher_forcing_on_its_samples(generator):
         actual = getattr(trace, part)
         np.testing.assert_allclose(actual, getattr(expected_trace, part), atol=1e-5)
     np.testing.assert_array_equal(generator.sample(4, 12, seed=7), samples)
+
+
+@pytest.mark.parametrize("compiling", [False, True])
+def test_both_modes_are_teacher_forcing_and_free_running(generator, compiling):
+    x, variables = tf.constant(binary(3, 6, 1)), [v.value for v in generator.trainable_variables]
+    limits = thresholds(np.random.default_rng(0).uniform(size=(3, 6, 1)).astype("float32"), 1.0)
+    keep = ("hidden", "memory")
+
+    def apart():
+        _, *free = free_run(generator.cell, limits, keep=keep)
+        return generator.teacher_force(x, keep=keep), free
+
+    def together():
+        return in_both_modes(generator.cell, x, limits, keep=keep)
+
+    def gradients(run):
+        with tf.GradientTape() as tape:
+            both = run()
+            parts = [
+                part for logits, trace in both for part in (logits, trace.hidden, trace.memory)
+            ]
+            loss = sum(tf.reduce_sum(tf.sin((i + 1.0) * part)) for i, part in enumerate(parts))
+        return [*parts, *tape.gradient(loss, variables)]
+
+    actual = backend.compiled(lambda: gradients(together))() if compiling else gradients(together)
+    for a, b in zip(actual, gradients(apart), strict=True):
+        np.testing.assert_allclose(a, b, atol=2e-5)
 
 
 def test_samples_are_detached_and_the_trace_is_not(generator):

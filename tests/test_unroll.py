@@ -129,19 +129,6 @@ def test_gradients_flow_through_the_trace_alone(name):
     close_all(by_unroll(), by_loop())
 
 
-def test_a_detached_trace_is_the_trace_and_passes_no_gradient_on():
-    cell, x = make("dnc"), tf.constant(sequences(time=4))
-    results = []
-    for detach in (False, True):
-        with tf.GradientTape() as tape:
-            tape.watch(x)
-            outputs, trace, _ = unroll(cell, x, detach=detach)
-            memory = trace.memory if detach else tf.stop_gradient(trace.memory)
-            loss = tf.reduce_sum(outputs * outputs) + tf.reduce_sum(tf.sin(memory))
-        results.append([outputs, trace.memory, trace.link, tape.gradient(loss, x)])
-    close_all(*results)
-
-
 def test_gradient_is_the_numerical_one():
     cell = make("dnc", dtype="float64")
     x = tf.constant(sequences(time=3).astype("float64"))

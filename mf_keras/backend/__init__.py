@@ -12,7 +12,7 @@ if keras.backend.backend() != "tensorflow":
     )
 
 from mf_keras.backend.compilation import compiled, compiling_loops, loops_are_compiled
-from mf_keras.backend.cores import on_cores, together_on_cores
+from mf_keras.backend.cores import on_cores, side_by_side, together_on_cores
 from mf_keras.backend.scan import scan
 from mf_keras.backend.tensors import is_concrete, to_tensor
 
@@ -23,6 +23,7 @@ __all__ = [
     "loops_are_compiled",
     "on_cores",
     "scan",
+    "side_by_side",
     "to_tensor",
     "together_on_cores",
 ]

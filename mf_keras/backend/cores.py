@@ -1,10 +1,14 @@
 """The rows of a batch shared out to the cores of a CPU."""
 
+import contextlib
 import os
+import threading
 
 import tensorflow as tf
 
 from mf_keras.backend import compilation
+
+_shared = threading.local()  # the replicas of a strategy are threads
 
 
 def on_cores(function, *batches):
@@ -46,6 +50,33 @@ def together_on_cores(function, groups):
     return join([once(*part) for part in parts])
 
 
+def side_by_side(function, groups):
+    """`[function(*arguments) for arguments in groups]`, each on its share of the cores.
+
+    Where loops are compiled, what has arguments of the same shapes is traced and compiled once.
+
+    Args:
+        function: takes nested structures of tensors, and gives one.
+        groups: a list of tuples of its arguments.
+    """
+    if not compilation.loops_are_compiled():
+        return [function(*arguments) for arguments in groups]
+    once = tf.function(function, autograph=False)
+    with _sharing(len(groups)):
+        return [once(*arguments) for arguments in groups]
+
+
+@contextlib.contextmanager
+def _sharing(groups):
+    """Within, what is traced runs beside `groups` - 1 others like it."""
+    before = getattr(_shared, "groups", 1)
+    _shared.groups = before * groups
+    try:
+        yield
+    finally:
+        _shared.groups = before
+
+
 def _rows(batches):
     """The number of rows, an int where it is known, else a tensor."""
     first = next(x for x in tf.nest.flatten(batches) if x is not None)
@@ -53,13 +84,18 @@ def _rows(batches):
 
 
 def count():
-    """How many loops can run side by side: the cores that TensorFlow may use; 1 beside a GPU."""
+    """How many loops can run side by side: the cores that TensorFlow may use; 1 beside a GPU.
+
+    Of things that run `side_by_side` each has its share, or all cores where they do not divide.
+    """
     if tf.config.list_physical_devices("GPU"):
         return 1
     threads = tf.config.threading.get_intra_op_parallelism_threads()
     threads = threads or int(os.environ.get("TF_NUM_INTRAOP_THREADS", 0))
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
-    return max(1, (threads or len(os.sched_getaffinity(0))) // replicas)
+    cores = max(1, (threads or len(os.sched_getaffinity(0))) // replicas)
+    groups = getattr(_shared, "groups", 1)
+    return cores if cores % groups else cores // groups
 
 
 def share(batch, parts):

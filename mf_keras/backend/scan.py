@@ -8,7 +8,7 @@ import tensorflow as tf
 from mf_keras.backend import compilation
 
 
-def scan(step, variables, carry, inputs, keep=None, chunk=None, detach=None, sums=None):
+def scan(step, variables, carry, inputs, keep=None, chunk=None, sums=None):
     """Run `step` over time and keep what it carries; its gradient costs O(T) time and memory.
 
     The forward loop keeps the carries. The gradient is a second loop that goes backwards, reads the
@@ -30,9 +30,6 @@ def scan(step, variables, carry, inputs, keep=None, chunk=None, detach=None, sum
         keep: structure of bools like `carry`: which of its tensors to return from every step; None
             for all of them.
         chunk: None, a number of steps >= 1, or "sqrt" for the square root of T.
-        detach: structure of bools like `carry`: which of the tensors that are kept pass no gradient
-            on. That saves what a gradient of zeros costs, which is as large as they are. None for
-            none of them.
         sums: structure of bools like `carry`: which of its tensors the step only adds to. Their
             gradient needs no value of theirs, so without chunks they are not stored for it. None
             for none of them.
@@ -44,12 +41,10 @@ def scan(step, variables, carry, inputs, keep=None, chunk=None, detach=None, sum
     weights = [tf.convert_to_tensor(variable.value) for variable in variables]
     flat_carry = keras.tree.flatten(carry)
     flat_inputs = keras.tree.flatten(inputs)
-    kept, detached, summed = (
-        [i for i, marked in enumerate(_marks(marks, default, flat_carry)) if marked]
-        for marks, default in ((keep, True), (detach, False), (sums, False))
-    )
-    detached = [i for i in kept if i in detached]
-    needed = [i for i in range(len(flat_carry)) if i in kept or i not in summed]
+    flat_keep = [True] * len(flat_carry) if keep is None else keras.tree.flatten(keep)
+    flat_sums = [False] * len(flat_carry) if sums is None else keras.tree.flatten(sums)
+    kept = [i for i, wanted in enumerate(flat_keep) if wanted]
+    needed = [i for i, summed in enumerate(flat_sums) if i in kept or not summed]
 
     def flat_step(weights, flat_carry, flat_inputs_t):
         # Weights come in as plain tensors, so that both loops are functions of their arguments.
@@ -60,25 +55,19 @@ def scan(step, variables, carry, inputs, keep=None, chunk=None, detach=None, sum
             )
         return keras.tree.flatten(new_carry)
 
-    compiled = compilation.loops_are_compiled()
-    run = _differentiable(flat_step, kept, detached, needed, chunk, compiled)
+    run = _differentiable(flat_step, kept, needed, chunk, compilation.loops_are_compiled())
     stacked, last = run(weights, flat_carry, flat_inputs)
     stacked = [stacked.get(i) for i in range(len(flat_carry))]
     pack = keras.tree.pack_sequence_as
     return pack(carry, stacked), pack(carry, last)
 
 
-def _marks(marks, default, flat_carry):
-    return [default] * len(flat_carry) if marks is None else keras.tree.flatten(marks)
-
-
-def _differentiable(step, kept, detached, needed, chunk, compiled):
+def _differentiable(step, kept, needed, chunk, compiled):
     """The scan on flat lists of tensors: `(weights, carry, inputs) -> (stacked, last)`.
 
     Args:
         step: `(weights, carry, inputs_t) -> carry`.
         kept: the indices of the carry that `stacked` is of, a dict by them.
-        detached: those of them that pass no gradient on.
         needed: those of the carry that are stored for the gradient, where there are no chunks.
         chunk: as for `scan`.
         compiled: whether XLA compiles both loops.
@@ -97,31 +86,27 @@ def _differentiable(step, kept, detached, needed, chunk, compiled):
         forward = tf.function(forward, jit_compile=True, autograph=False)
         backward = tf.function(backward, jit_compile=True, autograph=False)
 
-    attached = [i for i in kept if i not in detached]
-
     def run(weights, carry, inputs):
         groups = (len(weights), len(carry), len(inputs))
-        apart = {}  # not returned to TensorFlow, which would make up a gradient for it
 
         @tf.custom_gradient
         def differentiable(*tensors):
             weights, carry, inputs = _split(tensors, groups)
             after, ends, last = forward(weights, carry, inputs)
             # Without chunks the states for the gradient are those to return: they are kept once.
-            stacked = [after[i] for i in attached]
-            apart.update((i, tf.stop_gradient(after[i])) for i in detached)
+            stacked = [after[i] for i in kept]
             states = [after.get(i) for i in range(len(carry))] if chunk is None else ends
 
             def gradient(*upstream):
-                to_stacked, to_last = _split(upstream, (len(attached), len(last)))
-                upstream = dict(zip(attached, to_stacked, strict=True))
+                to_stacked, to_last = _split(upstream, (len(kept), len(last)))
+                upstream = dict(zip(kept, to_stacked, strict=True))
                 return backward(weights, carry, inputs, states, upstream, to_last)
 
             return [*stacked, *last], gradient
 
         results = differentiable(*weights, *carry, *inputs)
-        stacked, last = _split(results, (len(attached), len(carry)))
-        return {**dict(zip(attached, stacked, strict=True)), **apart}, last
+        stacked, last = _split(results, (len(kept), len(carry)))
+        return dict(zip(kept, stacked, strict=True)), last
 
     return run
 

@@ -198,27 +198,27 @@ class Forcing(Logs, CheckedData):
         """The logits of one batch."""
         return super().predict_step(data)
 
-    def _forward(self, data, training, detach=False):
-        """One teacher-forced pass over a batch; updates the metrics.
-
-        `detach`: whether no gradient flows through the trace of a generator.
-        """
+    def _forward(self, data, training):
+        """One teacher-forced pass over a batch; updates the metrics."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         keep = tuple(self.watched) if training else ()
         if self._generates:
-            logits, trace = self.generator.teacher_force(x, training, keep, detach)
-            nll, right = binary_nll(x, logits), None
-            steps = ops.cast(ops.shape(x)[1], nll.dtype)
-            self._track(training, bits_per_step=nll / (np.log(2.0) * steps))
-        else:
-            logits, trace = self.generator.trace(x, training=training, keep=keep)
-            nll = binary_nll(y, logits, sample_weight)
-            errors = bit_errors(y, logits, sample_weight)
-            right = ops.equal(errors, 0.0)
-            self._trackers["correct_predictions"].update_state(ops.cast(right, "float32"))
-            self._track(training, bit_errors=errors)
-        self._track(training, nll=nll)
+            logits, trace = self.generator.teacher_force(x, training, keep)
+            return Forward(self._scored(x, logits, training), trace, correct=None)
+        logits, trace = self.generator.trace(x, training=training, keep=keep)
+        nll = binary_nll(y, logits, sample_weight)
+        errors = bit_errors(y, logits, sample_weight)
+        right = ops.equal(errors, 0.0)
+        self._trackers["correct_predictions"].update_state(ops.cast(right, "float32"))
+        self._track(training, nll=nll, bit_errors=errors)
         return Forward(nll, trace, right)
+
+    def _scored(self, x, logits, training):
+        """The NLL of a generator's data, (B,); updates the metrics."""
+        nll = binary_nll(x, logits)
+        steps = ops.cast(ops.shape(x)[1], nll.dtype)
+        self._track(training, nll=nll, bits_per_step=nll / (np.log(2.0) * steps))
+        return nll
 
     # Data, and building by them.
 

@@ -5,7 +5,7 @@ import tensorflow as tf
 from keras import ops
 
 from mf_keras import validation
-from mf_keras.autoregressive import free_run, thresholds
+from mf_keras.autoregressive import in_both_modes, thresholds
 from mf_keras.forcing import replicas
 from mf_keras.forcing.adversarial import AdversarialForcing, Part
 from mf_keras.forcing.base import compiling_loops
@@ -46,9 +46,9 @@ class BehaviourForcing(AdversarialForcing):
         x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         variables = self.generator.trainable_variables
         with tf.GradientTape() as tape:
-            nll, real, _ = self._forward(data, training=True, detach=not self.reverse_weight)
+            (logits, real), (_, free) = self._both(x)
+            nll = self._scored(x, logits, training=True)
             mean_nll = replicas.mean(nll)
-            free = self._free_run(x)
         scale = self.optimizer.scale_loss(ops.ones_like(mean_nll))
         targets, cotangents, costs = [mean_nll], [scale], 0.0
         terms = {"nll": mean_nll}
@@ -75,16 +75,15 @@ class BehaviourForcing(AdversarialForcing):
         self._track(loss=nll + costs)
         return self.get_metrics_result()
 
-    def _free_run(self, x):
-        """The trace of free running beside x; each replica takes its rows of the batch's noise."""
+    def _both(self, x):
+        """Teacher forcing on x, and free running; each replica takes its rows of the noise."""
         _, length, units = ops.shape(x)
         noise = keras.random.uniform(
             (replicas.size(x), length, units), seed=self.seed_generator, dtype="float32"
         )
         limits = thresholds(replicas.own(noise, x), temperature=1.0)
         cell, chunk = self.generator.cell, self.generator.chunk
-        _, _, trace = free_run(cell, limits, keep=tuple(self.watched), chunk=chunk)
-        return trace
+        return in_both_modes(cell, x, limits, training=True, keep=tuple(self.watched), chunk=chunk)
 
     def get_config(self):
         """The constructor's arguments, models serialized."""
