@@ -70,7 +70,7 @@ class BehaviourForcing(AdversarialForcing):
                 costs = costs + weight * self.reverse_weight * game.reverse_cost
             terms[self.watched[name].cost] = (game.to_imitation, game.to_model)
             self._track_game(name, game)
-        # Not before: the gradients of both modes run side by side, and one alone leaves a core idle.
+        # Not before: both modes run side by side, and one of them alone would leave a core idle.
         with tf.control_dependencies(before):
             gradients = tape.gradient(targets, variables, output_gradients=cotangents)
         self._updates.apply(self.optimizer, gradients, variables, terms)
