@@ -34,7 +34,7 @@ def collect(paths, read):
             `(arm, seed, run)`, and settings what all runs of a comparison must share.
 
     Returns:
-        `(arms, settings)`: arm -> seed -> run, and the settings.
+        `(arms, settings)`: arm -> seed -> run, `ordered`, and the settings.
 
     Raises:
         ValueError: settings differ, or a seed of an arm comes twice.
@@ -49,14 +49,18 @@ def collect(paths, read):
             if seed in arms.setdefault(arm, {}):
                 raise ValueError(f"seed {seed} of {arm} comes twice, again in {path}.")
             arms[arm][seed] = run
-    return arms, shared
+    return ordered(arms), shared
+
+
+def ordered(arms):
+    """Arms by the order of their methods and by their options' names, each by its seeds."""
+    places = {method: place for place, method in enumerate(METHODS)}
+    names = sorted(arms, key=lambda name: (places.get(name.split(" ")[0], len(places)), name))
+    return {name: dict(sorted(arms[name].items())) for name in names}
 
 
 def paired(arms):
-    """The runs of the seeds that all arms have, in order, and these seeds.
-
-    The arms stand in the order of their methods, and of their options' names, whatever the order in
-    which the runs were given.
+    """The runs of the seeds that all arms have, and these seeds, `ordered`.
 
     Raises:
         ValueError: there is none.
@@ -64,9 +68,7 @@ def paired(arms):
     seeds = sorted(set.intersection(*(set(arm) for arm in arms.values()))) if arms else []
     if not seeds:
         raise ValueError("the runs have no finished seed in common.")
-    places = {method: place for place, method in enumerate(METHODS)}
-    names = sorted(arms, key=lambda name: (places.get(name.split(" ")[0], len(places)), name))
-    return {name: [arms[name][seed] for seed in seeds] for name in names}, seeds
+    return {name: [arm[seed] for seed in seeds] for name, arm in ordered(arms).items()}, seeds
 
 
 def name(config, options, defaults):

@@ -20,7 +20,7 @@ from keras import ops
 from mf_keras import backend, checkpoints, plots
 from train import generation_arms
 from train import options as shared
-from train.arms import check_outputs, difference, paired, publish, words, write_csv
+from train.arms import check_outputs, difference, ordered, paired, publish, words, write_csv
 from train.sequence_generation import BEST, EVALUATION_BATCH, load
 from train.statistics import energy_distance
 
@@ -152,7 +152,7 @@ def measure(runs, count, out, seed=0):
     chosen, seeds = paired(found)
     rows = [
         {"method": arm, "seed": seed, **_rounded(row)}
-        for arm, runs in found.items()
+        for arm, runs in ordered(found).items()
         for seed, rows in runs.items()
         for row in rows
     ]

@@ -21,7 +21,7 @@ import numpy as np
 from mf_keras import checkpoints, plots
 from train import generation_arms, judges
 from train import options as shared
-from train.arms import check_outputs, difference, paired, publish, words, write_csv
+from train.arms import check_outputs, difference, ordered, paired, publish, words, write_csv
 from train.sequence_generation import BEST, EVALUATION_BATCH, load
 
 TEMPERATURES = [0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
@@ -147,7 +147,7 @@ def judge(runs, count, temperatures, kept, out, seed=0):
     rows = [
         {"method": arm, "seed": run_seed, "temperature": temperature}
         | {name: f"{value:.5g}" for name, value in row.items()}
-        for arm, runs in found.items()
+        for arm, runs in ordered(found).items()
         for run_seed, run in runs.items()
         for temperature, row in zip(temperatures, run, strict=True)
     ]

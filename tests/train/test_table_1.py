@@ -96,13 +96,17 @@ def test_forcing_without_gates_is_an_arm_of_its_own(runs, tmp_path, capsys):
         for seed in range(3)
     ]
     orders = [[*runs, *more], [*more, *reversed(runs)]]
+    written = []
     for order in orders:  # the rows stand as they should, whatever the order of the folders
         compare.main([*order, "--out", str(tmp_path / "out")])
+        files = "seeds.csv", "epochs.csv"
+        written.append([(tmp_path / "out" / file).read_text() for file in files])
         table = capsys.readouterr().out
         assert "| Professor Forcing, --no-gate | 20.00 |" in table
         places = [table.index(f"\n| {words(arm)} |") for arm in (TEACHER, PROFESSOR)]
         assert places == sorted(places)
         assert table.index("\n| Professor Forcing, --no-gate |") > places[-1]
+    assert written[0] == written[1]
 
 
 def test_sets_the_published_numbers_beside_those_of_mnist_and_raises_the_alarm(tmp_path, capsys):
