@@ -7,7 +7,8 @@ The paper's sizes (GRU-64, DNC memory 20 x 16, 4 read heads, discriminators of G
 memory is the process's. The arithmetic of the discriminators is counted: one forward pass over both
 halves of the batch, and one backward pass for weights and inputs at twice the cost. The last column
 is the time over a goal: two steps of teacher forcing, for the two runs of the generator, and 1.5
-times that arithmetic at the rate of a large matrix product on this machine.
+times that arithmetic at the rate of a large matrix product on this machine. In the last row the
+generator keeps the states at the ends of chunks alone: `SequenceGenerator(cell, chunk="sqrt")`.
 """
 
 import argparse
@@ -15,12 +16,13 @@ import argparse
 from benchmarks import measure
 
 METHODS = ("teacher_forcing", "professor_forcing", "memory_forcing")
+ROWS = [*((method, None) for method in METHODS), ("memory_forcing", "sqrt")]  # with its chunk
 PRODUCT_SIZE = 2048
 PRODUCT_GFLOP = 2 * PRODUCT_SIZE**3 / 1e9
 WATCHED = {"teacher_forcing": [], "professor_forcing": [64], "memory_forcing": [64, 20 * 16]}
 
 
-def make(method, time, batch):
+def make(method, time, batch, chunk=None):
     """The function to time: one step of training on one batch."""
     import keras
     import numpy as np
@@ -29,6 +31,7 @@ def make(method, time, batch):
 
     keras.utils.set_random_seed(0)
     model = make_model(parse_arguments(["--method", method]))
+    model.generator.chunk = chunk
     x = np.random.default_rng(0).integers(0, 2, size=(batch, time, 1)).astype("float32")
     return lambda: model.train_on_batch(x)
 
@@ -60,19 +63,21 @@ def main(arguments=None):
     rate = PRODUCT_GFLOP / measure.isolated(make_product)["seconds"]
     print(f"matrix product: {rate:.0f} GFLOP/s")
     print(
-        f"{'':20}{'s/step':>9}{'ratio':>8}{'peak MB':>9}{'first s':>9}{'D GFLOP':>9}{'x goal':>8}"
+        f"{'':26}{'s/step':>9}{'ratio':>8}{'peak MB':>9}{'first s':>9}{'D GFLOP':>9}{'x goal':>8}"
     )
-    for method in METHODS:
-        row = measure.isolated(make, method, options.time, options.batch)
+    for method, chunk in ROWS:
+        row = measure.isolated(make, method, options.time, options.batch, chunk)
         teacher = teacher or row["seconds"]
         row["ratio"] = row["seconds"] / teacher
         row["discriminator_gflop"] = discriminator_gflop(method, options.time, options.batch)
         runs = 2 if WATCHED[method] else 1  # of the generator
         goal = runs * teacher + 1.5 * row["discriminator_gflop"] / rate
         row["ratio_to_goal"] = row["seconds"] / goal
-        rows.append({"method": method, "time": options.time, "batch": options.batch, **row})
+        sizes = {"time": options.time, "batch": options.batch}
+        rows.append({"method": method, "chunk": chunk, **sizes, **row})
+        name = f"{method}, {chunk}" if chunk else method
         print(
-            f"{method:20}{row['seconds']:9.3f}{row['ratio']:8.2f}{row['peak_mb']:9.0f}"
+            f"{name:26}{row['seconds']:9.3f}{row['ratio']:8.2f}{row['peak_mb']:9.0f}"
             f"{row['first_seconds']:9.1f}{row['discriminator_gflop']:9.1f}"
             f"{row['ratio_to_goal']:8.2f}",
             flush=True,
