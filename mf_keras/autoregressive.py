@@ -71,7 +71,7 @@ def in_both_modes(cell, x, thresholds, training=False, keep=None, chunk=None):
         and `free_run` give them.
     """
     infinity = ops.cast(float("inf"), thresholds.dtype)
-    forcing = ops.where(x > 0.5, -infinity, infinity)
+    forcing = ops.where(ops.cast(x, "bool"), -infinity, infinity)
 
     def run(thresholds):
         return free_run(cell, thresholds, training=training, keep=keep, chunk=chunk)[1:]

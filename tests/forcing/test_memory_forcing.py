@@ -155,6 +155,15 @@ def test_warm_up_is_teacher_forcing_with_learning_discriminators():
     assert any((a != b).any() for a, b in pairs)
 
 
+def test_bits_as_booleans_are_those_bits():
+    x, found = binary(4, 4, 1), []
+    for dtype in ("float32", "bool"):
+        model = make(gate=None)
+        model.fit(tf.data.Dataset.from_tensors(x.astype(dtype)), verbose=0)
+        found.append(weights_of(model))
+    assert_same(*found)
+
+
 def test_warm_up_counts_steps_and_not_accumulated_updates():
     x = binary(5, 4, 1)
     made = []
