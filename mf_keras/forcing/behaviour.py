@@ -18,10 +18,10 @@ MEMORY = Part("memory_discriminator", "memory_weight", "c_m")
 class BehaviourForcing(AdversarialForcing):
     """What Professor Forcing and Memory Forcing do; they differ in what they watch.
 
-    A step runs the generator twice over sequences of equal length: teacher-forced on the data, and
-    free, on its own samples. The discriminators tell the two traces apart, and the generator makes
-    the free-running one like the teacher-forced one. Samples are detached; the gradient of C flows
-    through the free-running trace alone.
+    A step runs the generator twice, side by side, over sequences of equal length: teacher-forced on
+    the data, and free, on its own samples. The discriminators tell the two traces apart, and the
+    generator makes the free-running one like the teacher-forced one. Samples are detached; the
+    gradient of C flows through the free-running trace alone.
     """
 
     shortest = 2  # one step is the same in both runs: nothing to tell apart
