@@ -49,13 +49,33 @@ def contract(equation, x, y):
 
 
 def settled(x):
-    """x, computed once; its last axis is the batch. Only where gradients are written by hand.
+    """x, computed once. Only where gradients are written by hand.
 
     XLA computes a factor again for every product it enters, with all that it is made of, unless it
-    takes it for expensive. A gather is the cheapest thing that it does take for expensive.
+    takes it for expensive. A gather is the cheapest thing that it does take for expensive. It goes
+    along an axis of known size; without one before the last, x stays as it is.
     """
-    axis = int(np.argmax(x.shape[:-1]))
-    return ops.take(x, np.arange(x.shape[axis]), axis=axis)
+    sizes = [size or 0 for size in x.shape[:-1]]
+    axis = int(np.argmax(sizes))
+    return ops.take(x, np.arange(sizes[axis]), axis=axis) if sizes[axis] else x
+
+
+@ops.custom_gradient
+def turned(x):
+    """The transpose of a matrix, as an array of its own; its gradient too.
+
+    Left to itself, XLA makes it a part of the matrix product next to it, and a product of
+    transposed factors takes longer than to transpose and to multiply.
+
+    Args:
+        x: tensor of two axes.
+    """
+
+    def gradient(*args, upstream=None):
+        upstream = args[0] if upstream is None else upstream
+        return settled(ops.transpose(upstream))
+
+    return settled(ops.transpose(x)), gradient
 
 
 def total(terms):

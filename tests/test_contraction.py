@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mf_keras.contraction import contract, settled
+from mf_keras.contraction import contract, settled, turned
 
 SIZES = {"r": 2, "h": 3, "i": 4, "j": 4, "n": 4, "w": 5, "b": 2}
 EQUATIONS = [
@@ -64,3 +64,20 @@ def test_the_batch_may_be_unknown_while_tracing():
 def test_settled_changes_nothing():
     x = np.float32([[[np.nan, np.inf, -0.0]], [[1.0, 2.0, 3.0]]])
     assert settled(tf.constant(x)).numpy().tobytes() == x.tobytes()
+
+
+@pytest.mark.parametrize("free", [(5, 3), (5, None), (None, 3), (None, None)])
+def test_turned_is_the_transpose_in_values_and_gradients(free):
+    x, factors = tf.random.normal((5, 3)), tf.random.normal((3, 5))
+
+    @tf.function(input_signature=[tf.TensorSpec(free)], jit_compile=None not in free)
+    def run(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = turned(x)
+            loss = tf.reduce_sum(y * factors)
+        return y, tape.gradient(loss, x)
+
+    y, gradient = run(x)
+    np.testing.assert_array_equal(y, tf.transpose(x))
+    np.testing.assert_array_equal(gradient, tf.transpose(factors))

@@ -6,7 +6,7 @@ from keras import ops
 from mf_keras import addressing, batch_last
 from mf_keras.cells.base import at_least_float32, cast_floats
 from mf_keras.cells.interface import DNCInterface
-from mf_keras.contraction import contract
+from mf_keras.contraction import contract, turned
 
 
 class BatchLastDNC:
@@ -39,7 +39,7 @@ class BatchLastDNC:
             `(outputs, state)`: y_t of shape (B, units), and the new state.
         """
         cell = self.cell
-        reads_tm1 = ops.transpose(self._flat(state.read_vectors))  # (B, R W)
+        reads_tm1 = turned(self._flat(state.read_vectors))  # (B, R W)
         hidden, controller = cell.control(inputs, reads_tm1, state.controller, training)
         precise = at_least_float32(self.compute_dtype)
         fields = self._address(
@@ -55,8 +55,7 @@ class BatchLastDNC:
     def _interface(self, hidden):
         """The interface vector, (interface_size, B)."""
         kernel, bias = _weights(self.cell.interface, self.compute_dtype)
-        product = ops.matmul(ops.transpose(kernel), ops.transpose(hidden))
-        return product + ops.expand_dims(bias, -1)
+        return turned(ops.matmul(hidden, kernel) + bias)
 
     def _readout(self, hidden, reads):
         """y_t = W [h_t ; r_t] + b, from (B, units of the controller) and (R W, B)."""
