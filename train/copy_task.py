@@ -173,7 +173,8 @@ def train(model, options, seed, folder):
         mf_keras.files.NotWrittenError: the disk is full.
     """
     history, windows = f"seed_{seed}.csv", options.steps // WINDOW
-    resuming.keep_known(folder, history, model.trained_steps, WINDOW)
+    every = options.checkpoint_windows
+    resuming.keep_known(folder, history, model.trained_steps, WINDOW, every)
     stream = data.copy_task(options.length, options.width, seed=seed).batch(options.batch_size)
     sequences = WINDOW * options.batch_size
     with folder.csv_logger(history) as logger:
@@ -183,7 +184,7 @@ def train(model, options, seed, folder):
             WINDOW,
             windows,
             len(folder.rows(history)),
-            callbacks.Checkpoint(checkpoint_of(folder, seed), epochs=options.checkpoint_windows),
+            callbacks.Checkpoint(checkpoint_of(folder, seed), epochs=every),
             callbacks=[
                 WindowProgress(windows, sequences),
                 logger,

@@ -16,7 +16,7 @@ def options_of(config, parse_arguments):
 
 
 class MissingRowsError(ValueError):
-    """A history has lost rows that its checkpoint has seen."""
+    """A history has lost rows that its checkpoint has seen, or the checkpoint is lost."""
 
 
 @contextlib.contextmanager
@@ -35,18 +35,26 @@ def told_how(command):
         sys.exit(f"\nerror: {error}")
 
 
-def keep_known(folder, history, done, per_epoch):
+def keep_known(folder, history, done, per_epoch, every=1):
     """Cut a run's history back to what its checkpoint has seen.
 
     Args:
         folder: the `RunFolder`.
         history: name of the CSV file, a row an epoch.
-        done: training steps of the checkpoint.
+        done: training steps of the checkpoint; 0 where there is none.
         per_epoch: steps of an epoch.
+        every: epochs between two checkpoints.
 
     Raises:
-        MissingRowsError: rows are missing that cannot be made up for.
+        MissingRowsError: rows are missing that cannot be made up for, or there are more than a run
+            has before its first checkpoint, and no checkpoint.
     """
+    rows = len(folder.rows(history))
+    if not done and rows > every:
+        raise MissingRowsError(
+            f"{folder / history} has {rows} rows, but there is no checkpoint to go on from; put it "
+            "back or begin a new run."
+        )
     finished = done // per_epoch
     rows = folder.keep_rows(history, finished)
     # Of an epoch whose last step alone is done, the checkpoint holds the logs.

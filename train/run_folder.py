@@ -77,33 +77,34 @@ class RunFolder:
 
     def rows(self, name):
         """The rows of a CSV file that `csv_logger` wrote, one dict of floats each; none yet: []."""
-        path = self.path / name
-        if not path.exists():
-            return []
-        with path.open(newline="") as file:
-            return [
-                # Keras' logger keeps columns for a validation that there may never be.
-                {key: float(value) for key, value in row.items() if value != "NA"}
-                for row in csv.DictReader(file)
-            ]
+        lines = [line.decode() for line in self._whole_lines(name)]
+        return [
+            # Keras' logger keeps columns for a validation that there may never be.
+            {key: float(value) for key, value in row.items() if value != "NA"}
+            for row in csv.DictReader(lines)
+        ]
 
     def keep_rows(self, name, count):
         """Cut a CSV file back to its first `count` whole rows; returns how many there are.
 
-        A row that a full disk cut short is no whole one; without any, the file is removed.
+        Without any, the file is removed.
         """
         path = self.path / name
-        if not path.exists():
-            return 0
-        lines = path.read_bytes().splitlines(keepends=True)
-        kept = [line for line in lines if line.endswith(b"\n")][: count + 1]
+        kept = self._whole_lines(name)[: count + 1]
         if len(kept) < 2:
-            path.unlink()
+            path.unlink(missing_ok=True)
             return 0
-        if kept != lines:
+        whole = b"".join(kept)
+        if whole != path.read_bytes():
             with files.aside(path) as temporary:
-                temporary.write_bytes(b"".join(kept))
+                temporary.write_bytes(whole)
         return len(kept) - 1
+
+    def _whole_lines(self, name):
+        """The lines of a file, but for one that a full disk cut short; none where it is missing."""
+        path = self.path / name
+        lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+        return [line for line in lines if line.endswith(b"\n")]
 
     def remove_left_over(self):
         """Remove the temporary files that a killed process left; only for a run to go on with."""

@@ -162,7 +162,6 @@ def train(model, splits, options, folder):
     """
     batch_size, per_epoch = batching(splits["train"], options)
     batches = training_batches(splits["train"], batch_size, options.seed)
-    resuming.keep_known(folder, HISTORY, model.trained_steps, per_epoch)
     rows = folder.rows(HISTORY)
     best = callbacks.SaveBest(folder / BEST, model.generator)
     for row in rows:
@@ -287,19 +286,22 @@ def start(options):
         options = resuming.options_of(config, parse_arguments)
         if epochs is not None:
             options.epochs = _more_epochs(epochs, len(folder.rows(HISTORY)), options)
-            folder.write_json(MARKER, vars(options))
         strategy, splits = devices.make(options), load(options)
         folder.remove_left_over()
     else:
         strategy, splits = devices.make(options), load(options)
         folder = RunFolder(options.out, vars(options))
     keras.utils.set_random_seed(options.seed)
+    per_epoch = batching(splits["train"], options)[1]
     with strategy.scope():
-        new = make_model(options, options.epochs * batching(splits["train"], options)[1])
+        new = make_model(options, options.epochs * per_epoch)
         model = checkpoints.load_latest(folder / LAST, like=new)
     if model is not None:
         print(f"going on from step {model.trained_steps}")
-    return options, splits, folder, new if model is None else model
+    model = new if model is None else model
+    resuming.keep_known(folder, HISTORY, model.trained_steps, per_epoch)
+    folder.write_json(MARKER, vars(options))  # perhaps with more epochs
+    return options, splits, folder, model
 
 
 def _more_epochs(epochs, done, options):

@@ -3,6 +3,7 @@
 import errno
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -310,6 +311,7 @@ def test_a_row_that_was_cut_short_is_written_again(whole, tmp_path):
         run(broken, Break(("epoch", 2), Killed), 1)  # step 8 is saved, its row is not written
     with (broken / "history.csv").open("ab") as file:
         file.write(b"1,0.5,2.")
+    assert len(RunFolder.open(broken)[0].rows("history.csv")) == 1
     run(broken)
     assert_same(whole, broken)
 
@@ -333,6 +335,24 @@ def test_a_history_that_lost_rows_is_refused(tmp_path):
     (tmp_path / "run" / "history.csv").unlink()
     with pytest.raises(resuming.MissingRowsError, match=r"has 0 of the 2 rows .* of step 10"):
         run(tmp_path / "run")
+
+
+def test_a_history_whose_checkpoint_is_gone_is_refused_and_stays(whole, tmp_path):
+    kept = shutil.copytree(whole, tmp_path / "run")
+    checkpoints.remove(kept / "last.keras")
+    before = {file.name: file.read_bytes() for file in kept.iterdir()}
+    with pytest.raises(resuming.MissingRowsError, match=r"has 3 rows, but there is no checkpoint"):
+        run(kept)
+    assert before == {file.name: file.read_bytes() for file in kept.iterdir()}
+
+
+def test_a_row_before_the_first_checkpoint_is_written_again(whole, tmp_path):
+    broken = tmp_path / "run"
+    with pytest.raises(Killed):
+        run(broken, Break(("epoch", 1), Killed), 2, every=None)  # the row is written, no checkpoint
+    assert not (broken / "last.keras").exists()
+    run(broken)
+    assert_same(whole, broken)
 
 
 def test_says_how_to_go_on(capsys):
