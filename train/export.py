@@ -33,7 +33,7 @@ def command_of(config):
         words += [f"--{name}", config[name]]
     for name, value in config.items():
         if name not in NOT_OF_THE_MODEL | {"dataset", "method"} and value != default.get(name):
-            words += [f"--{name.replace('_', '-')}", str(value)]
+            words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
     return shlex.join(words)
 
 

@@ -1,4 +1,5 @@
 import json
+import shlex
 import shutil
 
 import keras
@@ -77,3 +78,10 @@ def test_code_in_a_run_of_somebody_else_is_refused(run, tmp_path):
 def test_checkpoints_do_not_show_in_the_command(run):
     config = json.loads((run / "config.json").read_text())
     assert "checkpoint" not in export.command_of({**config, "checkpoint_steps": 7})
+
+
+def test_the_command_makes_such_a_run():
+    words = "--method memory_forcing --epochs 6 --cosine --no-gate --learning-rate 0.002 --seed 3"
+    config = vars(parse_arguments(words.split()))
+    command = export.command_of(config)
+    assert vars(parse_arguments(shlex.split(command)[3:])) == config
