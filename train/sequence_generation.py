@@ -11,6 +11,7 @@ run without the interruption has, also after a kill or a full disk.
 
 import argparse
 import json
+import math
 import sys
 import time
 
@@ -285,7 +286,7 @@ def start(options):
         epochs = options.epochs
         options = resuming.options_of(config, parse_arguments)
         if epochs is not None:
-            options.epochs = _more_epochs(epochs, len(folder.rows(HISTORY)), options)
+            options.epochs = _other_epochs(epochs, options)
         strategy, splits = devices.make(options), load(options)
         folder.remove_left_over()
     else:
@@ -299,20 +300,25 @@ def start(options):
     if model is not None:
         print(f"going on from step {model.trained_steps}")
     model = new if model is None else model
+    begun = math.ceil(model.trained_steps / per_epoch)
+    if options.epochs < begun:
+        raise ValueError(
+            f"--epochs must be at least the {begun} that the run has, got {options.epochs}."
+        )
     resuming.keep_known(folder, HISTORY, model.trained_steps, per_epoch)
     folder.write_json(MARKER, vars(options))  # perhaps with more epochs
+    if len(folder.rows(HISTORY)) < options.epochs:
+        (folder / RESULTS).unlink(missing_ok=True)  # those of fewer
     return options, splits, folder, model
 
 
-def _more_epochs(epochs, done, options):
+def _other_epochs(epochs, options):
     """The number of epochs that a run shall have in the place of its own."""
     if options.cosine and epochs != options.epochs:
         raise ValueError(
             f"--epochs must be the {options.epochs} over which --cosine lets the learning rate of "
             f"this run fall, got {epochs}."
         )
-    if epochs < done:
-        raise ValueError(f"--epochs must be at least the {done} that the run has, got {epochs}.")
     return epochs
 
 
