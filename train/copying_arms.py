@@ -115,11 +115,16 @@ def _read(path):
     return (_published if (path / WINDOWS).exists() else _trained)(path)
 
 
+def arm_of(config):
+    """The name of the arm that a run belongs to."""
+    defaults = vars(copy_task.parse_arguments([]))
+    return arms.name(config, FORCING_OPTIONS, defaults)
+
+
 def _trained(path):
     """`(arm, seed, run)` of the finished seeds of a run folder, and its settings."""
     folder, config = RunFolder.open(path, "seeds")
-    defaults = vars(copy_task.parse_arguments([]))
-    arm, settings = arms.name(config, FORCING_OPTIONS, defaults), _settings(config)
+    arm, settings = arm_of(config), _settings(config)
     finished = folder.read_json(copy_task.RESULTS) if (folder / copy_task.RESULTS).exists() else {}
     found = []
     for seed, result in finished.items():

@@ -17,8 +17,7 @@ import numpy as np
 
 from mf_keras import checkpoints, data, files, plots
 from mf_keras.transducer import correct
-from train import table_2
-from train.arms import check_outputs
+from train import arms, copying_arms, generation_arms, table_2
 from train.run_folder import RunFolder
 from train.sequence_generation import IMAGE_SHAPES, load
 
@@ -28,11 +27,18 @@ EXAMPLES = 1000  # among which a correct and a wrong prediction are sought
 
 def names(options):
     """The files of one run's figures, by the number of the figure."""
+    arm = arm_of(options).replace(" --", "-").replace(" ", "-")
     if "dataset" in options:
-        numbers, name = (4, 5), f"{options.dataset}-{options.method}-{options.seed}"
+        numbers, name = (4, 5), f"{options.dataset}-{arm}-{options.seed}"
     else:
-        numbers, name = (1, 2), f"{options.method}-{options.first_seed}"
+        numbers, name = (1, 2), f"{arm}-{options.first_seed}"
     return {number: f"figure_{number}_{name}.png" for number in numbers}
+
+
+def arm_of(options):
+    """The name of the arm that a run belongs to."""
+    of = generation_arms if "dataset" in options else copying_arms
+    return of.arm_of(vars(options))
 
 
 def draw_generation(folder, options, out):
@@ -40,7 +46,7 @@ def draw_generation(folder, options, out):
     shape = IMAGE_SHAPES[options.dataset]
     generator = checkpoints.load(folder / "best.keras")
     samples = generator.sample(64, shape[0] * shape[1], seed=SEED)
-    title = options.method.replace("_", " ")
+    title = arms.words(arm_of(options))
     figure = plots.sample_grid(samples, shape, title=f"samples, {title}")
     plots.save(figure, out / names(options)[5])
     image = next(load(options)["test"].as_numpy_iterator())
@@ -75,8 +81,7 @@ def draw_copying(folder, options, out):
         example = int(np.flatnonzero(chosen)[0])
         parts = (trace.memory, trace.write_weights, trace.read_weights)
         memory, writes, reads = (np.array(part[example]) for part in parts)
-        method = options.method.replace("_", " ")
-        title = f"a {kind} prediction, {method}, when {share}"
+        title = f"a {kind} prediction, {arms.words(arm_of(options))}, when {share}"
         figure = plots.memory_over_time(memory, writes, reads, title=title, limit=limit)
         plots.save(figure, out / names(options)[number])
 
@@ -86,15 +91,22 @@ def draw(runs, out):
 
     Raises:
         OSError: a file that is not ours stands in the way; nothing is written then.
+        ValueError: two runs have figures of one name; nothing is written then.
     """
     opened = [RunFolder.open(run) for run in runs]
     opened = [(folder, argparse.Namespace(**config)) for folder, config in opened]
     copying = [run for run, (_, options) in zip(runs, opened, strict=True) if "seeds" in options]
-    for _, options in opened:
+    owners = {}
+    for folder, options in opened:
         for name in names(options).values():
+            if owners.setdefault(name, folder) is not folder:
+                raise ValueError(
+                    f"{owners[name].path} and {folder.path} would both be drawn as {name}; give "
+                    "each an --out of its own."
+                )
             files.check_ours(out / name, plots.MARK)
     if len(copying) > 1:
-        check_outputs(out, table_2.MARKS)
+        arms.check_outputs(out, table_2.MARKS)
     for folder, options in opened:
         drawn = draw_generation if "dataset" in options else draw_copying
         drawn(folder, options, out)

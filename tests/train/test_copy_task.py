@@ -87,7 +87,8 @@ def test_a_broken_run_resumes_to_the_same_numbers(tmp_path, small_windows, monke
     assert {p.name for p in broken.iterdir()} == {p.name for p in whole.iterdir()}
     assert (broken / "discriminator.png").stat().st_size > 1000
     (tmp_path / "figures").mkdir()
-    mine = tmp_path / "figures" / "figure_2_positive_negative-0.png"
+    arm = "positive_negative-capacity-20-discriminator-batch-2-weight-0.5"
+    mine = tmp_path / "figures" / f"figure_2_{arm}-0.png"
     mine.write_text("mine")
     with pytest.raises(SystemExit, match=r"figure_2_.* is not of this program's"):
         figures.main([str(whole), "--out", str(tmp_path / "figures")])
@@ -95,7 +96,7 @@ def test_a_broken_run_resumes_to_the_same_numbers(tmp_path, small_windows, monke
     mine.unlink()
     figures.main([str(whole), "--out", str(tmp_path / "figures")])
     for number in (1, 2):
-        picture = tmp_path / "figures" / f"figure_{number}_positive_negative-0.png"
+        picture = tmp_path / "figures" / f"figure_{number}_{arm}-0.png"
         assert picture.stat().st_size > 1000
 
 

@@ -61,6 +61,18 @@ def test_figures_4_and_5_are_drawn_from_runs(run, tmp_path):
         figures.main([str(tmp_path), "--out", str(tmp_path / "other")])
 
 
+def test_runs_that_differ_in_options_are_drawn_apart(run, tmp_path):
+    def names(*options):
+        parsed = sequence_generation.parse_arguments(["--method", "memory_forcing", *options])
+        return figures.names(parsed)
+
+    assert names()[4] == "figure_4_digits-memory_forcing-0.png"
+    assert names("--no-gate")[4] == "figure_4_digits-memory_forcing-no-gate-0.png"
+    with pytest.raises(SystemExit, match=r"would both be drawn as figure_4_digits-teacher_forcing"):
+        figures.main([str(run), str(shutil.copytree(run, tmp_path / "b")), "--out", str(tmp_path)])
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]
+
+
 def test_refuses_a_folder_that_holds_something(run):
     before = {path: path.stat().st_mtime_ns for path in run.iterdir()}
     with pytest.raises(SystemExit, match="holds something already"):
@@ -234,8 +246,18 @@ def test_a_resumed_run_ends_as_an_unbroken_one(monkeypatch, tmp_path):
     goes_on_to_more_epochs(folders[0], rows[0])
 
 
+def broken_off(*arguments):
+    raise OSError("broken off")
+
+
 def goes_on_to_more_epochs(folder, before):
-    sequence_generation.main(["--resume", str(folder.path), "--epochs", "3"])
+    more = ["--resume", str(folder.path), "--epochs", "3"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sequence_generation, "evaluate", broken_off)
+        with pytest.raises(OSError, match="broken off"):
+            sequence_generation.main(more)
+    assert not (folder / "results.json").exists()  # they were those of two epochs
+    sequence_generation.main(more)
     rows = folder.rows("history.csv")
     assert len(rows) == 3
     assert [{k: v for k, v in row.items() if k != "seconds"} for row in rows[:2]] == before
