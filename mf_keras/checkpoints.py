@@ -128,7 +128,8 @@ def remove(path):
 class SaveBest(keras.callbacks.Callback):
     """Keep the model with the lowest value of a log, whole at every moment.
 
-    The file is written aside and renamed, so an interrupted run leaves the last good one.
+    The file is written aside and renamed, so an interrupted run leaves the last good one. Epochs
+    without a validation, by `validation_freq`, are passed over where the log is one of it.
 
     Args:
         path: a file ending in .keras; its folder must exist.
@@ -142,7 +143,8 @@ class SaveBest(keras.callbacks.Callback):
 
     Raises:
         TypeError: an argument has the wrong type.
-        ValueError: `path` does not end in .keras, or `monitor` is empty.
+        ValueError: `path` does not end in .keras, or `monitor` is empty. From `fit`: no log has
+            this name.
     """
 
     def __init__(self, path, model=None, monitor="val_nll"):
@@ -154,15 +156,29 @@ class SaveBest(keras.callbacks.Callback):
         self.best = float("inf")
         self.best_epoch = 0
         self._kept = model
+        self._passed_over = None  # the logs of an epoch without a validation, before any with one
 
     def on_epoch_end(self, epoch, logs=None):
         """Save if this epoch is the best so far."""
         logs = logs or {}
-        validation.one_of("monitor", self.monitor, tuple(logs))
+        validated = any(name.startswith("val_") for name in logs)
+        if self.monitor.startswith("val_") and not validated:
+            self._passed_over = tuple(logs)
+            return
+        self._check_monitor(logs)
+        self._passed_over = None
         value = float(logs[self.monitor])
         if value < self.best:
             self.best, self.best_epoch = value, epoch + 1
             save_model(self._kept or self.model, self.path)
+
+    def on_train_end(self, logs=None):
+        """See that there was a validation at all, if the log is one of it."""
+        if self._passed_over is not None and not self.best_epoch:
+            self._check_monitor(self._passed_over)
+
+    def _check_monitor(self, logs):
+        validation.one_of("monitor", self.monitor, tuple(logs))
 
 
 class Checkpoint(keras.callbacks.Callback):

@@ -115,7 +115,7 @@ def path(name, value, suffix=None):
     if not isinstance(value, (str, os.PathLike)):
         raise TypeError(f"{name} must be a path, got {value!r}.")
     found = pathlib.Path(value)
-    if suffix is not None and found.suffix.lower() != suffix:
+    if suffix is not None and found.suffix != suffix:
         raise ValueError(f"{name} must end in {suffix}, got {str(value)!r}.")
     return found
 

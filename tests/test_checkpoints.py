@@ -37,6 +37,16 @@ def test_saves_under_fit(tmp_path):
     np.testing.assert_array_equal(loaded.generator(x), model.generator(x))
 
 
+def test_passes_over_epochs_without_a_validation(tmp_path):
+    best = checkpoints.SaveBest(tmp_path / "best.keras", small_generator())
+    best.on_epoch_end(0, {"nll": 1.0})
+    assert not (tmp_path / "best.keras").exists()
+    best.on_epoch_end(1, {"nll": 1.0, "val_nll": 2.0})
+    best.on_epoch_end(2, {"nll": 1.0})
+    best.on_train_end()
+    assert (best.best, best.best_epoch) == (2.0, 2)
+
+
 def test_a_failing_save_leaves_the_old_file(tmp_path):
     path = tmp_path / "model.keras"
     path.write_text("good")
@@ -55,8 +65,16 @@ def test_a_failing_save_leaves_the_old_file(tmp_path):
 def test_refuses_bad_input(tmp_path):
     with pytest.raises(ValueError, match=r"path must end in \.keras"):
         checkpoints.SaveBest(tmp_path / "best.h5")
+    with pytest.raises(ValueError, match=r"path must end in \.keras"):
+        checkpoints.Checkpoint(tmp_path / "last.KERAS")  # as Keras wants it
     with pytest.raises(ValueError, match="monitor must be one of 'nll'"):
-        checkpoints.SaveBest(tmp_path / "best.keras").on_epoch_end(0, {"nll": 1.0})
+        checkpoints.SaveBest(tmp_path / "best.keras", monitor="nl").on_epoch_end(0, {"nll": 1.0})
+    with pytest.raises(ValueError, match="monitor must be one of 'val_nll'"):
+        checkpoints.SaveBest(tmp_path / "a.keras", monitor="val_x").on_epoch_end(0, {"val_nll": 1})
+    never = checkpoints.SaveBest(tmp_path / "best.keras")
+    never.on_epoch_end(0, {"nll": 1.0})
+    with pytest.raises(ValueError, match="monitor must be one of 'nll', got 'val_nll'"):
+        never.on_train_end()
 
 
 def test_checkpoint_saves_inside_and_after_epochs(tmp_path):
