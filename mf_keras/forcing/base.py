@@ -238,12 +238,18 @@ class Forcing(Logs, CheckedData):
         if self.built:
             return
         if isinstance(x, tf.data.Dataset):
-            spec = x.element_spec
-            x = spec[0] if isinstance(spec, tuple) else spec
+            x = x.element_spec
+        elif isinstance(x, keras.utils.PyDataset):
+            x = x[0]
+        x = x[0] if isinstance(x, tuple) else x
+        if not hasattr(x, "shape"):
+            raise ValueError(
+                "x must tell the shape of its batches, or build((None, T, D)) must be called "
+                f"before, got a {type(x).__name__}."
+            )
         with self.distribute_strategy.scope():
-            if hasattr(x, "shape"):
-                self.build(tuple(x.shape))
-            if self.optimizer is not None:
+            self.build(tuple(x.shape))
+            if self.compiled:
                 self._build_optimizer()
 
 

@@ -1,5 +1,7 @@
 """What a Keras model does with data, on checked data."""
 
+import types
+
 import keras
 import tensorflow as tf
 
@@ -37,7 +39,7 @@ class CheckedData(keras.Model):
         counts({"batch_size": batch_size, "epochs": epochs, **kwargs})
         callbacks = with_stop(callbacks)
         x = self._checks().data("x", "y", x, y, sample_weight)
-        if isinstance(x, tf.data.Dataset):
+        if isinstance(x, (tf.data.Dataset, types.GeneratorType)):
             kwargs.setdefault("shuffle", False)  # Keras' default only makes it warn
         if validation_data is not None:
             validation_data = self._checks().validation_data(validation_data)

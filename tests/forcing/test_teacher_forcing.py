@@ -64,11 +64,15 @@ def test_predict_gives_the_logits():
     np.testing.assert_allclose(model.predict(x, verbose=0), model.generator(x), atol=1e-5)
 
 
+def unbuilt():
+    return SequenceTransducer.from_config(small_transducer().get_config())
+
+
 @pytest.mark.parametrize("paired", [False, True])
 def test_predict_builds_by_a_dataset(paired):
     data = binary(4, 6, 3)
     dataset = tf.data.Dataset.from_tensors((data, data[..., :2]) if paired else data)
-    model = compiled(SequenceTransducer.from_config(small_transducer().get_config()))
+    model = compiled(unbuilt())
     found = model.predict(dataset, verbose=0)
     np.testing.assert_allclose(found, model.generator(data), atol=1e-5)
 
@@ -140,19 +144,47 @@ def test_trains_a_transducer_and_counts_correct_predictions():
     assert history["nll"][-1] < history["nll"][0]
 
 
+class Batches(keras.utils.PyDataset):
+    """One batch."""
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        return triples()
+
+
 @pytest.mark.filterwarnings("error:Skipping variable loading")
-@pytest.mark.parametrize("streamed", [False, True])
-def test_a_transducer_built_by_fit_is_saved_whole(streamed, tmp_path):
-    model = compiled(SequenceTransducer.from_config(small_transducer().get_config()))
+@pytest.mark.parametrize("source", ["arrays", "tf.data", "PyDataset"])
+def test_a_transducer_built_by_fit_is_saved_whole(source, tmp_path):
+    model = compiled(unbuilt())
     data = triples()
-    if streamed:
-        model.fit(tf.data.Dataset.from_tensors(data), verbose=0)
-    else:
+    if source == "arrays":
         model.fit(data[0], data[1], sample_weight=data[2], verbose=0)
+    else:
+        streams = {"tf.data": tf.data.Dataset.from_tensors(data), "PyDataset": Batches()}
+        model.fit(streams[source], verbose=0)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     assert_same(weights_of(loaded), weights_of(model))
     assert_same(map(np.array, loaded.optimizer.variables), map(np.array, model.optimizer.variables))
+
+
+def test_a_python_generator_cannot_tell_what_to_build():
+    model = compiled(unbuilt())
+    with pytest.raises(ValueError, match=r"x must tell the shape .* build\(\(None, T, D\)\)"):
+        model.fit((triples() for _ in range(2)), verbose=0)
+    model.build((None, *triples()[0].shape[1:]))
+    model.fit((triples() for _ in range(9)), steps_per_epoch=2, verbose=0)
+    assert model.trained_steps == 2
+
+
+def test_predicts_uncompiled():
+    x = triples()[0]
+    model = TeacherForcing(unbuilt())
+    np.testing.assert_allclose(model.predict(x, verbose=0), model.generator(x), atol=1e-5)
+    with pytest.raises(ValueError, match="compile"):
+        TeacherForcing(unbuilt()).evaluate(*triples()[:2], verbose=0)
 
 
 def test_batches_of_different_lengths_and_bits_as_booleans():
