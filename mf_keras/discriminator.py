@@ -65,7 +65,9 @@ class SequenceDiscriminator(keras.Model):
         return layer
 
     def build(self, input_shape):
-        """Create the weights for inputs of shape (B, T, ...)."""
+        """Create the weights for inputs of shape (B, T, ...), or for a list of such."""
+        if isinstance(input_shape[0], (list, tuple)):
+            input_shape = input_shape[0]
         self.features = math.prod(input_shape[2:])
         self.gru.build((None, None, self.features))
         size = self.gru_units

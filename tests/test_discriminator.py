@@ -118,6 +118,15 @@ def test_a_list_gives_what_its_batches_joined_give(masked, count, monkeypatch):
         np.testing.assert_allclose(a, b, atol=1e-6)
 
 
+def test_a_list_builds_it():
+    data = [sequences(2, 4, 2, 3), sequences(3, 4, 2, 3, seed=1)]
+    keras.utils.set_random_seed(0)
+    built_by_list = SequenceDiscriminator(**SMALL)
+    logits = built_by_list(data)
+    keras.utils.set_random_seed(0)
+    np.testing.assert_array_equal(logits, small((None, None, 2, 3))(data))
+
+
 def test_learns_behind_a_layer_that_masks():
     inputs = keras.Input((None, 3))
     masked = keras.layers.Masking(100.0)(inputs)

@@ -39,8 +39,10 @@ class AdversarialForcing(Forcing):
     would draw, and each takes its rows of the noise, or its share of the sampled dynamics.
 
     Subclasses give in `watched` the parts of the trace that their discriminators see, by the
-    trace's names, and write `train_step`.
+    trace's names, in `masks` whether they see padding, and write `train_step`.
     """
+
+    masks = False
 
     def __init__(
         self,
@@ -91,8 +93,15 @@ class AdversarialForcing(Forcing):
         if not discriminator.built:
             discriminator.build(shape)
             discriminator.built = True
+        options = {"mask": ops.ones((2, 2), "bool")} if self.masks else {}
         try:
-            probe = discriminator(ops.zeros((2, 2, *shape[2:])))
+            probe = discriminator(ops.zeros((2, 2, *shape[2:])), **options)
+        except TypeError as error:
+            if not self.masks:
+                raise
+            raise TypeError(
+                f"{argument} must take a mask (B, T) beside its inputs: {error}"
+            ) from error
         except ValueError as error:
             raise ValueError(
                 f"{argument} does not fit the model's {name} of shape "

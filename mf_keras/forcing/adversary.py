@@ -44,7 +44,7 @@ class Adversary(keras.layers.Layer):
 
     Args:
         discriminator: a `SequenceDiscriminator`, or any model (B, T, ...) -> (B, 1) whose rows do
-            not mix.
+            not mix; with an argument `mask` if `play` is given masks.
         gate: (lower, upper) accuracy: the model hears the discriminator only above `lower`, the
             discriminator learns only below `upper`; None for no gate.
         decay: of the moving average of the accuracy, which begins at 0.5.

@@ -37,8 +37,8 @@ class PositiveNegativeMemoryForcing(AdversarialForcing):
 
     Args:
         transducer: a `SequenceTransducer`.
-        discriminator: sees memory dynamics (B, T, N, W); None for a `SequenceDiscriminator()` of
-            the paper's sizes. It is built at once.
+        discriminator: sees memory dynamics (B, T, N, W), and a mask (B, T) by the name `mask`; None
+            for a `SequenceDiscriminator()` of the paper's sizes. It is built at once.
         replay: the buffers; None for a `MemoryReplay()`.
         discriminator_batch: positive and as many negative dynamics that D_p sees in a step.
         gate: (lower, upper) accuracy, on a moving average: the transducer hears D_p only above
@@ -58,6 +58,7 @@ class PositiveNegativeMemoryForcing(AdversarialForcing):
     """
 
     watched = {"memory": Part("discriminator", "weight", "c_p")}
+    masks = True
 
     def __init__(
         self,

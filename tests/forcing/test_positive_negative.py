@@ -345,6 +345,18 @@ def test_refuses_bad_options(options, error, words):
         PositiveNegativeMemoryForcing(small_transducer(UNITS), **options)
 
 
+class Blind(keras.layers.Layer):
+    """Sees no padding."""
+
+    def call(self, x):
+        return keras.ops.mean(x, axis=(1, 2))[:, :1]
+
+
+def test_a_discriminator_must_take_a_mask():
+    with pytest.raises(TypeError, match=r"discriminator must take a mask \(B, T\)"):
+        PositiveNegativeMemoryForcing(small_transducer(UNITS), discriminator=Blind())
+
+
 def test_refuses_a_generator_and_weights_that_count_no_step():
     with pytest.raises(TypeError, match="transducer must be a SequenceTransducer"):
         PositiveNegativeMemoryForcing(small_generator())
