@@ -138,7 +138,7 @@ def write_epochs(found):
     for arm, seeds in found.items():
         for seed, run in sorted(seeds.items()):
             for number, epoch in enumerate(run.epochs, 1):
-                known = {name: f"{epoch.get(name, np.nan):.6g}" for name in COLUMNS}
+                known = {name: f"{epoch.get(name, np.nan):.9g}" for name in COLUMNS}
                 rows.append({"method": arm, "seed": seed, "epoch": number, **known})
     return arms.write_csv(EPOCH_FIELDS, rows)
 
@@ -148,7 +148,7 @@ def write_seeds(found):
     rows = []
     for arm, seeds in found.items():
         for seed, run in sorted(seeds.items()):
-            known = {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in run.result.items()}
+            known = {k: f"{v:.9g}" if isinstance(v, float) else v for k, v in run.result.items()}
             rows.append({"method": arm, "seed": seed, **known})
     return arms.write_csv(SEED_FIELDS, rows)
 
