@@ -1,6 +1,6 @@
 """Compare methods over paired seeds: tables 1 and 2 and figure 7 of the paper.
 
-python -m train.compare RUN RUN ... --out runs/figures
+python -m train.compare RUN RUN ... --out runs/comparison
 
 Of runs of train.sequence_generation: table_1.md and the NLL over the epochs, nll.png. Of runs of
 train.copy_task: table_2.md and figure_7.png. Beside them stand the CSV files that they are made of,
@@ -58,7 +58,7 @@ def main(arguments=None):
         help="compare so many first epochs of every run of a generator, unfinished ones too; "
         "default: all",
     )
-    parser.add_argument("--out", default="runs/figures", help="default: runs/figures")
+    parser.add_argument("--out", help="default: runs/table_1 or runs/table_2")
     options = parser.parse_args(arguments)
     if (options.steps or 0) % copy_task.WINDOW:
         parser.error(
@@ -70,10 +70,13 @@ def main(arguments=None):
         other = next(value for module, value in limits.items() if module is not table)
         if other is not None:
             raise ValueError("--steps goes with runs of the copy task, --epochs with generators.")
-        print(table.compare(options.runs, pathlib.Path(options.out), limits[table]))
+        out = pathlib.Path(options.out or f"runs/{table.__name__.rpartition('.')[-1]}")
+        if limits[table] and out.resolve() in {pathlib.Path(run).resolve() for run in options.runs}:
+            raise ValueError(f"{out} would lose what is cut off; give another --out.")
+        print(table.compare(options.runs, out, limits[table]))
     except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")
-    print(f"written to {options.out}")
+    print(f"written to {out}")
 
 
 if __name__ == "__main__":

@@ -170,11 +170,11 @@ def _shortened(found, steps, shortest, settings):
             f"--steps must be at most the {shortest * copy_task.WINDOW} of the shortest run, "
             f"got {steps}."
         )
-    cut = {
-        arm: {seed: run.windows[:count] for seed, run in seeds.items()}
-        for arm, seeds in found.items()
-    }
-    return {
-        arm: {seed: Run(windows, summarize(windows, settings)) for seed, windows in seeds.items()}
-        for arm, seeds in cut.items()
-    }
+
+    def cut(run):
+        if count == len(run.windows):
+            return run
+        windows = run.windows[:count]
+        return Run(windows, summarize(windows, settings))
+
+    return {arm: {seed: cut(run) for seed, run in seeds.items()} for arm, seeds in found.items()}

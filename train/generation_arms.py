@@ -101,9 +101,10 @@ def opened(paths):
 
     Raises:
         FileNotFoundError: a folder holds no run, or no generator yet.
-        ValueError: a run is of another command or dataset, or a seed of an arm comes twice.
+        ValueError: a run is of another command, dataset, settings or number of epochs, or a seed of
+            an arm comes twice.
     """
-    found = {}
+    found, shared = {}, None
     for path in paths:
         folder, config = RunFolder.open(path, "dataset")
         if not (folder / sequence_generation.BEST).is_file():
@@ -112,9 +113,11 @@ def opened(paths):
         if key in found:
             raise ValueError(f"seed {key[0]} of {key[1]} comes twice, again in {path}.")
         found[key] = (folder, config)
-    datasets = sorted({config["dataset"] for _, config in found.values()})
-    if len(datasets) > 1:
-        raise ValueError(f"the runs must be of one dataset, got {datasets}.")
+        settings = {**_with_defaults(_shared(config)), "epochs": config["epochs"]}
+        shared = shared or settings
+        other = sorted(k for k in settings if settings[k] != shared[k])
+        if other:
+            raise ValueError(f"{path} differs from the runs before it in {', '.join(other)}.")
     return [(arm, seed, *found[seed, arm]) for seed, arm in sorted(found, key=lambda key: key[0])]
 
 
@@ -156,12 +159,20 @@ def write_seeds(found):
 def _read(path):
     """`(found, settings)` of a folder, as `arms.collect` wants them."""
     found, settings = (_published if (path / EPOCHS).exists() else _trained)(path)
-    return found, {**_shared(vars(sequence_generation.parse_arguments([]))), **settings}
+    return found, _with_defaults(settings)
+
+
+def _with_defaults(settings):
+    """Settings, with the defaults of the options that were none yet when they were written."""
+    return {**_shared(vars(sequence_generation.parse_arguments([]))), **settings}
 
 
 def _shared(config):
     """What all runs of a comparison must share, of the options of one; later ones have more."""
-    return {k: v for k, v in sorted(config.items()) if k not in RUN_OPTIONS | FORCING_OPTIONS}
+    own = RUN_OPTIONS | FORCING_OPTIONS
+    if config.get("cosine"):  # along which the epochs decide on every learning rate
+        own = own - {"epochs"}
+    return {k: v for k, v in sorted(config.items()) if k not in own}
 
 
 def _trained(path):

@@ -185,6 +185,9 @@ def test_other_options_are_arms_of_their_own_and_runs_may_be_cut_short(tmp_path,
     assert "| positive/negative, --no-gate --weight 10 | 750 |" in table
     compare.main([*runs, "--out", str(tmp_path / "first"), "--steps", "1000"])
     assert "| teacher forcing | 0 | 0 | - | inf | 25 |" in capsys.readouterr().out
+    compare.main([*runs, "--out", str(tmp_path / "all"), "--steps", "2000"])
+    whole, cut = ((tmp_path / name / "seeds.csv").read_text() for name in ("out", "all"))
+    assert whole == cut  # with the tests after the training
     short = tmp_path / "c" / "seed_1.csv"
     short.write_text("\n".join(short.read_text().splitlines()[:2]) + "\n")
     with pytest.raises(SystemExit, match="same number of steps"):

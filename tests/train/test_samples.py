@@ -128,8 +128,11 @@ def test_refuses_runs_that_cannot_be_judged(runs, tmp_path, command):
     with pytest.raises(SystemExit, match=r"has no best\.keras yet"):
         command.main([str(new.path)])
     mnist = trained(tmp_path / "mnist", "teacher_forcing", 0, 0.0, "--dataset", "binarized_mnist")
-    with pytest.raises(SystemExit, match="of one dataset, got"):
+    with pytest.raises(SystemExit, match="differs from the runs before it in dataset"):
         command.main([mnist, runs[0]])
+    faster = trained(tmp_path / "faster", "teacher_forcing", 0, 0.0, "--learning-rate", "1e-2")
+    with pytest.raises(SystemExit, match="differs from the runs before it in learning_rate"):
+        command.main([runs[0], faster])
     with pytest.raises(SystemExit, match="no finished seed in common"):
         command.main([runs[0], trained(tmp_path / "other", "teacher_forcing", 7)])
     (tmp_path / "out").mkdir()

@@ -122,6 +122,17 @@ def test_sets_the_published_numbers_beside_those_of_mnist_and_raises_the_alarm(t
     assert not (tmp_path / "other").exists()
 
 
+def test_cuts_nothing_off_from_what_it_reads(runs, tmp_path):
+    out = str(tmp_path / "out")
+    compare.main([*runs, "--out", out])
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    with pytest.raises(SystemExit, match="would lose what is cut off"):
+        compare.main([f"{out}/../out", "--epochs", "1", "--out", out])
+    assert before == {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    compare.main([out, "--out", out])
+    assert before["seeds.csv"] == (tmp_path / "out" / "seeds.csv").read_bytes()
+
+
 def test_refuses_what_cannot_be_compared(runs, tmp_path, capsys):
     other = generated(tmp_path / "c", TEACHER, 7, [20.0], "--learning-rate", "1e-3", test_nll=20)
     with pytest.raises(SystemExit, match="other settings"):
@@ -129,6 +140,10 @@ def test_refuses_what_cannot_be_compared(runs, tmp_path, capsys):
     longer = generated(tmp_path / "d", TEACHER, 7, [22.0, 21.0, 20.0], test_nll=20)
     with pytest.raises(SystemExit, match=r"same number of epochs.* got \[2, 3\]"):
         compare.main([*runs, longer])
+    falling = generated(tmp_path / "e", TEACHER, 7, [22.0, 21.0], "--cosine")
+    later = generated(tmp_path / "f", PROFESSOR, 7, [22.0, 21.0], "--cosine", epochs=80)
+    with pytest.raises(SystemExit, match="other settings"):
+        compare.main([falling, later, "--epochs", "2"])
     with pytest.raises(SystemExit, match="--steps goes with runs of the copy task"):
         compare.main([*runs, "--steps", "1000"])
     copying = RunFolder(tmp_path / "copying", vars(copy_task.parse_arguments([])))
