@@ -30,7 +30,7 @@ def parse_arguments(arguments=None):
     )
     commands = parser.add_subparsers(dest="command", required=True)
     sample = commands.add_parser("sample", help="draw sequences")
-    sample.add_argument("--num", type=int, default=16, help="how many; default: 16")
+    sample.add_argument("--num", type=_positive, default=16, help="how many; default: 16")
     complete = commands.add_parser("complete", help="continue sequences")
     score = commands.add_parser("score", help="print the NLL of sequences, one a line")
     for command in (sample, complete, score):
@@ -55,6 +55,29 @@ def parse_arguments(arguments=None):
     if "out" in options and pathlib.Path(options.out).suffix not in KINDS:
         parser.error(f"argument --out: must end in .png or .npy, got {options.out!r}")
     return options
+
+
+def _positive(text):
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
+    return number
+
+
+def load(path):
+    """The array of a .npy file.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it holds no array of numbers with an axis for each of (B, length, units).
+    """
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (EOFError, ValueError) as error:
+        raise ValueError(f"{path} is no .npy file of numbers: {error}") from error
+    if np.ndim(array) != 3:
+        raise ValueError(f"{path} must hold an array (B, length, units), got {np.shape(array)}.")
+    return array
 
 
 def check_out(path):
@@ -89,7 +112,7 @@ def run(options):
     """Ask, and write or print the answer."""
     if "out" in options:
         check_out(options.out)
-    given = np.load(options.file, allow_pickle=False) if "file" in options else None
+    given = load(options.file) if "file" in options else None
     with Client(options.url, options.model, options.version, options.timeout) as client:
         if options.command == "score":
             for nll in client.score(given):

@@ -299,7 +299,6 @@ def test_command_line(served, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--num", "0", "--out", "a.npy"], "seed"),
         (["--temperature", "0", "--out", "a.npy"], "temperature must be finite and above 0"),
         (["--model", "other", "--out", "a.npy"], "NOT_FOUND"),
         (["--out", "a.png"], "--shape must have as many pixels"),
@@ -313,10 +312,29 @@ def test_command_line_says_what_is_wrong_in_a_line(served, arguments, words, tmp
     assert not list(tmp_path.iterdir())
 
 
-def test_command_line_refuses_other_files(capsys):
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--out", "grid.gif"], "must end in .png or .npy"),
+        (["--out", "a.npy", "--num", "0"], "--num: must be at least 1, got 0"),
+    ],
+)
+def test_command_line_refuses_options(arguments, words, capsys):
     with pytest.raises(SystemExit, match="2"):
-        main(["sample", "--url", "http://localhost:1", "--out", "grid.gif"])
-    assert "must end in .png or .npy" in capsys.readouterr().err
+        main(["sample", "--url", "http://localhost:1", *arguments])
+    assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["score", "complete"])
+def test_command_line_names_a_file_that_holds_no_sequences(command, tmp_path):
+    np.save(tmp_path / "number.npy", np.float32(1.0))
+    (tmp_path / "empty.npy").touch()
+    more = ["--url", "http://localhost:1"]
+    more += ["--out", f"{tmp_path}/out.npy"] if command == "complete" else []
+    with pytest.raises(SystemExit, match=r"number\.npy must hold an array .*, got \(\)"):
+        main([command, f"{tmp_path}/number.npy", *more])
+    with pytest.raises(SystemExit, match=r"empty\.npy is no \.npy file"):
+        main([command, f"{tmp_path}/empty.npy", *more])
 
 
 @pytest.mark.parametrize("name", ["mine.npy", "mine.png", "mine.npy/grid.png"])
