@@ -270,7 +270,9 @@ class MemoryCell(keras.layers.Layer):
         """Create the weights for inputs of shape (B, D)."""
         reads = self.num_reads * self.word_size
         self.input_size = input_shape[-1]
-        if not self.controller.built:
+        if self.controller.built:
+            self._check_built(input_shape[-1] + reads)
+        else:
             self.controller.build((None, input_shape[-1] + reads))
         self.interface.build((None, self.hidden_size))
         self.readout.build((None, self.hidden_size + reads))
@@ -280,6 +282,19 @@ class MemoryCell(keras.layers.Layer):
                 shape=(self.memory_size, self.word_size),
                 initializer=keras.initializers.RandomNormal(stddev=0.1),
             )
+
+    def _check_built(self, size):
+        """Raise ValueError where the controller's weights are for inputs of another size."""
+        dtype = self.controller.compute_dtype
+        sizes = self._controller_sizes()
+        states = keras.tree.map_structure(lambda n: ops.zeros((1, n), dtype=dtype), sizes)
+        try:
+            self.controller(ops.zeros((1, size), dtype=dtype), states)
+        except Exception as error:
+            raise ValueError(
+                f"controller must be built for inputs of size {size}, x and read vectors together, "
+                "or not be built yet."
+            ) from error
 
     def call(self, inputs, states, training=False):
         """One step on Keras' flat list: `(outputs, states)`."""

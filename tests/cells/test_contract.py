@@ -326,6 +326,18 @@ def test_a_controller_must_be_a_cell(cell_class, controller):
 
 
 @CLASSES
+@pytest.mark.parametrize("kind", [keras.layers.GRUCell, keras.layers.LSTMCell])
+def test_a_built_controller_must_fit(cell_class, kind):
+    controller = kind(4)
+    cell_class(controller, 1, memory_size=3, word_size=2, num_reads=1).build((None, 1))
+    again = cell_class(controller, 1, memory_size=3, word_size=2, num_reads=1)
+    again.build((None, 1))
+    other = cell_class(controller, 1, memory_size=3, word_size=3, num_reads=1)
+    with pytest.raises(ValueError, match="controller must be built for inputs of size 4"):
+        other.build((None, 1))
+
+
+@CLASSES
 @pytest.mark.parametrize(
     "controller",
     [
