@@ -48,6 +48,8 @@ def main(arguments=None):
     parser.add_argument("--learning-rate", type=float, default=1e-3, help="default: 1e-3")
     measure.add_json_option(parser)
     options = parser.parse_args(arguments)
+    if options.steps < WINDOW or options.steps % WINDOW:
+        parser.error(f"argument --steps: must be a multiple of {WINDOW}, got {options.steps}")
     rows = []
     print(f"{'linkage':10}{'seed':>6}{'correct':>10}{'of':>8}{'in the last 1000':>18}")
     for seed in range(options.first_seed, options.first_seed + options.seeds):

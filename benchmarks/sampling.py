@@ -101,7 +101,7 @@ def measure_length(length, options, root):
         process.join()
     for batch in options.batches:
         loop = None
-        for case in sorted(options.cases, key=list(CASES)[::-1].index):  # the loop first
+        for case in sorted(options.cases, key=lambda case: case != "predict"):  # the loop first
             if case == "predict" and length not in options.loop_lengths:
                 continue
             row = measure.isolated(make, case, folders.get(case), length, batch)

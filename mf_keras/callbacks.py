@@ -52,6 +52,10 @@ class Pictures(keras.callbacks.Callback):
         super().__init__()
         if not isinstance(generator, keras.Model) or not hasattr(generator, "free_run"):
             raise TypeError(f"generator must be a SequenceGenerator, got {generator!r}.")
+        if generator.units != 1:
+            raise ValueError(
+                f"generator must have 1 unit, a pixel a step, to be drawn, got {generator.units}."
+            )
         image_shape = plots.check_image_shape(image_shape)
         validation.shape_of("example", example, ("T", generator.units))
         validation.numeric("example", example)

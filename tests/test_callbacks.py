@@ -27,6 +27,11 @@ def event_values(folder):
     return found
 
 
+def test_pictures_are_of_one_bit_a_step(tmp_path):
+    with pytest.raises(ValueError, match="generator must have 1 unit"):
+        callbacks.Pictures(tmp_path, small_generator(2), binary(4, 2), (2, 2))
+
+
 def test_pictures_of_samples_memory_and_logs(tmp_path):
     generator = small_generator()
     pictures = callbacks.Pictures(

@@ -443,12 +443,19 @@ def test_memory_comparison_has_a_row_for_each_memory_in_the_same_colours():
     assert bar.get_ylabel() == "memory"
 
 
+def test_an_empty_memory_does_not_set_the_colours_of_another():
+    figure = plots.memory_comparison({"a": np.zeros((4, 3, 2)), "b": np.full((4, 3, 2), 0.25)})
+    assert {panel.images[0].get_clim() for panel in figure.axes[:-1]} == {(-0.25, 0.25)}
+
+
 @pytest.mark.parametrize(
     ("memories", "every", "error", "words"),
     [
         ([np.zeros((4, 3, 2))], None, TypeError, "memories must map"),
         ({}, None, ValueError, "memories must hold"),
         ({"a": np.zeros((4, 3))}, None, ValueError, "memories"),
+        ({"a": np.zeros((0, 3, 2))}, None, ValueError, "memories"),
+        ({"a": np.zeros((4, 3, 0))}, None, ValueError, "memories"),
         ({"a": np.zeros((4, 3, 2)), "b": np.zeros((4, 3, 3))}, None, ValueError, "memories"),
         ({"a": np.full((4, 3, 2), np.nan)}, None, ValueError, "finite"),
         ({"a": np.zeros((4, 3, 2))}, 5, ValueError, "every"),

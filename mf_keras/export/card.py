@@ -7,6 +7,7 @@ from mf_keras.version import __version__
 
 NOT_STATED = "not stated"
 HEADINGS = ("data", "method", "NLL", "command")
+OURS = ("model", "sequences", "loop over time", "versions")  # that nobody else can state
 
 
 def check(entries):
@@ -14,12 +15,16 @@ def check(entries):
 
     Raises:
         TypeError: it is something else.
+        ValueError: a heading is one of `OURS`.
     """
     entries = {} if entries is None else entries
     if not isinstance(entries, dict) or not all(
         isinstance(text, str) for pair in entries.items() for text in pair
     ):
         raise TypeError(f"card must be a dict of text by heading, got {entries!r}.")
+    taken = sorted(set(entries) & set(OURS))
+    if taken:
+        raise ValueError(f"card must have headings other than {', '.join(OURS)}, got {taken}.")
     return dict(entries)
 
 

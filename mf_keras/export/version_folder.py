@@ -44,7 +44,7 @@ class VersionFolder:
     def __init__(self, path):
         if not isinstance(path, (str, os.PathLike)):
             raise TypeError(f"filepath must be a path, got {path!r}.")
-        self.path = pathlib.Path(path).absolute()
+        self.path = pathlib.Path(os.path.abspath(path))
         self.name = self.path.parent.name
         # TF Serving serves folders whose names are numbers, and reads 01 and 1 as the same.
         if not re.fullmatch(r"[1-9][0-9]{0,17}", self.path.name):

@@ -95,12 +95,13 @@ def memory_comparison(memories, every=None, title=None):
     arrays = {label: as_array(f"memories[{label!r}]", value) for label, value in memories.items()}
     shape = next(iter(arrays.values())).shape
     for label, array in arrays.items():
-        shape_of(f"memories[{label!r}]", array, shape if len(shape) == 3 else ("T", "N", "W"))
+        shape_of(f"memories[{label!r}]", array, ("T", "N", "W"))
+        shape_of(f"memories[{label!r}]", array, shape)
     every = math.ceil(shape[0] / 8) if every is None else positive_int("every", every)
     shown = np.arange(every, shape[0] + 1, every)
     if not 1 <= len(shown) <= 20:
         raise ValueError(f"every must give 1 to 20 columns of {shape[0]} steps, got {every}.")
-    limit = max(_colour_limit(array[shown - 1], None) for array in arrays.values())
+    limit = _colour_limit(np.stack([array[shown - 1] for array in arrays.values()]), None)
     height = 1.1 * min(max(shape[1] / shape[2], 0.6), 2.5)
     figure = empty_figure(1.3 + 1.15 * len(shown), 0.6 + (0.3 + height) * len(arrays), title)
     grid = figure.subplots(len(arrays), len(shown), sharex=True, sharey=True, squeeze=False)

@@ -194,6 +194,7 @@ def test_weights_of_a_distribution_strategy_export_alike(exported, signatures, t
         ((7, 3), TypeError, "filepath must be a path"),
         (("model/1", 3, "text"), TypeError, "card must be a dict"),
         (("model/1", 3, {"data": 1}), TypeError, "card must be a dict"),
+        (("model/1", 3, {"model": "mine"}), ValueError, "card must have headings other than"),
         (("model/1", 3, None, "yes"), TypeError, "overwrite"),
         (("model/1", 3, None, False, 1), TypeError, "jit_compile"),
     ],

@@ -77,7 +77,10 @@ def test_a_file_is_no_version(tmp_path):
         VersionFolder(tmp_path / "model" / "1").check_free(overwrite=True)
 
 
-@pytest.mark.parametrize("path", ["digits", "digits/v1", "digits/01", "digits/0", "digits/-1", "1"])
+PATHS = ["digits", "digits/v1", "digits/01", "digits/0", "digits/-1", "1", "../a b/1", "b/../1"]
+
+
+@pytest.mark.parametrize("path", PATHS)
 def test_the_last_part_is_a_version_number(path, tmp_path, monkeypatch):
     (tmp_path / "a name with spaces").mkdir()
     monkeypatch.chdir(tmp_path / "a name with spaces")
