@@ -186,6 +186,8 @@ def main(arguments=None):
     )
     parser.add_argument("--out", default="runs/behaviour", help="default: runs/behaviour")
     options = parser.parse_args(arguments)
+    if options.images < 2:
+        parser.error("argument --images: must be at least 2, got 1")
     try:
         print(measure(options.runs, options.images, pathlib.Path(options.out)))
     except (OSError, ValueError) as error:

@@ -39,6 +39,15 @@ WINDOW = 1000  # steps between two rows of the history
 STEPS_PER_EXECUTION = 200
 LONGER = (1, 2, 4)  # lengths that are tested, in lengths that were trained
 TEST_SEQUENCES, TEST_SEED = 500, 2**40  # a stream that no seed of a run draws
+# Options of `add_forcing_options`.
+FORCING_OPTIONS = {
+    "weight",
+    "no_gate",
+    "capacity",
+    "discriminator_batch",
+    "discriminator_learning_rate",
+    "final_memory",
+}
 
 
 def parse_arguments(arguments=None):
@@ -82,6 +91,11 @@ def parse_arguments(arguments=None):
     options = parser.parse_args(arguments)
     if options.steps % WINDOW:
         parser.error(f"argument --steps: must be a multiple of {WINDOW}, got {options.steps}")
+    if options.method == "teacher_forcing":
+        for name in sorted(FORCING_OPTIONS):
+            if getattr(options, name) != parser.get_default(name):
+                option = "--" + name.replace("_", "-")
+                parser.error(f"argument {option}: --method teacher_forcing has no discriminator")
     options.out = options.out or f"runs/copy_task-{options.method}"
     return options
 

@@ -21,7 +21,7 @@ TESTS = ["test_correct", "test_bit_errors_2x", "test_bit_errors_4x"]
 SUMMARY = ["correct_predictions", "steps_to_95_percent", "last_nll", "seconds"]
 SEED_FIELDS = ["method", "seed", *SUMMARY, *TESTS]
 ROUNDED = ["last_nll", *TESTS]
-# What may differ between the runs of an arm, and what between the arms.
+# What may differ between the runs of an arm.
 RUN_OPTIONS = {
     "method",
     "out",
@@ -32,14 +32,6 @@ RUN_OPTIONS = {
     "checkpoint_windows",
     "strategy",
     "devices",
-}
-FORCING_OPTIONS = {
-    "weight",
-    "no_gate",
-    "capacity",
-    "discriminator_batch",
-    "discriminator_learning_rate",
-    "final_memory",
 }
 
 
@@ -118,7 +110,7 @@ def _read(path):
 def arm_of(config):
     """The name of the arm that a run belongs to."""
     defaults = vars(copy_task.parse_arguments([]))
-    return arms.name(config, FORCING_OPTIONS, defaults)
+    return arms.name(config, copy_task.FORCING_OPTIONS, defaults)
 
 
 def _trained(path):
@@ -135,7 +127,9 @@ def _trained(path):
 
 
 def _settings(config):
-    return {k: v for k, v in sorted(config.items()) if k not in FORCING_OPTIONS | RUN_OPTIONS}
+    return {
+        k: v for k, v in sorted(config.items()) if k not in copy_task.FORCING_OPTIONS | RUN_OPTIONS
+    }
 
 
 def _errors(test, length):

@@ -91,7 +91,7 @@ def read(paths, epochs=None):
 
 
 def opened(paths):
-    """Run folders with a trained generator.
+    """Run folders of finished runs.
 
     Args:
         paths: of the folders.
@@ -100,7 +100,7 @@ def opened(paths):
         A list of `(arm, seed, folder, config)`, sorted by seed.
 
     Raises:
-        FileNotFoundError: a folder holds no run, or no generator yet.
+        FileNotFoundError: a folder holds no run, or one that has not ended.
         ValueError: a run is of another command, dataset, settings or number of epochs, or a seed of
             an arm comes twice.
     """
@@ -109,6 +109,8 @@ def opened(paths):
         folder, config = RunFolder.open(path, "dataset")
         if not (folder / sequence_generation.BEST).is_file():
             raise FileNotFoundError(f"{str(path)!r} has no {sequence_generation.BEST} yet.")
+        if not (folder / sequence_generation.RESULTS).is_file():
+            raise FileNotFoundError(f"{str(path)!r} has not ended: --resume goes on with it.")
         key = (config["seed"], arm_of(config))
         if key in found:
             raise ValueError(f"seed {key[0]} of {key[1]} comes twice, again in {path}.")

@@ -105,6 +105,8 @@ def parse_arguments(arguments=None):
     shared.add_model_options(parser)
     devices.add_options(parser)
     options = parser.parse_args(arguments)
+    if options.no_gate and options.method == "teacher_forcing":
+        parser.error("argument --no-gate: --method teacher_forcing has no discriminators")
     if not options.resume:
         options.epochs = options.epochs or EPOCHS
     options.out = options.out or f"runs/{options.dataset}-{options.method}-{options.seed}"
@@ -123,7 +125,7 @@ def load(options):
 def make_model(options, steps=None):
     """The compiled model that trains; `--cosine` needs to know how many steps in all."""
     generator = SequenceGenerator(shared.make_cell(options, units=1))
-    forcing = {"gate": None} if options.no_gate and options.method != "teacher_forcing" else {}
+    forcing = {"gate": None} if options.no_gate else {}
     model = METHODS[options.method](generator, **forcing)
     model.compile(shared.make_optimizer(options.learning_rate, steps if options.cosine else None))
     return model
@@ -191,17 +193,20 @@ def pictures(model, splits, options, folder):
     """The callback that draws while it trains, if the options ask for it."""
     if not options.pictures_every:
         return []
-    return [
-        callbacks.Pictures(
-            folder / "pictures",
-            model.generator,
-            example=next(splits["train"].as_numpy_iterator()),
-            image_shape=IMAGE_SHAPES[options.dataset],
-            every=options.pictures_every,
-            seed=options.seed,
-            tensorboard=folder / "events",
-        )
-    ]
+    drawing = callbacks.Pictures(
+        folder / "pictures",
+        model.generator,
+        example=next(splits["train"].as_numpy_iterator()),
+        image_shape=IMAGE_SHAPES[options.dataset],
+        every=options.pictures_every,
+        seed=options.seed,
+        tensorboard=folder / "events",
+    )
+    for row in folder.rows(HISTORY):
+        epoch = int(row.pop("epoch")) + 1
+        for name, value in row.items():
+            drawing.history.setdefault(name, []).append((epoch, value))
+    return [drawing]
 
 
 def evaluate(generator, splits):

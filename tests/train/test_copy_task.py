@@ -219,6 +219,14 @@ def test_refuses_to_replace_what_it_did_not_write(tmp_path, monkeypatch, name, c
     assert (out / name).read_text() == "mine"
 
 
+@pytest.mark.parametrize("option", [["--weight", "10"], ["--no-gate"], ["--final-memory"]])
+def test_teacher_forcing_takes_no_options_of_forcing(option, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        copy_task.parse_arguments(option)
+    assert f"argument {option[0]}: --method teacher_forcing" in capsys.readouterr().err
+    copy_task.parse_arguments(["--method", "positive_negative", *option])
+
+
 def test_refuses_runs_of_another_command(tmp_path):
     for config, message in (
         ('{"dataset": "digits"}', "is no run of train.copy_task"),

@@ -18,6 +18,7 @@ def trained(path, method, seed, bias=0.0, *options):
     generator = SequenceGenerator(cell)
     generator.trainable_variables[-1].assign([bias])
     checkpoints.save_model(generator, folder / "best.keras")
+    folder.write_json("results.json", {})
     return str(path)
 
 
@@ -127,6 +128,10 @@ def test_refuses_runs_that_cannot_be_judged(runs, tmp_path, command):
     new = RunFolder(tmp_path / "new", vars(sequence_generation.parse_arguments([])))
     with pytest.raises(SystemExit, match=r"has no best\.keras yet"):
         command.main([str(new.path)])
+    new = trained(tmp_path / "unfinished", "teacher_forcing", 0)
+    (tmp_path / "unfinished" / "results.json").unlink()
+    with pytest.raises(SystemExit, match="has not ended"):
+        command.main([new])
     mnist = trained(tmp_path / "mnist", "teacher_forcing", 0, 0.0, "--dataset", "binarized_mnist")
     with pytest.raises(SystemExit, match="differs from the runs before it in dataset"):
         command.main([mnist, runs[0]])

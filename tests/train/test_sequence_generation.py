@@ -123,6 +123,7 @@ def test_says_at_once_that_data_is_missing_and_writes_nothing(tmp_path):
     [
         ["--dataset", "faces"],
         ["--dataset", "digits", "--method", "none"],
+        ["--dataset", "digits", "--no-gate"],
         ["--dataset", "digits", "--epochs", "0"],
         ["--dataset", "digits", "--learning-rate", "nan"],
         ["--dataset", "digits", "--memory-size", "2.5"],

@@ -45,6 +45,7 @@ def test_energy_distance_tells_distributions_apart():
     assert energy_distance(x, moved) > 0.1
     assert energy_distance(np.zeros((3, 2)), np.zeros((3, 2))) == 0.0
     assert energy_distance(np.zeros((3, 2)), np.ones((3, 2))) == 1.0
+    assert energy_distance(np.full((3, 2), 0.3), np.full((3, 2), 0.3 + 1e-8)) == 0.0
 
 
 @pytest.mark.parametrize(("first", "second"), [((3, 2), (3, 4)), ((1, 2), (3, 2)), ((3,), (3,))])
