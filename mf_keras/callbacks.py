@@ -34,6 +34,10 @@ class Pictures(keras.callbacks.Callback):
         seed: of the noise.
         tensorboard: a folder for event files, or None.
 
+    Attributes:
+        history: name of a log -> its values so far, pairs (epoch, value), epochs counted from 1;
+            set it to go on with an earlier run.
+
     Raises:
         TypeError, ValueError: an argument has the wrong type, shape or range.
     """
@@ -77,24 +81,26 @@ class Pictures(keras.callbacks.Callback):
         self.events = None if tensorboard is None else EventFile(tensorboard)
         self._memories = backend.compiled(self._run)
         self.history = {}
+        self._undrawn = None  # the last epoch, where it was not time to draw
 
     def on_epoch_end(self, epoch, logs=None):
         """Keep the logs, and draw if it is time to."""
         for name, value in (logs or {}).items():
-            self.history.setdefault(name, []).append((epoch + 1, float(value)))
+            before = [entry for entry in self.history.get(name, []) if entry[0] <= epoch]
+            self.history[name] = [*before, (epoch + 1, float(value))]
         if self.events:
             self.events.scalars(logs or {}, epoch + 1)
-        if (epoch + 1) % self.every == 0:
-            self._draw(epoch + 1)
+        self._undrawn = epoch + 1
+        if self._undrawn % self.every == 0:
+            self._draw(self._undrawn)
 
     def on_train_end(self, logs=None):
         """Draw the last epoch, if it has not been drawn."""
-        if self.history:
-            last = max(epoch for epoch, _ in next(iter(self.history.values())))
-            if last % self.every:
-                self._draw(last)
+        if self._undrawn is not None:
+            self._draw(self._undrawn)
 
     def _draw(self, epoch):
+        self._undrawn = None
         for name, figure in self._figures(epoch).items():
             path = plots.save(figure, self.folder / f"{name}.png")
             if self.events:

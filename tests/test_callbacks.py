@@ -27,6 +27,18 @@ def event_values(folder):
     return found
 
 
+def test_pictures_of_a_second_training_are_its_own(tmp_path, monkeypatch):
+    pictures = callbacks.Pictures(tmp_path, small_generator(), binary(4, 1), (2, 2), every=3)
+    drawn = []
+    monkeypatch.setattr(pictures, "_figures", lambda epoch: drawn.append(epoch) or {})
+    for epochs in (4, 2, 3):
+        for epoch in range(epochs):
+            pictures.on_epoch_end(epoch, {"nll": 10.0 * epochs + epoch})
+        pictures.on_train_end()
+    assert drawn == [3, 4, 2, 3]
+    assert pictures.history == {"nll": [(1, 30.0), (2, 31.0), (3, 32.0)]}
+
+
 def test_pictures_are_of_one_bit_a_step(tmp_path):
     with pytest.raises(ValueError, match="generator must have 1 unit"):
         callbacks.Pictures(tmp_path, small_generator(2), binary(4, 2), (2, 2))
