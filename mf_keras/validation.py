@@ -180,6 +180,8 @@ def shapes(**expected):
                 shape_of(name, tensor, [known.get(letter) or letter for letter in letters])
                 numeric(name, tensor)
                 known |= dict(zip(letters, tensor.shape, strict=True))
+                # A letter may stand in it twice.
+                shape_of(name, tensor, [known[letter] or letter for letter in letters])
             return function(*args, **kwargs)
 
         return checked

@@ -61,3 +61,18 @@ def test_binary_values_counts_what_is_wrong():
     validation.binary_values("x", np.array([0.0, 1.0]))
     with pytest.raises(ValueError, match="x must hold only 0 and 1, got 2 other values"):
         validation.binary_values("x", np.array([0.0, np.nan, 0.5]))
+
+
+def test_shapes_hold_a_letter_to_one_size():
+    @validation.shapes(x="BNN", y="BN")
+    def function(x, y):
+        return x.shape, y.shape
+
+    assert function(np.zeros((1, 2, 2)), np.zeros((1, 2))) == ((1, 2, 2), (1, 2))
+    for x, y, name in (
+        ((1, 2, 3), (1, 3), "x"),
+        ((1, 3, 1), (1, 3), "x"),
+        ((1, 2, 2), (1, 3), "y"),
+    ):
+        with pytest.raises(ValueError, match=f"{name} must have shape"):
+            function(np.zeros(x), np.zeros(y))

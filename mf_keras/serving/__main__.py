@@ -11,6 +11,7 @@ import argparse
 import math
 import pathlib
 import sys
+import zipfile
 
 import numpy as np
 
@@ -72,8 +73,9 @@ def load(path):
         ValueError: it holds no array of numbers with an axis for each of (B, length, units).
     """
     try:
-        array = np.load(path, allow_pickle=False)
-    except (EOFError, ValueError) as error:
+        with open(path, "rb") as file:  # which np.load leaves open where it is damaged
+            array = np.load(file, allow_pickle=False)
+    except (EOFError, ValueError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} is no .npy file of numbers: {error}") from error
     if np.ndim(array) != 3:
         raise ValueError(f"{path} must hold an array (B, length, units), got {np.shape(array)}.")

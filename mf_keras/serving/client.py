@@ -1,6 +1,7 @@
 """Client: samples, scores and completions from a server."""
 
 import itertools
+import re
 import time
 import urllib.parse
 
@@ -43,6 +44,8 @@ class Client:
         scheme = _scheme(url)
         if not isinstance(model, str) or not model:
             raise TypeError(f"model must be a model's name, got {model!r}.")
+        if not re.fullmatch(r"[^/:?#\s]+", model):  # as TensorFlow Serving reads its addresses
+            raise ValueError(f"model must be a name without spaces, '/' or ':', got {model!r}.")
         if version is not None:
             version = validation.positive_int("version", version)
         self._timeout = validation.real_number("timeout", timeout, minimum=1e-3)
@@ -134,11 +137,16 @@ class Client:
 
 
 def _scheme(url):
-    parts = urllib.parse.urlsplit(url) if isinstance(url, str) else None
-    if parts is None or parts.scheme not in TRANSPORTS or not parts.netloc:
-        raise ValueError(
-            f"url must be grpc://HOST:PORT, http://HOST:PORT or https://HOST:PORT, got {url!r}."
-        )
+    wrong = f"url must be grpc://HOST:PORT, http://HOST:PORT or https://HOST:PORT, got {url!r}."
+    if not isinstance(url, str):
+        raise ValueError(wrong)
+    try:
+        parts = urllib.parse.urlsplit(url)
+        usable = parts.scheme in TRANSPORTS and parts.netloc and parts.port != 0
+    except ValueError as error:  # of the port
+        raise ValueError(wrong) from error
+    if not usable:
+        raise ValueError(wrong)
     return parts.scheme
 
 

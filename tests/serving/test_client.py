@@ -262,7 +262,10 @@ def test_what_is_wrong_by_itself_is_not_sent(ask, error, words):
         (("localhost:8500",), ValueError, "url must be grpc://HOST:PORT"),
         ((8500,), ValueError, "url must be"),
         (("ftp://localhost:1",), ValueError, "url must be"),
+        (("http://localhost:abc",), ValueError, "url must be"),
+        (("http://localhost:99999",), ValueError, "url must be"),
         (("grpc://localhost:1", 3), TypeError, "model"),
+        (("grpc://localhost:1", "a b"), ValueError, "model must be a name without spaces"),
         (("grpc://localhost:1", "m", 0), ValueError, "version"),
         (("grpc://localhost:1", "m", 1, 0.0), ValueError, "timeout"),
         (("grpc://localhost:1", "m", 1, 1.0, -1), ValueError, "retries"),
@@ -329,12 +332,14 @@ def test_command_line_refuses_options(arguments, words, capsys):
 def test_command_line_names_a_file_that_holds_no_sequences(command, tmp_path):
     np.save(tmp_path / "number.npy", np.float32(1.0))
     (tmp_path / "empty.npy").touch()
+    (tmp_path / "zip.npy").write_bytes(b"PK\x03\x04")
     more = ["--url", "http://localhost:1"]
     more += ["--out", f"{tmp_path}/out.npy"] if command == "complete" else []
     with pytest.raises(SystemExit, match=r"number\.npy must hold an array .*, got \(\)"):
         main([command, f"{tmp_path}/number.npy", *more])
-    with pytest.raises(SystemExit, match=r"empty\.npy is no \.npy file"):
-        main([command, f"{tmp_path}/empty.npy", *more])
+    for name in ("empty", "zip"):
+        with pytest.raises(SystemExit, match=rf"{name}\.npy is no \.npy file"):
+            main([command, f"{tmp_path}/{name}.npy", *more])
 
 
 @pytest.mark.parametrize("name", ["mine.npy", "mine.png", "mine.npy/grid.png"])
