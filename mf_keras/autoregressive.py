@@ -11,7 +11,7 @@ from mf_keras.unroll import unroll
 _NOISE_MARGIN = 1e-7
 
 
-def teacher_force(cell, x, training=False, keep=None, chunk=None):
+def teacher_force(cell, x, *, training=False, keep=None, chunk=None):
     """Logits and trace with the data as input: the cell reads zeros, then x without its last step.
 
     Args:
@@ -29,7 +29,7 @@ def teacher_force(cell, x, training=False, keep=None, chunk=None):
     return logits, trace
 
 
-def free_run(cell, thresholds, state=None, training=False, keep=None, chunk=None):
+def free_run(cell, thresholds, state=None, *, training=False, keep=None, chunk=None):
     """Logits and trace with the cell's own samples as input.
 
     Args:
@@ -53,7 +53,7 @@ def free_run(cell, thresholds, state=None, training=False, keep=None, chunk=None
     return trace.samples, logits, trace.cell
 
 
-def in_both_modes(cell, x, thresholds, training=False, keep=None, chunk=None):
+def in_both_modes(cell, x, thresholds, *, training=False, keep=None, chunk=None):
     """Teacher forcing and free running side by side, by one program that is compiled once.
 
     Teacher forcing is free running with thresholds that force the data upon the samples.

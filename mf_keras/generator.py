@@ -86,7 +86,9 @@ class SequenceGenerator(keras.Model):
             `(logits, trace)`: (B, T, units), and the cell's named tuple with (B, T, ...) tensors.
         """
         x = self._check("x", x)
-        return autoregressive.teacher_force(self.cell, x, training, keep, self.chunk)
+        return autoregressive.teacher_force(
+            self.cell, x, training=training, keep=keep, chunk=self.chunk
+        )
 
     def nll(self, x, training=False):
         """Negative log-likelihood of whole sequences.
@@ -205,7 +207,7 @@ class SequenceGenerator(keras.Model):
 
     def _free_run(self, thresholds, state=None, keep=None):
         """Free running as a function of weights and thresholds (B, T, units) alone."""
-        return autoregressive.free_run(self.cell, thresholds, state, keep, self.chunk)
+        return autoregressive.free_run(self.cell, thresholds, state, keep=keep, chunk=self.chunk)
 
     def _complete(self, prefix, thresholds):
         _, _, state = unroll(self.cell, autoregressive.shift_right(prefix), keep=())

@@ -70,6 +70,18 @@ def test_the_chunk_reaches_both_runs_of_a_forcing_step(monkeypatch):
         np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("chunk", [3, "sqrt"])
+def test_free_running_is_the_same(chunk):
+    plain = small_generator()
+    chunked = with_chunk(plain, chunk)
+    for draw in (
+        lambda model: model.sample(3, 7, seed=1),
+        lambda model: model.complete(X[:, :2], 7, seed=1),
+        lambda model: model.free_run(3, 7, seed=1)[0],
+    ):
+        np.testing.assert_array_equal(draw(chunked), draw(plain))
+
+
 @pytest.mark.parametrize("make", [small_generator, transducer])
 def test_files_keep_the_chunk(make, tmp_path):
     with_chunk(make(), "sqrt").save(tmp_path / "model.keras")

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mf_keras import SequenceGenerator, backend
+from mf_keras import DNCCell, SequenceGenerator, backend
 from mf_keras.autoregressive import free_run, in_both_modes, thresholds
 from tests.models import binary, small_cell, small_generator
 
@@ -78,6 +78,26 @@ def test_free_running_agrees_with_teacher_forcing_on_its_samples(generator):
         actual = getattr(trace, part)
         np.testing.assert_allclose(actual, getattr(expected_trace, part), atol=1e-5)
     np.testing.assert_array_equal(generator.sample(4, 12, seed=7), samples)
+
+
+def test_free_running_keeps_what_it_is_asked_for(generator):
+    _, _, trace = generator.free_run(2, 5, seed=0, keep=("hidden",))
+    assert trace.hidden.shape == (2, 5, 8)
+    assert trace.memory is trace.link is trace.read_vectors is None
+
+
+class LouderInTraining(keras.layers.GRUCell):
+    def call(self, inputs, states, training=False):
+        output, states = super().call(inputs, states)
+        return (2.0 * output if training else output), states
+
+
+@pytest.mark.parametrize("keep", [None, ("hidden", "memory")])
+def test_free_running_is_no_training(keep):
+    generator = SequenceGenerator(DNCCell(LouderInTraining(8), 1, memory_size=5, word_size=4))
+    samples, logits, _ = generator.free_run(4, 12, seed=7, keep=keep)
+    np.testing.assert_allclose(logits, generator(samples), atol=1e-5)
+    assert np.abs(logits - generator(samples, training=True)).max() > 1e-3
 
 
 @pytest.mark.parametrize("compiling", [False, True])
