@@ -63,7 +63,7 @@ def main(arguments=None):
     measure.add_json_option(parser)
     options = parser.parse_args(arguments)
     rows, teacher = [], None
-    print(f"{'':34}{'steps/s':>9}{'ms/step':>9}{'ratio':>8}{'peak MB':>9}")
+    print(f"{'':34}{'steps/s':>9}{'ms/step':>9}{'ratio':>8}{'peak MiB':>9}")
     for name in ROWS:
         row = measure.isolated(make, name)
         row["seconds"] /= STEPS
@@ -72,7 +72,7 @@ def main(arguments=None):
         rows.append({"row": name, **row})
         print(
             f"{name:34}{1 / row['seconds']:9.0f}{row['seconds'] * 1e3:9.2f}{row['ratio']:8.2f}"
-            f"{row['peak_mb']:9.0f}",
+            f"{row['peak_mib']:9.0f}",
             flush=True,
         )
     print(f"arithmetic of the discriminator, no gate: {discriminator_mflop():.0f} MFLOP a step")

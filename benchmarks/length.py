@@ -48,17 +48,17 @@ def main(arguments=None):
     measure.add_json_option(parser)
     options = parser.parse_args(arguments)
     rows = []
-    print(f"{'':36}{'T':>7}{'us/step':>9}{'peak MB':>9}{'states MB':>11}")
+    print(f"{'':36}{'T':>7}{'us/step':>9}{'peak MiB':>9}{'states MiB':>11}")
     for case, (_, title) in CASES.items():
-        bare = measure.isolated(make, case, 10, options.batch)["peak_mb"]
+        bare = measure.isolated(make, case, 10, options.batch)["peak_mib"]
         for time in options.times:
             row = measure.isolated(make, case, time, options.batch)
             row = {"case": case, "time": time, "batch": options.batch, **row}
-            row["states_mb"] = row["peak_mb"] - bare
+            row["states_mib"] = row["peak_mib"] - bare
             rows.append(row)
             print(
-                f"{title:36}{time:7d}{1e6 * row['seconds'] / time:9.0f}{row['peak_mb']:9.0f}"
-                f"{row['states_mb']:11.0f}",
+                f"{title:36}{time:7d}{1e6 * row['seconds'] / time:9.0f}{row['peak_mib']:9.0f}"
+                f"{row['states_mib']:11.0f}",
                 flush=True,
             )
     if options.json:

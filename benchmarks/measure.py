@@ -18,7 +18,7 @@ def isolated(function, *arguments):
 
     Returns:
         A dict: seconds (best of several calls), first_seconds (with tracing and compilation),
-        peak_mb (of the whole process, the libraries' 600 MB or so included).
+        peak_mib (of the whole process, MiB, the libraries' 700 or so included).
     """
     return in_process(_measure, function, arguments)
 
@@ -47,7 +47,7 @@ def _measure(sender, function, arguments):
         run()
         times.append(time.perf_counter() - start)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    sender.send({"seconds": min(times), "first_seconds": first, "peak_mb": peak})
+    sender.send({"seconds": min(times), "first_seconds": first, "peak_mib": peak})
 
 
 def race(functions, rounds=5, clock=time.perf_counter):

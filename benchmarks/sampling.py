@@ -112,7 +112,7 @@ def measure_length(length, options, root):
             print(
                 f"{CASES[case]:30}{length:7d}{batch:7d}{row['seconds']:10.4f}"
                 f"{row['samples_per_second']:11.1f}{ratio}{row['first_seconds']:9.1f}"
-                f"{row['peak_mb']:9.0f}",
+                f"{row['peak_mib']:9.0f}",
                 flush=True,
             )
             yield {"case": case, "length": length, "batch": batch, **row}
@@ -129,7 +129,7 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     print(
         f"{'':30}{'length':>7}{'batch':>7}{'seconds':>10}{'samples/s':>11}{'x loop':>9}"
-        f"{'first s':>9}{'peak MB':>9}"
+        f"{'first s':>9}{'peak MiB':>9}"
     )
     rows = []
     with tempfile.TemporaryDirectory() as root:

@@ -63,7 +63,7 @@ def main(arguments=None):
     rate = PRODUCT_GFLOP / measure.isolated(make_product)["seconds"]
     print(f"matrix product: {rate:.0f} GFLOP/s")
     print(
-        f"{'':26}{'s/step':>9}{'ratio':>8}{'peak MB':>9}{'first s':>9}{'D GFLOP':>9}{'x goal':>8}"
+        f"{'':26}{'s/step':>9}{'ratio':>8}{'peak MiB':>9}{'first s':>9}{'D GFLOP':>9}{'x goal':>8}"
     )
     for method, chunk in ROWS:
         row = measure.isolated(make, method, options.time, options.batch, chunk)
@@ -77,7 +77,7 @@ def main(arguments=None):
         rows.append({"method": method, "chunk": chunk, **sizes, **row})
         name = f"{method}, {chunk}" if chunk else method
         print(
-            f"{name:26}{row['seconds']:9.3f}{row['ratio']:8.2f}{row['peak_mb']:9.0f}"
+            f"{name:26}{row['seconds']:9.3f}{row['ratio']:8.2f}{row['peak_mib']:9.0f}"
             f"{row['first_seconds']:9.1f}{row['discriminator_gflop']:9.1f}"
             f"{row['ratio_to_goal']:8.2f}",
             flush=True,

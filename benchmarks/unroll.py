@@ -107,7 +107,7 @@ def main(arguments=None):
     rows = []
     product = measure.isolated(_product)["seconds"]
     print(f"matrix product: {PRODUCT_GFLOP / product:.0f} GFLOP/s")
-    print(f"{'':58}{'T':>6}{'us/step':>9}{'x floor':>9}{'x arith.':>9}{'peak MB':>9}{'first s':>9}")
+    print(f"{'':58}{'T':>6}{'us/step':>9}{'x floor':>9}{'x arith.':>9}{'peak MiB':>9}{'first s':>9}")
     for time in options.times:
         floor = measure.isolated(make, "gru/xla", time, options.batch)["seconds"]
         for case in options.cases:
@@ -123,7 +123,7 @@ def main(arguments=None):
             print(
                 f"{CASES[case]:58}{time:6d}{1e6 * row['seconds'] / time:9.0f}"
                 f"{row['seconds'] / floor:9.1f}{row['seconds'] / arithmetic:9.1f}"
-                f"{row['peak_mb']:9.0f}{row['first_seconds']:9.1f}",
+                f"{row['peak_mib']:9.0f}{row['first_seconds']:9.1f}",
                 flush=True,
             )
     if options.json:
