@@ -196,9 +196,9 @@ def test_a_batch_is_shared_out_evenly(batch, parts, sizes):
 
 def test_the_number_of_cores_is_what_tensorflow_may_use(monkeypatch):
     monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "3")
-    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: [])
     assert cores.count() == 3
-    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["GPU:0"])
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: ["GPU:0"])
     assert cores.count() == 1
 
 
@@ -241,3 +241,31 @@ def test_loops_are_compiled_only_where_it_is_asked_for_and_a_graph_is_made():
             tf.function(lambda: look())()
     look()
     assert seen == [False, False, True, True, False]
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_a_chunk_is_no_longer_than_the_sequence(dynamic):
+    """It would otherwise keep as many states as the chunk has steps."""
+    step, weights, start, inputs = problem(time=4)
+    signature = [tf.TensorSpec([None if dynamic else 4, *x.shape[1:]], x.dtype) for x in inputs]
+
+    @tf.function(input_signature=signature)
+    def gradient(x, mask):
+        with backend.compiling_loops(), tf.GradientTape() as tape:
+            stacked, _ = backend.scan(step, [weights], start, (x, mask), chunk=2**31 - 1)
+            loss = tf.reduce_sum(stacked["h"] ** 2)
+        return tape.gradient(loss, weights.value)
+
+    with tf.GradientTape() as tape:
+        stacked, _ = backend.scan(step, [weights], start, inputs)
+        loss = tf.reduce_sum(stacked["h"] ** 2)
+    expected = tape.gradient(loss, weights.value)
+    np.testing.assert_allclose(gradient(*inputs), expected, **XLA_ROUNDS)
+
+
+def test_counts_cores_where_the_system_tells_of_no_affinity(monkeypatch):
+    monkeypatch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
+    monkeypatch.delattr("os.sched_getaffinity")  # as on macOS
+    monkeypatch.setattr("os.cpu_count", lambda: 6)
+    monkeypatch.setattr(tf.config.threading, "get_intra_op_parallelism_threads", lambda: 0)
+    assert cores.count() == 6

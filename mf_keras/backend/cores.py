@@ -88,14 +88,21 @@ def count():
 
     Of things that run `side_by_side` each has its share, or all cores where they do not divide.
     """
-    if tf.config.list_physical_devices("GPU"):
+    if tf.config.get_visible_devices("GPU"):
         return 1
     threads = tf.config.threading.get_intra_op_parallelism_threads()
-    threads = threads or int(os.environ.get("TF_NUM_INTRAOP_THREADS", 0))
+    threads = threads or int(os.environ.get("TF_NUM_INTRAOP_THREADS", 0)) or _usable_cores()
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
-    cores = max(1, (threads or len(os.sched_getaffinity(0))) // replicas)
+    cores = max(1, threads // replicas)
     groups = getattr(_shared, "groups", 1)
     return cores if cores % groups else cores // groups
+
+
+def _usable_cores():
+    """The cores that this process may run on, where the system tells; else those that there are."""
+    if hasattr(os, "sched_getaffinity"):  # Linux alone
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def share(batch, parts):

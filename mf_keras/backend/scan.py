@@ -112,12 +112,16 @@ def _differentiable(step, kept, needed, chunk, compiled):
 
 
 def _chunk_length(chunk, sequence):
-    """`chunk` as a number of steps; None stays None."""
-    if chunk != "sqrt":
-        return chunk
-    if sequence.shape[0] is not None:
-        return math.isqrt(sequence.shape[0] - 1) + 1
-    return tf.cast(tf.math.ceil(tf.sqrt(tf.cast(tf.shape(sequence)[0], "float32"))), "int32")
+    """`chunk` as a number of steps, T at most; None stays None."""
+    if chunk is None:
+        return None
+    length = sequence.shape[0]
+    if length is None:
+        length = tf.shape(sequence)[0]
+        if chunk == "sqrt":
+            return tf.cast(tf.math.ceil(tf.sqrt(tf.cast(length, "float32"))), "int32")
+        return tf.minimum(chunk, length)
+    return math.isqrt(length - 1) + 1 if chunk == "sqrt" else min(chunk, length)
 
 
 def _forward(step, weights, carry, inputs, stored, chunk):
