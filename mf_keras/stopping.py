@@ -1,8 +1,7 @@
 """StopOnNonFinite: the callback that ends a training that has gone wrong."""
 
-import math
-
 import keras
+import numpy as np
 
 from mf_keras import validation
 
@@ -64,9 +63,10 @@ class StopOnNonFinite(keras.callbacks.Callback):
 
     def _check(self, logs, when):
         for name, value in logs.items():
-            if not math.isfinite(value):
+            if not np.isfinite(value).all():  # some metrics of Keras log an array
+                value = np.asarray(value).tolist()
                 raise FloatingPointError(
-                    f"{name} is {float(value)} at {when}; training stopped. {_ADVICE}"
+                    f"{name} is {value} at {when}; training stopped. {_ADVICE}"
                 )
 
 

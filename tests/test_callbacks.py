@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import tensorflow as tf
 from tensorflow.core.util import event_pb2
@@ -25,6 +26,14 @@ def event_values(folder):
                 plugin = value.metadata.plugin_data.plugin_name
                 found.append((value.tag, event.step, plugin, tf.make_ndarray(value.tensor)))
     return found
+
+
+def test_looks_at_logs_that_are_arrays():
+    """Such as those of `keras.metrics.F1Score`."""
+    stop = callbacks.StopOnNonFinite()
+    stop.on_train_batch_end(0, {"f1_score": np.array([0.5, 0.25])})
+    with pytest.raises(FloatingPointError, match=r"f1_score is .*nan.* at step 2"):
+        stop.on_train_batch_end(1, {"f1_score": np.array([0.5, np.nan])})
 
 
 def test_pictures_of_a_second_training_are_its_own(tmp_path, monkeypatch):
