@@ -61,7 +61,9 @@ class SequenceDiscriminator(keras.Model):
     def _dense(self, units, name):
         layer = keras.layers.Dense(units, dtype=self.dtype_policy, name=name)
         if self.spectral_normalization:
-            layer = keras.layers.SpectralNormalization(layer, name=f"{name}_normalized")
+            layer = keras.layers.SpectralNormalization(
+                layer, dtype=self.dtype_policy, name=f"{name}_normalized"
+            )
         return layer
 
     def build(self, input_shape):

@@ -207,3 +207,11 @@ def test_refuses_inputs_that_do_not_fit():
 def test_a_sequence_of_padding_alone_gives_a_finite_logit():
     mask = np.array([[True, True], [False, False]])
     assert np.isfinite(small((None, None, 3))(sequences(2, 2, 3), mask=mask)).all()
+
+
+def test_spectral_norms_keep_the_dtype():
+    discriminator = small((2, 4, 3), spectral_normalization=True, dtype="float64")
+    x = sequences(2, 4, 3).astype("float64")
+    logits, moved = discriminator(x), discriminator(x * (1.0 + 1e-10))
+    assert logits.dtype == "float64"
+    assert (np.array(logits) != np.array(moved)).all()  # float32 would not see it
