@@ -94,11 +94,12 @@ class MemoryReplay(keras.layers.Layer):
             dynamics: (B, T, N, W); T at most the buffer's. No gradient flows back from the buffer.
                 What is not finite is kept as 0.
             correct: (B,) of bool; True goes to the positive buffer.
-            steps: optional (B,) of int32, how many steps of each count; None for all T.
+            steps: optional (B,) of int32, how many steps of each count, 0 to T; None for all T.
 
         Raises:
             TypeError: an argument is no tensor of numbers.
-            ValueError: the shapes do not fit the buffers, or each other.
+            ValueError: the shapes do not fit the buffers, or each other, or `steps` has values out
+                of range (in eager code; a graph does not look).
         """
         length, *matrix = self.dynamics.shape[1:]
         dynamics = backend.to_tensor("dynamics", dynamics)
@@ -114,6 +115,7 @@ class MemoryReplay(keras.layers.Layer):
         if steps is not None:
             steps = backend.to_tensor("steps", steps)
             validation.shape_of("steps", steps, (batch or "B",))
+            _check_steps(steps, time)
         else:
             steps = ops.zeros_like(ops.cast(correct, "int32")) + ops.shape(dynamics)[1]
         # Of a batch beyond the capacity the last ones stay, so that no row is written twice.
@@ -123,18 +125,16 @@ class MemoryReplay(keras.layers.Layer):
         # One bad step must not spoil what the discriminator draws in many later ones.
         dynamics = ops.where(ops.isfinite(dynamics), dynamics, ops.zeros_like(dynamics))
         rows, counts = self._rows(ops.cast(correct, "int32"))
-        # Under XLA a scatter into a variable happens in place, whatever the capacity.
-        for variable, values in ((self.dynamics, dynamics), (self.steps, steps)):
-            values = ops.cast(values, variable.dtype)
-            variable.assign(ops.scatter_update(variable, rows, values))
+        backend.write_rows(self.dynamics, rows, dynamics)
+        backend.write_rows(self.steps, rows, steps)
         self.pushed.assign(self.pushed + counts)
 
     def _rows(self, right):
-        """The rows that a batch goes to, (B, 1), and what each buffer gets, (2,)."""
+        """The rows that a batch goes to, (B,), and what each buffer gets, (2,)."""
         kinds = ops.stack([right, 1 - right], axis=-1)  # (B, 2)
         earlier = ops.cumsum(kinds, axis=0) - kinds  # of the same kind in this batch
         slots = (self.pushed + earlier) % self.capacity
-        rows = ops.sum(kinds * (slots + ops.array([0, self.capacity])), axis=-1, keepdims=True)
+        rows = ops.sum(kinds * (slots + ops.array([0, self.capacity])), axis=-1)
         return rows, ops.sum(kinds, axis=0)
 
     def sample(self, count, seed):
@@ -160,8 +160,8 @@ class MemoryReplay(keras.layers.Layer):
         slots = ops.minimum(ops.floor(noise * available), ops.maximum(available - 1.0, 0.0))
         rows = ops.cast(slots, "int32") + ops.array([[0], [self.capacity]])
         rows = ops.reshape(rows, (-1,))  # (2 count,)
-        dynamics = ops.take(self.dynamics, rows, axis=0)
-        return ops.cast(dynamics, "float32"), ops.take(self.steps, rows, axis=0)
+        dynamics = backend.read_rows(self.dynamics, rows)
+        return ops.cast(dynamics, "float32"), backend.read_rows(self.steps, rows)
 
     def load_own_variables(self, store):
         """Restore the contents.
@@ -186,3 +186,11 @@ class MemoryReplay(keras.layers.Layer):
             "length": self.length,
             "storage": self.storage,
         }
+
+
+def _check_steps(steps, time):
+    """Raise ValueError where numbers of steps that are known now lie outside of [0, time]."""
+    if backend.is_concrete(steps):
+        values = ops.convert_to_numpy(steps)
+        if values.size and not 0 <= values.min() <= values.max() <= time:
+            raise ValueError(f"steps must be in [0, {time}], got {values.tolist()}.")

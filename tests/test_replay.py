@@ -211,6 +211,10 @@ def test_refuses_dynamics_that_do_not_fit():
         make(length=2)
     assert make(length=9, shape=(None, 2, 2)).dynamics.shape == (8, 9, 2, 2)
     replay = make()
+    with pytest.raises(ValueError, match=r"steps must be in \[0, 2\]"):
+        replay.push(numbered([1], time=2), np.array([True]), np.array([3]))
+    with pytest.raises(ValueError, match=r"steps must be in \[0, 3\]"):
+        replay.push(numbered([1]), np.array([True]), np.array([-1]))
     with pytest.raises(ValueError, match="dynamics must have at most 3 steps"):
         replay.push(numbered([1], time=4), np.array([True]))
     with pytest.raises(ValueError, match="dynamics must have shape"):

@@ -14,7 +14,7 @@ if keras.backend.backend() != "tensorflow":
 from mf_keras.backend.compilation import compiled, compiling_loops, loops_are_compiled
 from mf_keras.backend.cores import on_cores, side_by_side, together_on_cores
 from mf_keras.backend.scan import scan
-from mf_keras.backend.tensors import is_concrete, to_tensor
+from mf_keras.backend.tensors import is_concrete, read_rows, to_tensor, write_rows
 
 __all__ = [
     "compiled",
@@ -22,8 +22,10 @@ __all__ = [
     "is_concrete",
     "loops_are_compiled",
     "on_cores",
+    "read_rows",
     "scan",
     "side_by_side",
     "to_tensor",
     "together_on_cores",
+    "write_rows",
 ]
