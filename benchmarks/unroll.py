@@ -107,7 +107,9 @@ def main(arguments=None):
     rows = []
     product = measure.isolated(_product)["seconds"]
     print(f"matrix product: {PRODUCT_GFLOP / product:.0f} GFLOP/s")
-    print(f"{'':58}{'T':>6}{'us/step':>9}{'x floor':>9}{'x arith.':>9}{'peak MiB':>9}{'first s':>9}")
+    print(
+        f"{'':58}{'T':>6}{'us/step':>9}{'x floor':>9}{'x arith.':>9}{'peak MiB':>9}{'first s':>9}"
+    )
     for time in options.times:
         floor = measure.isolated(make, "gru/xla", time, options.batch)["seconds"]
         for case in options.cases:

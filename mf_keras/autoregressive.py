@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 from keras import ops
 
 from mf_keras import backend
-from mf_keras.unroll import unroll
+from mf_keras.unroll import kept_fields, unroll
 
 # Uniform noise is kept this far from 0 and 1, where its logit is infinite.
 _NOISE_MARGIN = 1e-7
@@ -45,7 +45,9 @@ def free_run(cell, thresholds, state=None, *, training=False, keep=None, chunk=N
         `(samples, logits, trace)`: (B, T, units) of 0/1; (B, T, units); the cell's named tuple
         with (B, T, ...) tensors.
     """
-    keep = None if keep is None else ("samples", *keep)
+    if keep is not None:
+        kept_fields(keep, cell.initial_state(1))  # before fields are added that are not the cell's
+        keep = ("samples", *keep)
     cell = _FreeRunningCell(cell)
     logits, trace, _ = unroll(
         cell, thresholds, initial_state=state, training=training, keep=keep, chunk=chunk

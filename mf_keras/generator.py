@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from mf_keras import autoregressive, backend, export, validation
-from mf_keras.cells import MemoryCell
+from mf_keras.cells import MemoryCell, check_dtype
 from mf_keras.losses import binary_nll
 from mf_keras.unroll import check_chunk, unroll
 
@@ -31,20 +31,22 @@ class SequenceGenerator(keras.Model):
         cell: a memory cell, e.g. `DNCCell`; its `units` is the size of a step of the sequences.
         chunk: None, or "sqrt" or a number of steps to train long sequences in little memory: the
             gradient keeps the states at the ends of such chunks alone, as `unroll` explains.
-        **kwargs: `name` and `dtype`, as for every Keras model.
+        dtype: None, or the cell's, which decides what is computed with.
+        **kwargs: `name`, as for every Keras model.
 
     Raises:
         TypeError: `cell` is no memory cell, or `chunk` has the wrong type.
         ValueError: `cell` is built already, for inputs of another size than `units`, or `chunk` is
-            below 1 or an unknown word.
+            below 1 or an unknown word, or `dtype` is not the cell's.
     """
 
-    def __init__(self, cell, chunk=None, **kwargs):
+    def __init__(self, cell, chunk=None, dtype=None, **kwargs):
         if not isinstance(cell, MemoryCell):
             raise TypeError(f"cell must be a memory cell such as DNCCell, got {cell!r}.")
         chunk = check_chunk(chunk)
         # The cell casts its own weights, step by step; cast here, their gradients would be rounded.
-        super().__init__(**{"autocast": False, **kwargs})
+        dtype = check_dtype(dtype, cell)
+        super().__init__(**{"autocast": False, **kwargs, "dtype": dtype})
         self.cell = cell
         self.chunk = chunk
         self.units = cell.units
@@ -57,8 +59,17 @@ class SequenceGenerator(keras.Model):
                 f"cell is built for inputs of size {cell.input_size}."
             )
         self.built = True
+        self._forget_compiled()
+
+    def _forget_compiled(self):
+        """Compile anew when samples are asked for."""
         self._compiled_sample = backend.compiled(lambda noise: self._free_run(noise, keep=())[0])
         self._compiled_complete = backend.compiled(self._complete)
+
+    def quantize(self, mode=None, **kwargs):
+        """`keras.Model.quantize`, and nothing is left that was compiled with the weights before."""
+        super().quantize(mode, **kwargs)
+        self._forget_compiled()
 
     def call(self, x, training=False):
         """Logits of every step, teacher-forced.
@@ -219,7 +230,11 @@ class SequenceGenerator(keras.Model):
         """What a logit must exceed for a 1, of shape (batch_size, length, units)."""
         if not isinstance(seed, keras.random.SeedGenerator):
             seed = validation.seed("seed", seed)
-        if not ops.is_tensor(temperature):
+        if backend.is_concrete(temperature):
+            temperature = ops.convert_to_numpy(temperature)[()]
+        if ops.is_tensor(temperature):
+            validation.shape_of("temperature", temperature, ())
+        else:
             temperature = validation.real_number("temperature", temperature, minimum=0.0)
         noise = keras.random.uniform((batch_size, length, self.units), seed=seed, dtype="float32")
         return autoregressive.thresholds(noise, temperature)
@@ -242,4 +257,5 @@ class SequenceGenerator(keras.Model):
     @classmethod
     def from_config(cls, config):
         """A generator from what `get_config` gave."""
-        return cls(**{**config, "cell": keras.saving.deserialize_keras_object(config["cell"])})
+        cell = keras.saving.deserialize_keras_object(config["cell"])
+        return cls(**{**config, "cell": cell, "dtype": None})  # the cell's own

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from mf_keras import backend, validation
-from mf_keras.cells import MemoryCell
+from mf_keras.cells import MemoryCell, check_dtype
 from mf_keras.losses import binary_nll
 from mf_keras.unroll import check_chunk, unroll
 
@@ -24,19 +24,21 @@ class SequenceTransducer(keras.Model):
         cell: a memory cell, e.g. `DNCCell`; its `units` is the size of a step of the outputs.
         chunk: None, or "sqrt" or a number of steps to train long sequences in little memory: the
             gradient keeps the states at the ends of such chunks alone, as `unroll` explains.
-        **kwargs: `name` and `dtype`, as for every Keras model.
+        dtype: None, or the cell's, which decides what is computed with.
+        **kwargs: `name`, as for every Keras model.
 
     Raises:
         TypeError: `cell` is no memory cell, or `chunk` has the wrong type.
-        ValueError: `chunk` is below 1 or an unknown word.
+        ValueError: `chunk` is below 1 or an unknown word, or `dtype` is not the cell's.
     """
 
-    def __init__(self, cell, chunk=None, **kwargs):
+    def __init__(self, cell, chunk=None, dtype=None, **kwargs):
         if not isinstance(cell, MemoryCell):
             raise TypeError(f"cell must be a memory cell such as DNCCell, got {cell!r}.")
         chunk = check_chunk(chunk)
         # The cell casts its own weights, step by step; cast here, their gradients would be rounded.
-        super().__init__(**{"autocast": False, **kwargs})
+        dtype = check_dtype(dtype, cell)
+        super().__init__(**{"autocast": False, **kwargs, "dtype": dtype})
         self.cell = cell
         self.chunk = chunk
         self.units = cell.units
@@ -111,7 +113,8 @@ class SequenceTransducer(keras.Model):
     @classmethod
     def from_config(cls, config):
         """A transducer from what `get_config` gave."""
-        return cls(**{**config, "cell": keras.saving.deserialize_keras_object(config["cell"])})
+        cell = keras.saving.deserialize_keras_object(config["cell"])
+        return cls(**{**config, "cell": cell, "dtype": None})  # the cell's own
 
 
 def bit_errors(targets, logits, sample_weight=None):

@@ -55,7 +55,7 @@ def unroll(cell, inputs, initial_state=None, mask=None, training=False, keep=Non
     inputs = _check_inputs(cell, inputs)
     start = cell.initial_state(ops.shape(inputs)[0])
     state = start if initial_state is None else _check_state(initial_state, start)
-    kept = _kept_fields(keep, state)
+    kept = kept_fields(keep, state)
     if mask is not None:
         mask = ops.cast(backend.to_tensor("mask", mask), "bool")
         validation.shape_of("mask", mask, (inputs.shape[0] or "B", inputs.shape[1] or "T"))
@@ -132,8 +132,13 @@ def _check_inputs(cell, inputs):
     return inputs
 
 
-def _kept_fields(keep, state):
-    """The structure of `state` with True where a tensor belongs to a field named in `keep`."""
+def kept_fields(keep, state):
+    """The structure of `state` with True where a tensor belongs to a field named in `keep`.
+
+    Raises:
+        TypeError: `keep` is neither None nor names.
+        ValueError: a name is no field's.
+    """
     if keep is None:
         return keras.tree.map_structure(lambda _: True, state)
     if not isinstance(keep, (tuple, list, set, frozenset)) or not all(

@@ -188,12 +188,46 @@ def test_keras_file_brings_back_the_same_numbers(generator, tmp_path):
         (lambda g: g.complete(np.zeros((2, 3, 1)), 2, seed=0), ValueError, "length"),
         (lambda g: g.complete(np.full((2, 3, 1), 2.0), 5, seed=0), ValueError, "prefix"),
         (lambda g: g.complete(np.zeros((2, 0, 1)), 5, seed=0), ValueError, "prefix"),
+        (
+            lambda g: g.sample(2, 5, seed=0, temperature=tf.constant(-1.0)),
+            ValueError,
+            "temperature",
+        ),
+        (lambda g: g.sample(2, 5, seed=0, temperature=tf.ones((2,))), TypeError, "temperature"),
+        (lambda g: g.free_run(2, 5, seed=0, keep="memory"), TypeError, "keep"),
+        (lambda g: g.free_run(2, 5, seed=0, keep=("cell",)), ValueError, "keep"),
+        (lambda g: g.free_run(2, 5, seed=0, keep=("samples",)), ValueError, "keep"),
         (lambda g: SequenceGenerator(keras.layers.GRUCell(3)), TypeError, "cell"),
+        (lambda g: SequenceGenerator(g.cell, dtype="float64"), ValueError, "dtype"),
     ],
 )
 def test_refuses_bad_input(generator, call, error, words):
     with pytest.raises(error, match=words):
         call(generator)
+
+
+def test_computes_in_the_dtype_of_the_cell():
+    cell = small_cell(dtype="float64")
+    assert SequenceGenerator(cell).dtype == SequenceGenerator(cell, dtype="float64").dtype
+    assert SequenceGenerator(cell)(binary(2, 3, 1)).dtype == "float64"
+    config = {**SequenceGenerator(cell).get_config(), "dtype": "float32"}  # as old files may have
+    assert SequenceGenerator.from_config(config).dtype == "float64"
+
+
+def test_takes_variables_as_tensors(generator):
+    x = binary(2, 3, 1)
+    np.testing.assert_array_equal(generator(tf.Variable(x)), generator(x))
+
+
+@pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method:UserWarning")
+def test_samples_of_a_quantized_model_are_its_own():
+    """Compiled for many rows, a cell reads the weights of its layers itself."""
+    generator = small_generator()
+    generator.sample(32, 6, seed=0)  # compiled with the weights of before
+    generator.quantize("int8")
+    expected, logits, _ = generator.free_run(32, 6, seed=0)
+    np.testing.assert_array_equal(generator.sample(32, 6, seed=0), expected)
+    np.testing.assert_allclose(backend.compiled(generator)(expected), logits, atol=1e-5)
 
 
 def test_refuses_a_cell_built_for_other_inputs():

@@ -386,3 +386,21 @@ def _check_controller(controller):
                     f"controller must not use dropout, got {rate}={getattr(cell, rate)}: Keras "
                     "shares a dropout mask between time steps only for cells that it knows."
                 )
+
+
+def check_dtype(dtype, cell):
+    """The dtype policy of a model around a cell, which is the cell's.
+
+    Args:
+        dtype: None, or what was asked for: a name or a policy.
+        cell: a memory cell.
+
+    Raises:
+        ValueError: it is another one than the cell's.
+    """
+    if dtype is not None and keras.dtype_policies.get(dtype).name != cell.dtype_policy.name:
+        raise ValueError(
+            f"dtype must be the cell's, {cell.dtype_policy.name}, or None, got {dtype!r}; "
+            "give it to the cell and to its controller."
+        )
+    return cell.dtype_policy

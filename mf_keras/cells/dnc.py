@@ -306,8 +306,9 @@ class DNCCell(MemoryCell):
         Arguments and what it returns are those of `MemoryCell.in_loop`.
         """
         options = self.masked_lookup or self.erase_on_deallocation or self.sharpen_links
-        # A subclass may compute something else.
+        # A subclass may compute something else, and so may a layer that was put in or quantized.
         plain = type(self) is DNCCell and self.linkage == "dense" and not options
+        plain = plain and all(_is_linear(layer) for layer in (self.interface, self.readout))
         many = batch_size is None or batch_size >= _MANY_ROWS
         few = max(self.memory_size, self.word_size) <= _FEW_TERMS
         cell, axes = super().in_loop(batch_size)
@@ -326,3 +327,13 @@ class DNCCell(MemoryCell):
             "linkage": self.linkage,
             "num_links": self.num_links,
         }
+
+
+def _is_linear(layer):
+    """Whether a layer is x kernel + bias and nothing else, so that its weights are all there is."""
+    return (
+        type(layer) is keras.layers.Dense
+        and layer.quantization_mode is None
+        and layer.use_bias
+        and layer.activation is keras.activations.linear
+    )
