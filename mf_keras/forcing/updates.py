@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import ops
 
 from mf_keras.forcing import replicas
@@ -83,6 +84,8 @@ class SkippedUpdates(keras.metrics.Metric):
 class Updates:
     """Moves the weights of one player, unless a gradient is NaN or infinite.
 
+    The weights' own regularizers are added to the loss here, once for the global batch.
+
     A skipped update leaves weights, momentum and `iterations` as they are. A `LossScaleOptimizer`
     (float16) skips by itself and halves its scale, which in its first steps is as it should be:
     its skipped updates are logged, but belong to no row before the scale is below 1.
@@ -108,7 +111,7 @@ class Updates:
                 not there is taken to be finite.
         """
         terms = terms or {}
-        gradients = replicas.summed(gradients)
+        gradients = _regularized(optimizer, replicas.summed(gradients), variables)
         finite = _all_finite(gradients)
         if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
             counts = optimizer.dynamic_scale < 1.0
@@ -139,6 +142,19 @@ def steps_taken(optimizer):
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     counters = [variable for variable in inner.variables if variable.name == "iteration"]
     return counters[0] if counters else inner.iterations
+
+
+def _regularized(optimizer, gradients, variables):
+    """The gradients, and those of the regularizers that variables have."""
+    regularized = [v for v in variables if v.regularizer is not None]
+    if not regularized:
+        return gradients
+    with tf.GradientTape() as tape:
+        penalty = optimizer.scale_loss(sum(v.regularizer(v) for v in regularized))
+    own = tape.gradient(penalty, variables)
+    return [
+        b if a is None else a if b is None else a + b for a, b in zip(gradients, own, strict=True)
+    ]
 
 
 def _applied(optimizer, gradients, variables, terms):
