@@ -224,8 +224,14 @@ class Checkpoint(keras.callbacks.Callback):
             self._means = metric_values(self.model)
 
     def on_epoch_end(self, epoch, logs=None):
-        """Save, if it is time to."""
-        self._unsaved = (epoch + 1) % self.epochs != 0
+        """Save, if it is time to, and after the last epoch.
+
+        That cannot wait for the end of training, before which Keras gives the weights the averages
+        of an optimizer that keeps some (`use_ema`).
+        """
+        last = epoch + 1 == (self.params or {}).get("epochs")
+        last = last or getattr(self.model, "stop_training", False)
+        self._unsaved = (epoch + 1) % self.epochs != 0 and not last
         if not self._unsaved:
             self.save()
 

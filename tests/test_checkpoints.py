@@ -47,6 +47,20 @@ def test_passes_over_epochs_without_a_validation(tmp_path):
     assert (best.best, best.best_epoch) == (2.0, 2)
 
 
+def test_the_last_file_is_from_before_weights_are_averaged(tmp_path):
+    """Keras overwrites them by their averages before training ends, and a resumed run would too."""
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(0.1, use_ema=True), "mse")
+    seen = []
+    keep = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: seen.append(model.get_weights()))
+    checkpoint = checkpoints.Checkpoint(tmp_path / "last.keras", epochs=2)
+    x = np.random.default_rng(0).normal(size=(64, 2))
+    model.fit(x, x[:, :1], epochs=3, callbacks=[keep, checkpoint], verbose=0)
+    saved = keras.models.load_model(tmp_path / "last.keras").get_weights()
+    assert (saved[0] == seen[-1][0]).all()
+    assert (model.get_weights()[0] != seen[-1][0]).any()
+
+
 def test_a_failing_save_leaves_the_old_file(tmp_path):
     path = tmp_path / "model.keras"
     path.write_text("good")
