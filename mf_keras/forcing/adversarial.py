@@ -164,7 +164,9 @@ class AdversarialForcing(Forcing):
         return optimizer
 
     def get_compile_config(self):
-        """Arguments for `compile`, serialized."""
+        """Arguments for `compile`, serialized; none of a model that is not compiled."""
+        if not self.compiled:
+            return {}
         optimizers = {
             name: keras.optimizers.serialize(adversary.optimizer)
             for name, adversary in self.adversaries.items()
@@ -206,15 +208,11 @@ class AdversarialForcing(Forcing):
 
     # Saving.
 
-    def save_own_variables(self, store):
-        """Keep the random state, which Keras leaves out, so that a resumed run is the same run."""
-        super().save_own_variables(store)
-        store["seed_state"] = ops.convert_to_numpy(self.seed_generator.state)
-
     def load_own_variables(self, store):
-        """Restore what `save_own_variables` kept."""
+        """As `Forcing`; files of before have one random state, by another name."""
         super().load_own_variables(store)
-        self.seed_generator.state.assign(store["seed_state"])
+        if "seed_state" in set(store.keys()):
+            self.seed_generator.state.assign(store["seed_state"])
 
     def get_config(self):
         """The constructor's arguments, models serialized."""

@@ -9,7 +9,7 @@ import tensorflow as tf
 from keras import ops
 
 from mf_keras import backend, validation
-from mf_keras.forcing import strategies
+from mf_keras.forcing import randomness, strategies
 from mf_keras.forcing.checks import DataChecks
 from mf_keras.forcing.data import CheckedData
 from mf_keras.forcing.logs import Logs
@@ -48,10 +48,15 @@ class Forcing(Logs, CheckedData):
     Logs of `fit` and `evaluate`, over whole sequences and whole epochs: `loss`; `nll`, nats per
     sequence; `bits_per_step` for a generator; for a transducer `correct_predictions`, the number of
     sequences so far whose every counted bit was right, and `bit_errors`, wrong bits per sequence.
+    Callbacks of Keras that compare them cannot tell which way is better: give them `mode="min"`, or
+    "max" for `correct_predictions` and accuracies.
 
     Under a `tf.distribute` strategy, in whose scope model and optimizers must be created, a step is
     what one replica would do with the global batch, to rounding: losses and metrics are its means
     and sums, whatever share of it a replica has, and gradients are clipped as a whole.
+
+    Regularizers of weights, also of a discriminator's, count in every update and in no log. Losses
+    that a layer adds by itself (`add_loss`) are not heard.
 
     Before any player's weights move, `fit` sees whether their gradient is finite. If not, the
     update is skipped: weights, momentum and `iterations` stay, as with a `LossScaleOptimizer`. The
@@ -157,7 +162,9 @@ class Forcing(Logs, CheckedData):
             self.optimizer.build(self.generator.trainable_variables)
 
     def get_compile_config(self):
-        """Arguments for `compile`, serialized."""
+        """Arguments for `compile`, serialized; none of a model that is not compiled."""
+        if not self.compiled:
+            return {}
         optimizer = keras.optimizers.serialize(self.optimizer)
         return {"optimizer": optimizer, **self._compile_arguments}
 
@@ -171,6 +178,16 @@ class Forcing(Logs, CheckedData):
             config = {**config, "jit_compile": loops, "steps_per_execution": 1}
         optimizer = keras.optimizers.deserialize(config["optimizer"])
         self.compile(**{**config, "optimizer": optimizer})
+
+    def save_own_variables(self, store):
+        """Keep the random states, too, so that a resumed run is the same run."""
+        super().save_own_variables(store)
+        randomness.save(self, store)
+
+    def load_own_variables(self, store):
+        """Restore what `save_own_variables` kept."""
+        super().load_own_variables(store)
+        randomness.load(self, store)
 
     def get_config(self):
         """The constructor's arguments, the generator serialized."""
@@ -196,11 +213,12 @@ class Forcing(Logs, CheckedData):
     @compiling_loops
     def predict_step(self, data):
         """The logits of one batch."""
-        return super().predict_step(data)
+        x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        return self.generator(x, training=False)  # not `self`, which Keras would build in whole
 
     def _forward(self, data, training):
         """One teacher-forced pass over a batch; updates the metrics."""
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        x, y, sample_weight = self._unpacked(data)
         keep = tuple(self.watched) if training else ()
         if self._generates:
             logits, trace = self.generator.teacher_force(x, training, keep)
@@ -212,6 +230,12 @@ class Forcing(Logs, CheckedData):
         self._trackers["correct_predictions"].update_state(ops.cast(right, "float32"))
         self._track(training, nll=nll, bit_errors=errors)
         return Forward(nll, trace, right)
+
+    def _unpacked(self, data):
+        """(x, y, sample_weight) of a batch; a stream's are seen here for the first time."""
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        self._checks().alone("a batch", y, sample_weight)
+        return x, y, sample_weight
 
     def _scored(self, x, logits, training):
         """The NLL of a generator's data, (B,); updates the metrics."""
@@ -233,10 +257,11 @@ class Forcing(Logs, CheckedData):
         where the replicas have different numbers of rows.
         """
 
-    def _build_for(self, x):
+    def _build_for(self, x, training):
         """Build by the shape of the data; what is built in a step would not be saved whole."""
         if self.built:
             return
+        build = self.build if training else self._build_to_predict
         if isinstance(x, tf.data.Dataset):
             x = x.element_spec
         elif isinstance(x, keras.utils.PyDataset):
@@ -248,9 +273,13 @@ class Forcing(Logs, CheckedData):
                 f"before, got a {type(x).__name__}."
             )
         with self.distribute_strategy.scope():
-            self.build(tuple(x.shape))
+            build(tuple(x.shape))
             if self.compiled:
                 self._build_optimizer()
+
+    def _build_to_predict(self, input_shape):
+        """Build what `evaluate` and `predict` need."""
+        self.build(input_shape)
 
 
 def get_optimizer(name, given):

@@ -43,7 +43,7 @@ class BehaviourForcing(AdversarialForcing):
     @compiling_loops
     def train_step(self, data):
         """One step of all players."""
-        x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        x, _, _ = self._unpacked(data)
         variables = self.generator.trainable_variables
         with tf.GradientTape() as tape:
             (logits, real), (_, free) = self._both(x)

@@ -61,17 +61,25 @@ class DataChecks:
         if isinstance(x, _STREAMS):
             return x
         _array(x_name, x)
-        if not self.targets and not (y is None and sample_weight is None):
-            raise ValueError(
-                f"{x_name} must come alone, a generator has no targets or sample weights; "
-                f"got {'y' if y is not None else 'sample_weight'} as well."
-            )
+        self.alone(x_name, y, sample_weight)
         if self.targets:
             self._triple(x_name, y_name, x, y, sample_weight)
         name, value = (y_name, y) if self.targets else (x_name, x)
         self._shape(name, value)
         validation.binary_values(name, np.asarray(value))
         return x
+
+    def alone(self, name, y, sample_weight):
+        """Refuse what a generator would not look at.
+
+        Raises:
+            ValueError: there is more than x, and no targets are learnt.
+        """
+        if not self.targets and not (y is None and sample_weight is None):
+            raise ValueError(
+                f"{name} must come alone, a generator has no targets or sample weights; "
+                f"got {'y' if y is not None else 'sample_weight'} as well."
+            )
 
     def batch(self, x, y=None, sample_weight=None):
         """Check the arrays of one batch."""
@@ -143,6 +151,9 @@ class DataChecks:
 
     def _dataset(self, name, dataset):
         spec = self._predicted(name, dataset.element_spec)
+        if isinstance(dataset.element_spec, tuple):
+            _, y, sample_weight = (*dataset.element_spec, None, None)[:3]
+            self.alone(f"a batch of {name}", y, sample_weight)
         if spec.shape.rank is not None:
             self._shape(f"a batch of {name}", spec)
 

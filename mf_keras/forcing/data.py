@@ -12,7 +12,7 @@ from mf_keras.stopping import with_stop
 class CheckedData(keras.Model):
     """Checks data before anything is done with them.
 
-    A subclass gives `_checks()`, its `DataChecks`, and `_build_for(x)`.
+    A subclass gives `_checks()`, its `DataChecks`, and `_build_for(x, training)`.
     """
 
     def fit(
@@ -32,18 +32,20 @@ class CheckedData(keras.Model):
         `callbacks` begins with a `StopOnNonFinite()`, unless it holds one or is a `CallbackList`.
 
         Raises:
+            TypeError: `class_weight` is given; a sequence of bits is of no class.
             ValueError: data of another shape, values other than 0 and 1, or a sequence of which
                 `sample_weight` counts no step. Of a dataset, the shapes are checked at once and
                 the values as they come (`tf.errors.InvalidArgumentError`).
         """
         counts({"batch_size": batch_size, "epochs": epochs, **kwargs})
+        _no_class_weight(kwargs)
         callbacks = with_stop(callbacks)
         x = self._checks().data("x", "y", x, y, sample_weight)
         if isinstance(x, (tf.data.Dataset, types.GeneratorType)):
             kwargs.setdefault("shuffle", False)  # Keras' default only makes it warn
         if validation_data is not None:
             validation_data = self._checks().validation_data(validation_data)
-        self._build_for(x)
+        self._build_for(x, training=True)
         return super().fit(
             x,
             y,
@@ -63,7 +65,7 @@ class CheckedData(keras.Model):
         """
         counts({"batch_size": batch_size, **kwargs})
         x = self._checks().data("x", "y", x, y, sample_weight)
-        self._build_for(x)
+        self._build_for(x, training=False)
         return super().evaluate(x, y, batch_size=batch_size, sample_weight=sample_weight, **kwargs)
 
     def predict(self, x, batch_size=None, **kwargs):
@@ -74,7 +76,7 @@ class CheckedData(keras.Model):
         """
         counts({"batch_size": batch_size, **kwargs})
         x = self._checks().inputs(x)
-        self._build_for(x)
+        self._build_for(x, training=False)
         return super().predict(x, batch_size=batch_size, **kwargs)
 
     def predict_on_batch(self, x):
@@ -84,7 +86,7 @@ class CheckedData(keras.Model):
             TypeError, ValueError: as for `fit`.
         """
         self._checks().inputs(x)
-        self._build_for(x)
+        self._build_for(x, training=False)
         return super().predict_on_batch(x)
 
     def train_on_batch(self, x, y=None, sample_weight=None, **kwargs):
@@ -93,8 +95,9 @@ class CheckedData(keras.Model):
         Raises:
             TypeError, ValueError: as for `fit`.
         """
+        _no_class_weight(kwargs)
         self._checks().batch(x, y, sample_weight)
-        self._build_for(x)
+        self._build_for(x, training=True)
         return super().train_on_batch(x, y, sample_weight, **kwargs)
 
     def test_on_batch(self, x, y=None, sample_weight=None, **kwargs):
@@ -104,5 +107,13 @@ class CheckedData(keras.Model):
             TypeError, ValueError: as for `fit`.
         """
         self._checks().batch(x, y, sample_weight)
-        self._build_for(x)
+        self._build_for(x, training=False)
         return super().test_on_batch(x, y, sample_weight, **kwargs)
+
+
+def _no_class_weight(arguments):
+    if arguments.get("class_weight") is not None:
+        raise TypeError(
+            "class_weight must not be given: sequences of bits have no classes; "
+            f"got {arguments['class_weight']!r}."
+        )

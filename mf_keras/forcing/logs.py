@@ -91,6 +91,8 @@ class Logs(keras.Model):
     def load_own_variables(self, store):
         """Restore what `save_own_variables` kept; files of before keep no logs."""
         saved = set(store.keys())
+        # Keras refuses what it did not save itself.
+        super().load_own_variables({key: store[key] for key in saved if key.isdigit()})
         for name, variable in self._kept_logs().items():
             if name in saved:
                 variable.assign(store[name])

@@ -121,10 +121,29 @@ class PositiveNegativeMemoryForcing(AdversarialForcing):
             self.replay.build((time, *self.transducer.cell.trace_shape("memory")))
             self.replay.built = True
 
+    def _build_for(self, x, training):
+        """Build by the data; the buffers are for those of training alone, which may be longer."""
+        if training or not self.transducer.built:
+            super()._build_for(x, training)
+
+    def _build_to_predict(self, input_shape):
+        """Build the transducer."""
+        super().build(input_shape)
+
+    def _check_length(self, x):
+        """Refuse sequences that the buffers have no room for, where their length is known."""
+        length, time = self.replay.dynamics.shape[1], x.shape[1]
+        if not self.final_memory and time is not None and time > length:
+            raise ValueError(
+                f"x must have at most {length} steps, as the buffers of `replay` are built for, "
+                f"got {time}; MemoryReplay(length=...) makes longer ones."
+            )
+
     @compiling_loops
     def train_step(self, data):
         """One step of both players."""
-        _, _, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        x, _, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        self._check_length(x)
         variables = self.transducer.trainable_variables
         with tf.GradientTape() as tape:
             forward = self._forward(data, training=True)

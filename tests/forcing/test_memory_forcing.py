@@ -321,6 +321,38 @@ def test_refuses_discriminators_that_do_not_fit():
         MemoryForcing(small_generator(), hidden_discriminator=given["memory_discriminator"])
 
 
+def test_saves_uncompiled(tmp_path):
+    MemoryForcing(small_generator(), **discriminators(MemoryForcing)).save(tmp_path / "m.keras")
+    assert not keras.models.load_model(tmp_path / "m.keras").compiled
+
+
+def test_files_keep_the_random_state_of_layers(tmp_path):
+    """Else a run that is resumed would drop out other units."""
+    layers = [keras.layers.Dropout(0.5, seed=7), keras.layers.GRU(3), keras.layers.Dense(1)]
+    model = ProfessorForcing(small_generator(), keras.Sequential(layers), gate=None)
+    model.compile(keras.optimizers.SGD(0.1), run_eagerly=True)
+    x = binary(4, 3, 1)
+    model.train_on_batch(x)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    for each in (model, loaded):
+        each.compile(keras.optimizers.SGD(0.1), keras.optimizers.SGD(0.5), run_eagerly=True)
+        each.train_on_batch(x)
+    assert_same(map(np.array, loaded.variables), map(np.array, model.variables))
+
+
+def test_regularizers_of_discriminators_are_heard():
+    x, moved = binary(4, 3, 1), {}
+    for strength in (0.0, 0.5):
+        model = make(ProfessorForcing, gate=None)
+        kernel = model.hidden_discriminator.logit.kernel
+        kernel.regularizer = keras.regularizers.L2(strength) if strength else None
+        before = np.array(kernel)
+        model.train_on_batch(x)
+        moved[strength] = np.array(kernel) - before
+    np.testing.assert_allclose(moved[0.5] - moved[0.0], -0.5 * 2.0 * 0.5 * before, atol=1e-5)
+
+
 def test_refuses_bad_data_and_fit_before_compile():
     model = make()
     with pytest.raises(ValueError, match="x must have at least 2 steps"):

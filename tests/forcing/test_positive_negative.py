@@ -9,6 +9,7 @@ from mf_keras import (
     MemoryReplay,
     PositiveNegativeMemoryForcing,
     SequenceDiscriminator,
+    SequenceTransducer,
     TeacherForcing,
 )
 from mf_keras.forcing.adversary import Adversary, Learner
@@ -380,3 +381,28 @@ def test_needs_a_known_number_of_steps():
     model = make(replay=MemoryReplay(4, length=TIME))
     model.fit(data, verbose=0)
     assert int(np.sum(model.replay.counts)) > 0
+
+
+def test_the_buffers_are_built_by_the_data_of_training():
+    model = PositiveNegativeMemoryForcing(
+        SequenceTransducer.from_config(small_transducer(UNITS).get_config()),
+        SequenceDiscriminator(gru_units=4, dense_units=(3,)),
+        MemoryReplay(4),
+        discriminator_batch=1,
+    )
+    model.compile(run_eagerly=True)
+    x, y, weights = batch()
+    model.evaluate(x[:, -2:], y[:, -2:], sample_weight=weights[:, -2:], verbose=0)
+    model.predict(x[:, -2:], verbose=0)
+    assert not model.replay.built
+    model.fit(x, y, sample_weight=weights, verbose=0)
+    assert model.replay.dynamics.shape[1] == TIME
+
+
+@pytest.mark.parametrize("eagerly", [False, True])
+def test_refuses_sequences_that_the_buffers_have_no_room_for(eagerly):
+    model = make(replay=MemoryReplay(4, length=TIME - 1), compiling={"run_eagerly": eagerly})
+    model.build((None, TIME - 1, UNITS + 1))
+    x, y, weights = batch()
+    with pytest.raises(ValueError, match=f"x must have at most {TIME - 1} steps.*got {TIME}"):
+        model.fit(x, y, sample_weight=weights, verbose=0)

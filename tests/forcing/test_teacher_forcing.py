@@ -42,6 +42,19 @@ def test_a_step_is_gradient_descent_on_the_mean_nll():
         np.testing.assert_allclose(new, old - 0.1 * gradient, rtol=1e-5, atol=1e-5)
 
 
+def test_regularizers_are_heard():
+    x, moved = binary(4, 6, 1), {}
+    for strength in (0.0, 0.5):
+        keras.utils.set_random_seed(0)
+        generator = small_generator()
+        kernel = generator.cell.controller.kernel
+        kernel.regularizer = keras.regularizers.L2(strength) if strength else None
+        before = np.array(kernel)
+        compiled(generator, optimizer=keras.optimizers.SGD(0.1), run_eagerly=True).fit(x, verbose=0)
+        moved[strength] = np.array(kernel) - before
+    np.testing.assert_allclose(moved[0.5] - moved[0.0], -0.1 * 2.0 * 0.5 * before, atol=1e-5)
+
+
 def test_fit_learns_and_logs():
     x = np.repeat(binary(1, 8, 1), 32, axis=0)
     model = compiled()
@@ -122,6 +135,28 @@ def test_saved_model_goes_on_as_if_never_stopped(tmp_path):
         each.fit(x, batch_size=4, epochs=2, shuffle=False, verbose=0)
     assert_same(weights_of(loaded.generator), weights_of(model.generator))
     assert_same(map(np.array, loaded.optimizer.variables), map(np.array, model.optimizer.variables))
+
+
+def test_saves_uncompiled(tmp_path):
+    model = TeacherForcing(small_generator())
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert not loaded.compiled
+    assert_same(weights_of(loaded), weights_of(model))
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class WithOwnWeight(TeacherForcing):
+    def __init__(self, generator, **kwargs):
+        super().__init__(generator, **kwargs)
+        self.own = self.add_weight(shape=(), initializer="zeros", name="own")
+
+
+def test_saves_the_weights_of_a_subclass(tmp_path):
+    model = WithOwnWeight(small_generator())
+    model.own.assign(5.0)
+    model.save(tmp_path / "model.keras")
+    assert float(keras.models.load_model(tmp_path / "model.keras").own) == 5.0
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16", "float64"])
@@ -266,6 +301,23 @@ def test_a_generator_takes_x_alone(data, words):
         compiled().fit(**data, verbose=0)
     with pytest.raises(ValueError, match=words):
         compiled().evaluate(**data, verbose=0)
+
+
+def test_a_generator_takes_no_weights_of_datasets_and_streams_either():
+    x = binary(4, 4, 1)
+    data = tf.data.Dataset.from_tensors((x, x, np.ones((4, 4))))
+    with pytest.raises(ValueError, match="a batch of x must come alone"):
+        compiled().fit(data, verbose=0)
+    with pytest.raises(ValueError, match="a batch of validation_data must come alone"):
+        compiled().fit(x, validation_data=data, verbose=0)
+    with pytest.raises(ValueError, match="a batch must come alone"):
+        compiled().fit(((x, x) for _ in range(1)), verbose=0)
+
+
+def test_refuses_weights_of_classes():
+    for call in (compiled().fit, compiled().train_on_batch):
+        with pytest.raises(TypeError, match="class_weight must not be given"):
+            call(binary(4, 4, 1), class_weight={0: 1.0, 1: 2.0})
 
 
 def test_a_transducer_takes_triples_that_fit():
