@@ -6,6 +6,7 @@ import multiprocessing
 import pathlib
 import platform
 import resource
+import sys
 import time
 
 from train.machine import processor
@@ -46,7 +47,8 @@ def _measure(sender, function, arguments):
         start = time.perf_counter()
         run()
         times.append(time.perf_counter() - start)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak /= 2**20 if sys.platform == "darwin" else 2**10  # which tells bytes, where Linux tells KiB
     sender.send({"seconds": min(times), "first_seconds": first, "peak_mib": peak})
 
 

@@ -1,15 +1,16 @@
 """What a result was measured on."""
 
 import importlib.metadata
-import os
 import pathlib
 import platform
 
 
 def describe():
     """The processor and the versions that numbers and times depend on, a dict of text."""
+    from mf_keras import backend  # here, so that `processor` is to be had without TensorFlow
+
     versions = {name: importlib.metadata.version(name) for name in ("tensorflow", "keras")}
-    return {"processor": f"{len(os.sched_getaffinity(0))} x {processor()}", **versions}
+    return {"processor": f"{backend.usable_cores()} x {processor()}", **versions}
 
 
 def processor():

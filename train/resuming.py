@@ -15,6 +15,22 @@ def options_of(config, parse_arguments):
     return argparse.Namespace(**{**vars(parse_arguments([])), **config})
 
 
+def check_options(parser, options, heard):
+    """End the program where options are given that `--resume` would not look at.
+
+    Args:
+        parser: the command's; its options have defaults that nobody gives.
+        options: what it gave, as it gave it.
+        heard: names of the options that go with `--resume`.
+    """
+    if options.resume is None:
+        return
+    for name, value in vars(options).items():
+        if name not in {"resume", *heard} and value != parser.get_default(name):
+            option = "--" + name.replace("_", "-")
+            parser.error(f"argument {option}: the run has its own, --resume does not change it")
+
+
 class MissingRowsError(ValueError):
     """A history has lost rows that its checkpoint has seen, or the checkpoint is lost."""
 

@@ -13,7 +13,6 @@ import argparse
 import json
 import math
 import sys
-import time
 
 import keras
 import numpy as np
@@ -47,6 +46,7 @@ METHODS = {
 HISTORY, RESULTS = "history.csv", "results.json"
 LAST, BEST = "last.keras", "best.keras"
 EPOCHS = 10  # the paper's
+DATA_FOLDERS = ("data_dir", "manual_dir")  # options, which a run may be resumed with
 EVALUATION_BATCH = 200  # divides every evaluated split, so nothing is compiled twice
 
 
@@ -95,7 +95,8 @@ def parse_arguments(arguments=None):
     parser.add_argument(
         "--resume",
         metavar="RUN",
-        help="go on with the run in this folder, by its own options; with --epochs, to so many",
+        help="go on with the run in this folder, by its own options; with --epochs, to so many, "
+        "with --data-dir or --manual-dir, if its data have moved",
     )
     parser.add_argument(
         "--no-gate",
@@ -105,6 +106,7 @@ def parse_arguments(arguments=None):
     shared.add_model_options(parser)
     devices.add_options(parser)
     options = parser.parse_args(arguments)
+    resuming.check_options(parser, options, ("epochs", *DATA_FOLDERS))
     if options.no_gate and options.method == "teacher_forcing":
         parser.error("argument --no-gate: --method teacher_forcing has no discriminators")
     if not options.resume:
@@ -117,7 +119,7 @@ def load(options):
     """The dataset's splits by name, unbatched."""
     if options.dataset == "digits":
         return {split: data.digits(split) for split in ("train", "validation", "test")}
-    folders = {"data_dir": options.data_dir, "manual_dir": options.manual_dir}
+    folders = {name: getattr(options, name) for name in DATA_FOLDERS}
     splits = ("train", "validation", "test")
     return {split: data.binarized_mnist(split, **folders) for split in splits}
 
@@ -259,7 +261,7 @@ def check_possible(dataset, nll):
         )
 
 
-def finish(options, splits, best_epoch, seconds, folder):
+def finish(options, splits, best_epoch, folder):
     """Evaluate and draw the best generator; write and print the results."""
     generator = checkpoints.load(folder / BEST)
     history = folder.rows(HISTORY)
@@ -269,7 +271,7 @@ def finish(options, splits, best_epoch, seconds, folder):
         "validation": validation,
         "best_epoch": best_epoch,
         "epochs": options.epochs,
-        "train_seconds": round(seconds, 1),
+        "train_seconds": round(np.nansum([row.get("seconds", np.nan) for row in history]), 1),
         **machine.describe(),
     }
     folder.write_json(RESULTS, results)
@@ -288,10 +290,11 @@ def start(options):
     """Data, folder and model of a new run, or of one to go on with."""
     if options.resume:
         folder, config = RunFolder.open(options.resume, "dataset")
-        epochs = options.epochs
-        options = resuming.options_of(config, parse_arguments)
-        if epochs is not None:
-            options.epochs = _other_epochs(epochs, options)
+        given, options = options, resuming.options_of(config, parse_arguments)
+        if given.epochs is not None:
+            options.epochs = _other_epochs(given.epochs, options)
+        for name in DATA_FOLDERS:
+            setattr(options, name, getattr(given, name) or getattr(options, name))
         strategy, splits = devices.make(options), load(options)
         folder.remove_left_over()
     else:
@@ -335,10 +338,9 @@ def main(arguments=None):
     except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")
     print(f"{model.generator.count_params()} weights; settings: {json.dumps(vars(options))}")
-    begin = time.time()
     with resuming.told_how(f"python -m train.sequence_generation --resume {folder.path}"):
         best_epoch = train(model, splits, options, folder)
-        finish(options, splits, best_epoch, time.time() - begin, folder)
+        finish(options, splits, best_epoch, folder)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ if keras.backend.backend() != "tensorflow":
     )
 
 from mf_keras.backend.compilation import compiled, compiling_loops, loops_are_compiled
-from mf_keras.backend.cores import on_cores, side_by_side, together_on_cores
+from mf_keras.backend.cores import on_cores, side_by_side, together_on_cores, usable_cores
 from mf_keras.backend.scan import scan
 from mf_keras.backend.tensors import is_concrete, read_rows, to_tensor, write_rows
 
@@ -27,5 +27,6 @@ __all__ = [
     "side_by_side",
     "to_tensor",
     "together_on_cores",
+    "usable_cores",
     "write_rows",
 ]

@@ -91,14 +91,14 @@ def count():
     if tf.config.get_visible_devices("GPU"):
         return 1
     threads = tf.config.threading.get_intra_op_parallelism_threads()
-    threads = threads or int(os.environ.get("TF_NUM_INTRAOP_THREADS", 0)) or _usable_cores()
+    threads = threads or int(os.environ.get("TF_NUM_INTRAOP_THREADS", 0)) or usable_cores()
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
     cores = max(1, threads // replicas)
     groups = getattr(_shared, "groups", 1)
     return cores if cores % groups else cores // groups
 
 
-def _usable_cores():
+def usable_cores():
     """The cores that this process may run on, where the system tells; else those that there are."""
     if hasattr(os, "sched_getaffinity"):  # Linux alone
         return len(os.sched_getaffinity(0))

@@ -10,7 +10,7 @@ import pytest
 from matplotlib.image import imread
 
 from mf_keras import TeacherForcing, callbacks, data
-from train import figures, sequence_generation
+from train import copy_task, figures, sequence_generation
 from train.run_folder import RunFolder
 
 SMALL = ["--controller-units", "4", "--memory-size", "3", "--word-size", "2", "--num-reads", "1"]
@@ -152,9 +152,9 @@ def test_raises_the_alarm_below_what_is_possible(monkeypatch, run, tmp_path):
         )
         if nll < 4.0:
             with pytest.raises(SystemExit, match=r"ALARM: 3\.90 nats"):
-                sequence_generation.finish(options, splits, 1, 0.0, folder)
+                sequence_generation.finish(options, splits, 1, folder)
         else:
-            sequence_generation.finish(options, splits, 1, 0.0, folder)
+            sequence_generation.finish(options, splits, 1, folder)
 
 
 def test_ctrl_c_says_what_is_kept(monkeypatch, tmp_path):
@@ -245,6 +245,26 @@ def test_a_resumed_run_ends_as_an_unbroken_one(monkeypatch, tmp_path):
     assert rows[0] == rows[1]
     assert len(rows[0]) == 2
     goes_on_to_more_epochs(folders[0], rows[0])
+
+
+@pytest.mark.parametrize("command", [sequence_generation, copy_task])
+def test_refuses_options_that_a_resumed_run_would_not_look_at(command, capsys):
+    for option in (["--seed", "3"], ["--no-gate"], ["--out", "y"], ["--steps", "2000"]):
+        if command is copy_task and option[0] == "--seed":
+            option = ["--first-seed", "3"]
+        if command is sequence_generation and option[0] == "--steps":
+            option = ["--batch-size", "2"]
+        with pytest.raises(SystemExit):
+            command.parse_arguments(["--resume", "x", *option])
+        assert f"argument {option[0]}: the run has its own" in capsys.readouterr().err
+
+
+def test_a_resumed_run_finds_data_that_have_moved(tmp_path):
+    options = sequence_generation.parse_arguments(["--data-dir", "old", *SMALL])
+    folder = RunFolder(tmp_path / "run", vars(options))
+    more = ["--resume", str(folder.path), "--data-dir", "new"]
+    sequence_generation.start(sequence_generation.parse_arguments(more))
+    assert RunFolder.open(folder.path)[1] == {**vars(options), "data_dir": "new"}
 
 
 def broken_off(*arguments):
