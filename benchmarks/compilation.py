@@ -10,6 +10,7 @@ many programs XLA has compiled, after each of them. After the first both should 
 """
 
 import argparse
+import functools
 import os
 import pathlib
 import tempfile
@@ -30,23 +31,29 @@ def first_steps(method, time, batch):
         ]
 
 
+def counted(step, traces):
+    """A cell's step that appends to `traces` whenever it is called, which it is to be traced."""
+
+    @functools.wraps(step)
+    def run(self, *arguments, **options):
+        traces.append(type(self).__name__)
+        return step(self, *arguments, **options)
+
+    return run
+
+
 def count_traces(sender, method, folder):
     """Train on the digits; send `(traces, programs)` after each epoch."""
     os.environ["TF_XLA_FLAGS"] = FLAG + folder
     import keras
 
     from mf_keras import DNCCell, SequenceGenerator, callbacks, data, forcing
+    from mf_keras.cells.batch_last import BatchLastDNC
 
-    class CountingCell(DNCCell):
-        """Counts how often its step is traced."""
-
-        traces = 0
-
-        def step(self, inputs, state, training=False):
-            self.traces += 1
-            return super().step(inputs, state, training=training)
-
-    cell = CountingCell(keras.layers.GRUCell(8), 1, memory_size=4, word_size=4, num_reads=1)
+    traces = []
+    for cell_type in (DNCCell, BatchLastDNC):  # what `unroll` runs for few rows and for many
+        cell_type.step = counted(cell_type.step, traces)
+    cell = DNCCell(keras.layers.GRUCell(8), 1, memory_size=4, word_size=4, num_reads=1)
     generator = SequenceGenerator(cell)
     model = getattr(forcing, method)(generator)
     test = data.digits("test")
@@ -57,7 +64,7 @@ def count_traces(sender, method, folder):
 
     class Count(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
-            counts.append((cell.traces, len(os.listdir(folder))))
+            counts.append((len(traces), len(os.listdir(folder))))
 
     model.fit(
         data.digits("train").batch(64),
