@@ -16,6 +16,7 @@ from unittest import mock
 from benchmarks import measure
 
 TIME = 98
+FEWEST_ROWS = 8  # of a core, for which `unroll` has the batch last
 
 
 def stand_ins():
@@ -73,6 +74,13 @@ def main(arguments=None):
     parser.add_argument("--rounds", type=int, default=20, help="default: 20")
     measure.add_json_option(parser)
     options = parser.parse_args(arguments)
+    from mf_keras import backend
+
+    if options.batch < FEWEST_ROWS * backend.usable_cores():
+        parser.error(
+            f"argument --batch: must be at least {FEWEST_ROWS} rows for each of the "
+            f"{backend.usable_cores()} cores, got {options.batch}: fewer do not run by batch_last"
+        )
     cases = {}
     for part, replaced in stand_ins().items():
         for gradient in (False, True):
