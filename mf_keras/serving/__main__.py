@@ -98,7 +98,9 @@ def check_out(path):
 def write(samples, options):
     """Write (B, length, units) to the file that `--out` names."""
     if options.out.endswith(".npy"):
-        np.save(options.out, samples)
+        pathlib.Path(options.out).parent.mkdir(parents=True, exist_ok=True)
+        with files.aside(options.out) as temporary:
+            np.save(temporary, samples)
         return
     side = math.isqrt(samples.shape[1])
     shape = tuple(options.shape or (side, side))
