@@ -6,8 +6,12 @@
 * `TeacherForcing`, `ProfessorForcing`, `MemoryForcing`, `PositiveNegativeMemoryForcing`: their
   training under `model.fit`, with `SequenceDiscriminator`s for all but the first and a
   `MemoryReplay` for the last.
+* `addressing`: the papers' equations.
+
+To be imported by their names, as in `from mf_keras import data`:
+
+* `data`: the tasks; `callbacks`; `plots`: pictures of samples and memory.
 * `serving.Client`: asks a server of what `SequenceGenerator.export` wrote.
-* `addressing`: the papers' equations; `data`: the tasks; `plots`: pictures of samples and memory.
 """
 
 from mf_keras import addressing

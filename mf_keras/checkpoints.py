@@ -186,7 +186,8 @@ class Checkpoint(keras.callbacks.Callback):
 
     The file holds weights, optimizers, random state and, of this package's algorithms, the running
     means of the epoch's logs. It is whole at every moment, and the one before it is kept, too, as
-    `previous(path)`; `load_latest` takes the newest that can be used.
+    `previous(path)`; `load_latest` takes the newest that can be used. Where several workers save to
+    one path, one after the other, both files are of the same step.
 
     Args:
         path: a file ending in .keras; its folder must exist.

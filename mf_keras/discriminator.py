@@ -18,6 +18,9 @@ class SequenceDiscriminator(keras.Model):
     256, 8, 4, 1). With plain ReLU the 8 and 4 unit layers die, and the discriminator stays at
     chance for ever; the paper does not name its activation.
 
+    In mixed_float16 what a very certain discriminator tells its opponent is too small for a half
+    float (from a logit of about -16 on); bfloat16 and float32 can hold it.
+
     Args:
         gru_units: size of the GRU.
         dense_units: sizes of the dense layers before the logit.
