@@ -127,7 +127,9 @@ def load(options):
 def make_model(options, steps=None):
     """The compiled model that trains; `--cosine` needs to know how many steps in all."""
     generator = SequenceGenerator(shared.make_cell(options, units=1))
-    forcing = {"gate": None} if options.no_gate else {}
+    forcing = {} if options.method == "teacher_forcing" else {"seed": options.seed}
+    if options.no_gate:
+        forcing["gate"] = None
     model = METHODS[options.method](generator, **forcing)
     model.compile(shared.make_optimizer(options.learning_rate, steps if options.cosine else None))
     return model

@@ -7,6 +7,7 @@ import uuid
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from matplotlib.image import imread
 
 from mf_keras import TeacherForcing, callbacks, data
@@ -245,6 +246,47 @@ def test_a_resumed_run_ends_as_an_unbroken_one(monkeypatch, tmp_path):
     assert rows[0] == rows[1]
     assert len(rows[0]) == 2
     goes_on_to_more_epochs(folders[0], rows[0])
+
+
+def test_a_resumed_run_trains_validates_and_chooses_by_the_right_data(monkeypatch, tmp_path):
+    options = sequence_generation.parse_arguments(SMALL)
+    folder = RunFolder(tmp_path / "run", vars(options))
+    (folder / "history.csv").write_text("epoch,val_nll\n0,3.0\n1,1.0\n2,2.0\n")
+    splits, model = sequence_generation.load(options), sequence_generation.make_model(options)
+    given = {}
+
+    def fit(model, batches, *arguments, **options):
+        given.update(options, batches=batches)
+
+    monkeypatch.setattr(sequence_generation.resuming, "fit_from_checkpoint", fit)
+    assert sequence_generation.train(model, splits, options, folder) == 2
+    (best,) = [each for each in given["callbacks"] if isinstance(each, callbacks.SaveBest)]
+    assert (best.best, best.best_epoch) == (1.0, 2)
+
+    def images(batches):
+        return {image.tobytes() for batch in batches.as_numpy_iterator() for image in batch}
+
+    assert images(given["validation_data"]) == images(splits["validation"].batch(200))
+    assert images(given["batches"].take(21)) <= images(splits["train"].batch(200))
+
+
+def test_an_epoch_holds_every_image_once_in_an_order_of_seed_and_epoch():
+    def epochs(seed):
+        split = tf.data.Dataset.range(10)
+        batches = sequence_generation.training_batches(split, 5, seed).take(4)
+        return np.stack(list(batches.as_numpy_iterator())).reshape(2, 10)
+
+    first = epochs(0)
+    assert (np.sort(first) == np.arange(10)).all()
+    assert (first[0] != first[1]).any()
+    assert (epochs(0) == first).all()
+    assert (epochs(1) != first).any()
+
+
+def test_the_seed_is_that_of_the_noise_too():
+    options = [*SMALL, "--method", "memory_forcing", "--seed", "5", "--no-gate"]
+    model = sequence_generation.make_model(sequence_generation.parse_arguments(options))
+    assert (model.seed, model.gate) == (5, None)
 
 
 @pytest.mark.parametrize("command", [sequence_generation, copy_task])
