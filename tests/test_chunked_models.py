@@ -46,6 +46,21 @@ def test_gradients_are_the_same(make, data, chunk):
         np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("make", [small_generator, transducer])
+def test_the_chunk_reaches_the_scan(make, monkeypatch):
+    model, chunks, scan = with_chunk(make(), 3), [], backend.scan
+
+    def watched(*args, **kwargs):
+        chunks.append(kwargs["chunk"])
+        return scan(*args, **kwargs)
+
+    monkeypatch.setattr(backend, "scan", watched)
+    model(X)
+    if make is small_generator:
+        model.free_run(3, 7, seed=0)
+    assert chunks == [3, 3] if make is small_generator else [3]
+
+
 def test_the_chunk_reaches_both_runs_of_a_forcing_step(monkeypatch):
     """Teacher-forced and free-running: what is trained long needs both in little memory."""
     chunks, scan = [], backend.scan

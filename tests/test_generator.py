@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from mf_keras import DNCCell, SequenceGenerator, backend
 from mf_keras.autoregressive import free_run, in_both_modes, thresholds
-from tests.models import binary, small_cell, small_generator
+from tests.models import LouderInTraining, binary, small_cell, small_generator
 
 
 @pytest.fixture(scope="module")
@@ -84,12 +84,6 @@ def test_free_running_keeps_what_it_is_asked_for(generator):
     _, _, trace = generator.free_run(2, 5, seed=0, keep=("hidden",))
     assert trace.hidden.shape == (2, 5, 8)
     assert trace.memory is trace.link is trace.read_vectors is None
-
-
-class LouderInTraining(keras.layers.GRUCell):
-    def call(self, inputs, states, training=False):
-        output, states = super().call(inputs, states)
-        return (2.0 * output if training else output), states
 
 
 @pytest.mark.parametrize("keep", [None, ("hidden", "memory")])

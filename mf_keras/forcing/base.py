@@ -221,7 +221,7 @@ class Forcing(Logs, CheckedData):
         x, y, sample_weight = self._unpacked(data)
         keep = tuple(self.watched) if training else ()
         if self._generates:
-            logits, trace = self.generator.teacher_force(x, training, keep)
+            logits, trace = self.generator.teacher_force(x, training=training, keep=keep)
             return Forward(self._scored(x, logits, training), trace, correct=None)
         logits, trace = self.generator.trace(x, training=training, keep=keep)
         nll = binary_nll(y, logits, sample_weight)

@@ -8,6 +8,7 @@ from mf_keras.backend import cores
 from mf_keras.cells import dnc
 from mf_keras.cells.batch_last import BatchLastDNC
 from tests.cells import helpers
+from tests.models import LouderInTraining
 
 SIZES = {"units": 3, "memory_size": 5, "word_size": 4, "num_reads": 2}
 B, T = 8, 5
@@ -62,6 +63,11 @@ def close(actual, expected, tolerance):
 
 def test_computes_what_the_cell_does(monkeypatch):
     close(*both(make(dtype="float64"), sequences("float64"), monkeypatch), 1e-10)
+
+
+def test_tells_the_controller_whether_it_is_trained(monkeypatch):
+    cell, x = make(LouderInTraining, dtype="float64"), sequences("float64")
+    close(*both(cell, x, monkeypatch, training=True), 1e-10)
 
 
 def test_with_an_lstm_two_write_heads_a_learned_memory_masks_and_chunks(monkeypatch):

@@ -95,6 +95,26 @@ def test_label_smoothing_is_cross_entropy_with_soft_targets():
     expected = keras.ops.binary_crossentropy(targets, logits, from_logits=True)
     result = game.play(REAL, FAKE)
     np.testing.assert_allclose(result.discriminator_loss, 2.0 * np.mean(expected), rtol=1e-5)
+    plain = adversary().discriminator
+    with tf.GradientTape() as tape:
+        logits = plain(tf.concat([REAL, FAKE], 0))
+        loss = keras.ops.binary_crossentropy(targets, logits, from_logits=True)
+        loss = 2.0 * tf.reduce_mean(loss)
+    variables = plain.trainable_variables
+    gradients = tape.gradient(loss, [v.value for v in variables])
+    keras.optimizers.SGD(0.1, momentum=0.9).apply(gradients, variables)
+    for a, b in zip(game.discriminator.trainable_variables, variables, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_any_keras_model_may_judge():
+    judge, game = adversary().discriminator, adversary()
+    plain = Adversary(keras.Sequential([keras.Input((None, 2)), judge]), None)
+    plain.set_optimizer(keras.optimizers.SGD(0.1, momentum=0.9))
+    for a, b in zip(plain.play(REAL, FAKE)[:4], game.play(REAL, FAKE)[:4], strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+    for a, b in zip(judge.trainable_variables, game.discriminator.trainable_variables, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
 
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16", "float64"])

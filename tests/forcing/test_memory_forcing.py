@@ -3,8 +3,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mf_keras import MemoryForcing, ProfessorForcing, SequenceDiscriminator, TeacherForcing
-from tests.models import binary, small_generator, small_transducer
+from mf_keras import (
+    DNCCell,
+    MemoryForcing,
+    ProfessorForcing,
+    SequenceDiscriminator,
+    SequenceGenerator,
+    TeacherForcing,
+)
+from tests.models import LouderInTraining, binary, small_generator, small_transducer
 
 BOTH = pytest.mark.parametrize("method", [ProfessorForcing, MemoryForcing])
 SHAPES = {"hidden": (None, None, 8), "memory": (None, None, 5, 4)}
@@ -324,6 +331,56 @@ def test_refuses_discriminators_that_do_not_fit():
 def test_saves_uncompiled(tmp_path):
     MemoryForcing(small_generator(), **discriminators(MemoryForcing)).save(tmp_path / "m.keras")
     assert not keras.models.load_model(tmp_path / "m.keras").compiled
+
+
+@BOTH
+def test_noise_is_new_at_every_step_and_is_the_seed_s(method):
+    def costs(seed):
+        still = [keras.optimizers.SGD(0.0) for _ in range(2)]
+        model = make(method, *still, gate=None, seed=seed)
+        found = []
+        for _ in range(2):
+            model.reset_metrics()
+            found.append(float(model.train_on_batch(binary(4, 5, 1), return_dict=True)["c_h"]))
+        return found
+
+    assert costs(0) == costs(0)
+    assert len({*costs(0), *costs(1)}) == 4
+
+
+def test_a_config_keeps_every_option():
+    options = {"gate": (0.5, 0.9), "hidden_weight": 2.0, "memory_weight": 3.0}
+    options |= {"reverse_weight": 0.5, "warm_up_steps": 7, "label_smoothing": 0.1, "seed": 4}
+    model = MemoryForcing(small_generator(), **discriminators(MemoryForcing), **options)
+    again = MemoryForcing.from_config(model.get_config())
+    config = again.get_config()
+    assert {name: config[name] for name in options} == options
+    for player in again.adversaries.values():
+        assert (player.gate, player.label_smoothing) == ((0.5, 0.9), 0.1)
+
+
+def test_the_documented_defaults():
+    model = ProfessorForcing(small_generator(), **discriminators(ProfessorForcing))
+    model.compile()
+    (player,) = model.adversaries.values()
+    assert type(player.optimizer) is keras.optimizers.Adam
+    assert float(player.optimizer.learning_rate) == pytest.approx(1e-3)
+    assert (player.decay, player.gate) == (0.95, (0.75, 0.99))
+
+
+@pytest.mark.parametrize("method", [TeacherForcing, ProfessorForcing])
+def test_fit_is_training_and_evaluate_is_not(method):
+    generator = SequenceGenerator(DNCCell(LouderInTraining(8), 1, memory_size=5, word_size=4))
+    for variable in generator.trainable_variables:
+        variable.assign(3.0 * variable)
+    given = {} if method is TeacherForcing else discriminators(method)
+    model, x, found = method(generator, **given), binary(8, 4, 1), []
+    model.compile(keras.optimizers.SGD(0.0), run_eagerly=True)
+    for run, training in ((model.train_on_batch, True), (model.test_on_batch, False)):
+        model.reset_metrics()
+        found.append(float(run(x, return_dict=True)["nll"]))
+        assert found[-1] == pytest.approx(np.mean(generator.nll(x, training=training)), rel=1e-5)
+    assert abs(found[0] - found[1]) > 1e-3
 
 
 def test_files_keep_the_random_state_of_layers(tmp_path):

@@ -12,7 +12,7 @@ from mf_keras import (
     SequenceTransducer,
     TeacherForcing,
 )
-from mf_keras.forcing.adversary import Adversary, Learner
+from mf_keras.forcing.adversary import Adversary, Learner, Round
 from tests.models import binary, small_generator, small_transducer
 
 TIME, UNITS = 4, 1
@@ -406,3 +406,37 @@ def test_refuses_sequences_that_the_buffers_have_no_room_for(eagerly):
     x, y, weights = batch()
     with pytest.raises(ValueError, match=f"x must have at most {TIME - 1} steps.*got {TIME}"):
         model.fit(x, y, sample_weight=weights, verbose=0)
+
+
+def test_draws_are_new_at_every_step_and_are_the_seed_s():
+    def losses(seed):
+        model = make(optimizer=keras.optimizers.SGD(0.0), discriminator_batch=3, seed=seed)
+        model.adversaries["memory"].optimizer.learning_rate = 0.0
+        fill(model, 4)
+        kept, found = [np.array(v) for v in model.replay.variables], []
+        for _ in range(2):
+            for variable, value in zip(model.replay.variables, kept, strict=True):
+                variable.assign(value)
+            model.reset_metrics()
+            logs = model.train_on_batch(*batch(2), return_dict=True)
+            found.append(float(logs["discriminator_loss"]))
+        return found
+
+    assert losses(0) == losses(0)
+    assert len({*losses(0), *losses(1)}) == 4
+
+
+def test_a_config_keeps_every_option():
+    options = {"gate": (0.5, 0.9), "weight": 2.0, "final_memory": True, "discriminator_batch": 3}
+    options |= {"warm_up_steps": 7, "label_smoothing": 0.1, "seed": 4}
+    config = PositiveNegativeMemoryForcing.from_config(make(**options).get_config()).get_config()
+    assert {name: config[name] for name in options} == options
+
+
+def test_logs_of_the_game_are_means_over_the_steps_that_played():
+    model, nothing = make(), Round(0.0, 0.0, 0.0, None, None, None)
+    model._track_game("memory", Round(3.0, 0.75, 2.0, None, None, None), played=1.0)
+    model._track_game("memory", nothing, played=0.0)
+    logs = model.get_metrics_result()
+    expected = {"c_p": 2.0, "discriminator_loss": 3.0, "discriminator_accuracy": 0.75}
+    assert {name: float(logs[name]) for name in expected} == expected

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from mf_keras import NTMCell
 from train import compare, copy_task, figures
 from train.run_folder import RunFolder
 
@@ -25,6 +26,26 @@ def test_counts_correct_predictions_for_every_seed(tmp_path):
         assert float(rows[1].split(",")[column]) == result["correct_predictions"]
         assert keras.models.load_model(out / f"seed_{seed}.keras").units == 1
     assert (out / "nll.png").stat().st_size > 1000
+
+
+def test_options_reach_the_model():
+    words = (
+        "--method positive_negative --weight 10 --no-gate --capacity 7 --discriminator-batch 3 "
+        "--discriminator-learning-rate 0.5 --final-memory --learning-rate 0.25"
+    )
+    options = copy_task.parse_arguments([*words.split(), *SMALL])
+    model, other = (copy_task.make_model(options, seed) for seed in (4, 5))
+    player, adam, cell = model.adversaries["memory"], model.optimizer, model.transducer.cell
+    assert (model.cost_weights["memory"], model.gate, model.seed) == (10.0, None, 4)
+    assert (model.replay.capacity, model.discriminator_batch, model.final_memory) == (7, 3, True)
+    assert (float(player.optimizer.learning_rate), float(adam.learning_rate)) == (0.5, 0.25)
+    assert (adam.beta_1, adam.beta_2, adam.epsilon) == (0.9, 0.98, 1e-9)  # the paper's
+    assert (cell.controller.units, cell.memory_size) == (4, 3)
+    assert (cell.word_size, cell.num_reads) == (2, 1)
+    kernels = [np.array(each.transducer.cell.interface.kernel) for each in (model, other)]
+    assert (kernels[0] != kernels[1]).any()
+    ntm = copy_task.make_model(copy_task.parse_arguments(["--cell", "ntm", *SMALL]), 0)
+    assert isinstance(ntm.generator.cell, NTMCell)
 
 
 def test_first_window_of_95_percent():

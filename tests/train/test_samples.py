@@ -31,6 +31,18 @@ def runs(tmp_path_factory):
     ]
 
 
+def test_no_sample_is_drawn_twice():
+    asked = []
+
+    class Generator:
+        def sample(self, *given):
+            asked.append(given)
+            return np.zeros((*given[:2], 1))
+
+    assert samples.draw(Generator(), 450, 7, 3, 0.5).shape == (450, 7, 1)
+    assert asked == [(200, 7, seed, 0.5) for seed in (3, 4, 5)]
+
+
 def random_images(n, probability=0.5, seed=0):
     return (np.random.default_rng(seed).random((n, T, 1)) < probability).astype("float32")
 
