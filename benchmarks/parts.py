@@ -74,12 +74,12 @@ def main(arguments=None):
     parser.add_argument("--rounds", type=int, default=20, help="default: 20")
     measure.add_json_option(parser)
     options = parser.parse_args(arguments)
-    from mf_keras import backend
+    from mf_keras.backend import cores
 
-    if options.batch < FEWEST_ROWS * backend.usable_cores():
+    if options.batch < FEWEST_ROWS * cores.count():
         parser.error(
             f"argument --batch: must be at least {FEWEST_ROWS} rows for each of the "
-            f"{backend.usable_cores()} cores, got {options.batch}: fewer do not run by batch_last"
+            f"{cores.count()} cores, got {options.batch}: fewer do not run by batch_last"
         )
     cases = {}
     for part, replaced in stand_ins().items():

@@ -182,7 +182,10 @@ class SaveBest(keras.callbacks.Callback):
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Save the whole model after every so many epochs and steps, and when training ends.
+    """Save the whole model after every so many epochs and steps, and after the last epoch.
+
+    Put it behind callbacks that end training, such as `EarlyStopping`; what comes after the last
+    epoch, such as weights that are averaged or restored, is then not in the file.
 
     The file holds weights, optimizers, random state and, of this package's algorithms, the running
     means of the epoch's logs. It is whole at every moment, and the one before it is kept, too, as

@@ -65,7 +65,10 @@ class SequenceDiscriminator(keras.Model):
         layer = keras.layers.Dense(units, dtype=self.dtype_policy, name=name)
         if self.spectral_normalization:
             layer = keras.layers.SpectralNormalization(
-                layer, dtype=self.dtype_policy, name=f"{name}_normalized"
+                # It assigns the kernel as it reads it: in half floats small updates would be lost.
+                layer,
+                dtype=self.dtype_policy.variable_dtype,
+                name=f"{name}_normalized",
             )
         return layer
 

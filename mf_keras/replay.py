@@ -28,7 +28,8 @@ class MemoryReplay(keras.layers.Layer):
     Args:
         capacity: dynamics in each buffer.
         length: T, the longest dynamics that it can keep; None for what it is built with.
-        storage: "float32" or "bfloat16", in which the dynamics are kept.
+        storage: "float32" or "bfloat16", in which the dynamics are kept. In bfloat16 a step that
+            XLA compiles in whole copies the buffers at every push.
         **kwargs: `name`, as for every Keras layer.
 
     Raises:
@@ -125,9 +126,10 @@ class MemoryReplay(keras.layers.Layer):
         # One bad step must not spoil what the discriminator draws in many later ones.
         dynamics = ops.where(ops.isfinite(dynamics), dynamics, ops.zeros_like(dynamics))
         rows, counts = self._rows(ops.cast(correct, "int32"))
-        backend.write_rows(self.dynamics, rows, dynamics)
-        backend.write_rows(self.steps, rows, steps)
         self.pushed.assign(self.pushed + counts)
+        in_place = backend.has_state(self.pushed)
+        backend.write_rows(self.dynamics, rows, dynamics, in_place)
+        backend.write_rows(self.steps, rows, steps, in_place)
 
     def _rows(self, right):
         """The rows that a batch goes to, (B,), and what each buffer gets, (2,)."""

@@ -215,3 +215,11 @@ def test_spectral_norms_keep_the_dtype():
     logits, moved = discriminator(x), discriminator(x * (1.0 + 1e-10))
     assert logits.dtype == "float64"
     assert (np.array(logits) != np.array(moved)).all()  # float32 would not see it
+
+
+def test_spectral_norms_do_not_round_the_weights():
+    discriminator = small((2, 4, 3), spectral_normalization=True, dtype="mixed_bfloat16")
+    kernel = discriminator.logit.layer.kernel
+    discriminator(sequences(2, 4, 3), training=True)
+    halves = tf.cast(tf.cast(kernel.value, "bfloat16"), "float32")
+    assert (np.array(kernel) != np.array(halves)).any()

@@ -222,6 +222,8 @@ def test_samples_of_a_quantized_model_are_its_own():
     expected, logits, _ = generator.free_run(32, 6, seed=0)
     np.testing.assert_array_equal(generator.sample(32, 6, seed=0), expected)
     np.testing.assert_allclose(backend.compiled(generator)(expected), logits, atol=1e-5)
+    with pytest.raises(ValueError, match="DNCCell is quantized"):
+        generator.get_config()
 
 
 def test_refuses_a_cell_built_for_other_inputs():

@@ -204,6 +204,17 @@ def test_refuses_bad_arguments(arguments, error, words):
         MemoryReplay(**arguments)
 
 
+def test_a_stateless_scope_leaves_the_buffers_alone():
+    replay = make()
+    replay.push(numbered([1]), np.array([True]))
+    before = [np.array(variable) for variable in replay.variables]
+    with keras.StatelessScope() as scope:
+        replay.push(numbered([2]), np.array([True]))
+    for variable, value in zip(replay.variables, before, strict=True):
+        np.testing.assert_array_equal(variable, value)
+    assert np.array(scope.get_current_value(replay.dynamics))[1, 0, 0, 0] == 2.0
+
+
 def test_refuses_dynamics_that_do_not_fit():
     with pytest.raises(ValueError, match="length must be given"):
         make(shape=(None, 2, 2))

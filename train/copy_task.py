@@ -88,8 +88,7 @@ def parse_arguments(arguments=None):
     add_forcing_options(parser)
     shared.add_model_options(parser)
     devices.add_options(parser)
-    options = parser.parse_args(arguments)
-    resuming.check_options(parser, options, ())
+    options = resuming.parse(parser, arguments, ())
     if options.steps % WINDOW:
         parser.error(f"argument --steps: must be a multiple of {WINDOW}, got {options.steps}")
     if options.method == "teacher_forcing":

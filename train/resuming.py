@@ -15,20 +15,24 @@ def options_of(config, parse_arguments):
     return argparse.Namespace(**{**vars(parse_arguments([])), **config})
 
 
-def check_options(parser, options, heard):
-    """End the program where options are given that `--resume` would not look at.
+def parse(parser, arguments, heard):
+    """The options of a command; the program ends where some are given that `--resume` ignores.
 
     Args:
-        parser: the command's; its options have defaults that nobody gives.
-        options: what it gave, as it gave it.
+        parser: the command's.
+        arguments: what it is given; None for the command line.
         heard: names of the options that go with `--resume`.
     """
+    options = parser.parse_args(arguments)
     if options.resume is None:
-        return
-    for name, value in vars(options).items():
-        if name not in {"resume", *heard} and value != parser.get_default(name):
+        return options
+    not_given = object()  # a default would be set where there is nothing yet
+    known = argparse.Namespace(**dict.fromkeys(vars(options), not_given))
+    for name, value in vars(parser.parse_args(arguments, known)).items():
+        if name not in {"resume", *heard} and value is not not_given:
             option = "--" + name.replace("_", "-")
             parser.error(f"argument {option}: the run has its own, --resume does not change it")
+    return options
 
 
 class MissingRowsError(ValueError):

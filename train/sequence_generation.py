@@ -105,8 +105,7 @@ def parse_arguments(arguments=None):
     )
     shared.add_model_options(parser)
     devices.add_options(parser)
-    options = parser.parse_args(arguments)
-    resuming.check_options(parser, options, ("epochs", *DATA_FOLDERS))
+    options = resuming.parse(parser, arguments, ("epochs", *DATA_FOLDERS))
     if options.no_gate and options.method == "teacher_forcing":
         parser.error("argument --no-gate: --method teacher_forcing has no discriminators")
     if not options.resume:
@@ -263,6 +262,12 @@ def check_possible(dataset, nll):
         )
 
 
+def train_seconds(history):
+    """Seconds of all epochs, of each since it was last gone on with; None if some are unknown."""
+    seconds = [row.get("seconds", np.nan) for row in history]
+    return round(sum(seconds), 1) if np.isfinite(seconds).all() else None
+
+
 def finish(options, splits, best_epoch, folder):
     """Evaluate and draw the best generator; write and print the results."""
     generator = checkpoints.load(folder / BEST)
@@ -273,7 +278,7 @@ def finish(options, splits, best_epoch, folder):
         "validation": validation,
         "best_epoch": best_epoch,
         "epochs": options.epochs,
-        "train_seconds": round(np.nansum([row.get("seconds", np.nan) for row in history]), 1),
+        "train_seconds": train_seconds(history),
         **machine.describe(),
     }
     folder.write_json(RESULTS, results)

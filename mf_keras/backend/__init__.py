@@ -14,11 +14,12 @@ if keras.backend.backend() != "tensorflow":
 from mf_keras.backend.compilation import compiled, compiling_loops, loops_are_compiled
 from mf_keras.backend.cores import on_cores, side_by_side, together_on_cores, usable_cores
 from mf_keras.backend.scan import scan
-from mf_keras.backend.tensors import is_concrete, read_rows, to_tensor, write_rows
+from mf_keras.backend.tensors import has_state, is_concrete, read_rows, to_tensor, write_rows
 
 __all__ = [
     "compiled",
     "compiling_loops",
+    "has_state",
     "is_concrete",
     "loops_are_compiled",
     "on_cores",

@@ -307,7 +307,17 @@ class MemoryCell(keras.layers.Layer):
         return (batch, self.units), [(batch, n) for n in self.state_size]
 
     def get_config(self):
-        """The constructor's arguments, the controller serialized."""
+        """The constructor's arguments, the controller serialized.
+
+        Raises:
+            ValueError: the cell is quantized; one made anew would not be.
+        """
+        for layer in (self.interface, self.readout):
+            if layer.quantization_mode is not None:
+                raise ValueError(
+                    f"{type(self).__name__} is quantized, so no configuration and no file can hold "
+                    f"it: {layer.name} is in {layer.quantization_mode}. Save it before."
+                )
         return {
             **super().get_config(),
             "controller": keras.saving.serialize_keras_object(self.controller),

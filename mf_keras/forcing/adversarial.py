@@ -236,7 +236,7 @@ class AdversarialForcing(Forcing):
             name: keras.saving.deserialize_keras_object(value) if isinstance(value, dict) else value
             for name, value in config.items()
         }
-        return cls(**config)
+        return cls(**{**config, "dtype": None})  # the cell's own
 
 
 def _check_gate(gate):

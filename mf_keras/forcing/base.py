@@ -9,6 +9,7 @@ import tensorflow as tf
 from keras import ops
 
 from mf_keras import backend, validation
+from mf_keras.cells import check_dtype
 from mf_keras.forcing import randomness, strategies
 from mf_keras.forcing.checks import DataChecks
 from mf_keras.forcing.data import CheckedData
@@ -73,7 +74,8 @@ class Forcing(Logs, CheckedData):
                 "generator must be a SequenceGenerator or a SequenceTransducer, "
                 f"got {type(model).__name__}."
             )
-        super().__init__(**{"autocast": False, **kwargs})
+        dtype = check_dtype(kwargs.pop("dtype", None), model.cell)  # by it Keras scales losses
+        super().__init__(**{"autocast": False, **kwargs, "dtype": dtype})
         self._distributed = tf.distribute.has_strategy()
         self._generates = isinstance(model, SequenceGenerator)
         self.generator = model
@@ -179,6 +181,12 @@ class Forcing(Logs, CheckedData):
         optimizer = keras.optimizers.deserialize(config["optimizer"])
         self.compile(**{**config, "optimizer": optimizer})
 
+    def quantize(self, mode=None, **kwargs):
+        """`keras.Model.quantize`, of generator and discriminators."""
+        super().quantize(mode, **kwargs)
+        if self._generates:
+            self.generator.forget_compiled()
+
     def save_own_variables(self, store):
         """Keep the random states, too, so that a resumed run is the same run."""
         super().save_own_variables(store)
@@ -200,7 +208,7 @@ class Forcing(Logs, CheckedData):
     def from_config(cls, config):
         """A model from what `get_config` gave."""
         generator = keras.saving.deserialize_keras_object(config["generator"])
-        return cls(**{**config, "generator": generator})
+        return cls(**{**config, "generator": generator, "dtype": None})  # the cell's own
 
     # Steps.
 

@@ -91,6 +91,8 @@ class DataChecks:
         """`x` of a prediction, checked like that of `data`, without targets."""
         if isinstance(x, _STREAMS) or (self.targets and isinstance(x, tf.data.Dataset)):
             return x
+        if isinstance(x, tf.data.Dataset):
+            return self._dataset("x", x, alone=False)
         if not self.targets:
             return self.data("x", "y", x, None)
         if x is None:
@@ -149,9 +151,9 @@ class DataChecks:
                 f"{name} must have at least {self.shortest} steps, got shape {value.shape}."
             )
 
-    def _dataset(self, name, dataset):
+    def _dataset(self, name, dataset, alone=True):
         spec = self._predicted(name, dataset.element_spec)
-        if isinstance(dataset.element_spec, tuple):
+        if alone and isinstance(dataset.element_spec, tuple):
             _, y, sample_weight = (*dataset.element_spec, None, None)[:3]
             self.alone(f"a batch of {name}", y, sample_weight)
         if spec.shape.rank is not None:

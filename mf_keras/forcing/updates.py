@@ -150,8 +150,8 @@ def _regularized(optimizer, gradients, variables):
     if not regularized:
         return gradients
     with tf.GradientTape() as tape:
-        penalty = optimizer.scale_loss(sum(v.regularizer(v) for v in regularized))
-    own = tape.gradient(penalty, variables)
+        penalties = [optimizer.scale_loss(v.regularizer(v)) for v in regularized]
+    own = tape.gradient(penalties, variables)
     return [
         b if a is None else a if b is None else a + b for a, b in zip(gradients, own, strict=True)
     ]

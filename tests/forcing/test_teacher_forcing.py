@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mf_keras import SequenceTransducer, TeacherForcing
-from tests.models import binary, small_generator, small_transducer
+from mf_keras import SequenceGenerator, SequenceTransducer, TeacherForcing
+from tests.models import binary, small_cell, small_generator, small_transducer
 
 
 def compiled(generator=None, **kwargs):
@@ -135,6 +135,32 @@ def test_saved_model_goes_on_as_if_never_stopped(tmp_path):
         each.fit(x, batch_size=4, epochs=2, shuffle=False, verbose=0)
     assert_same(weights_of(loaded.generator), weights_of(model.generator))
     assert_same(map(np.array, loaded.optimizer.variables), map(np.array, model.optimizer.variables))
+
+
+@pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method:UserWarning")
+def test_quantizes_the_samples_of_the_generator():
+    model = TeacherForcing(small_generator())
+    before = model.generator.sample(8, 12, seed=0).numpy()  # compiled with float weights
+    model.quantize("int8")
+    kernel = model.generator.cell.readout.kernel
+    kernel.assign(np.zeros(kernel.shape))
+    expected = model.generator.free_run(8, 12, seed=0)[0].numpy()
+    assert (expected != before).any()
+    np.testing.assert_array_equal(model.generator.sample(8, 12, seed=0), expected)
+
+
+def test_the_dtype_of_the_cell_decides_on_loss_scaling():
+    generator = SequenceGenerator(small_cell(dtype="mixed_float16"))
+    model = compiled(generator, run_eagerly=True)
+    assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
+    with pytest.raises(ValueError, match="dtype must be the cell's"):
+        TeacherForcing(generator, dtype="float32")
+
+
+def test_predict_leaves_targets_of_a_dataset_alone():
+    model, x = compiled(), binary(5, 6, 1)
+    paired = tf.data.Dataset.from_tensors((x, x))
+    np.testing.assert_allclose(model.predict(paired, verbose=0), model.generator(x), atol=1e-5)
 
 
 def test_saves_uncompiled(tmp_path):

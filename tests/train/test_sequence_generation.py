@@ -291,7 +291,8 @@ def test_the_seed_is_that_of_the_noise_too():
 
 @pytest.mark.parametrize("command", [sequence_generation, copy_task])
 def test_refuses_options_that_a_resumed_run_would_not_look_at(command, capsys):
-    for option in (["--seed", "3"], ["--no-gate"], ["--out", "y"], ["--steps", "2000"]):
+    same = ["--method", "teacher_forcing"]  # as by default
+    for option in (["--seed", "3"], ["--no-gate"], ["--out", "y"], ["--steps", "2000"], same):
         if command is copy_task and option[0] == "--seed":
             option = ["--first-seed", "3"]
         if command is sequence_generation and option[0] == "--steps":
