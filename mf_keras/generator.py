@@ -59,17 +59,10 @@ class SequenceGenerator(keras.Model):
                 f"cell is built for inputs of size {cell.input_size}."
             )
         self.built = True
-        self.forget_compiled()
-
-    def forget_compiled(self):
-        """Compile anew when samples are asked for: after layers have got other variables."""
-        self._compiled_sample = backend.compiled(lambda noise: self._free_run(noise, keep=())[0])
-        self._compiled_complete = backend.compiled(self._complete)
-
-    def quantize(self, mode=None, **kwargs):
-        """`keras.Model.quantize`, and nothing is left that was compiled with the weights before."""
-        super().quantize(mode, **kwargs)
-        self.forget_compiled()
+        self._compiled_sample = backend.CompiledFor(
+            cell, lambda noise: self._free_run(noise, keep=())[0]
+        )
+        self._compiled_complete = backend.CompiledFor(cell, self._complete)
 
     def call(self, x, training=False):
         """Logits of every step, teacher-forced.

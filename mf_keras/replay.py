@@ -171,8 +171,9 @@ class MemoryReplay(keras.layers.Layer):
         Raises:
             ValueError: they were saved from buffers of another shape.
         """
+        known = set(store.keys())  # none, where Keras tries again
         for key, variable in enumerate(self.variables):
-            saved = tuple(store[str(key)].shape)
+            saved = tuple(store[str(key)].shape) if str(key) in known else None
             if saved != tuple(variable.shape):
                 raise ValueError(
                     f"The saved {variable.name} of MemoryReplay has shape {saved}, but this one "

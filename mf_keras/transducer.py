@@ -102,6 +102,17 @@ class SequenceTransducer(keras.Model):
             sample_weight = backend.to_tensor("sample_weight", sample_weight)
         return binary_nll(targets, self(inputs, training=training), sample_weight)
 
+    def export(self, filepath, **kwargs):
+        """`keras.Model.export`, also of what was trained by an algorithm of this package.
+
+        Raises:
+            ValueError: the transducer is not built.
+        """
+        if not self.built:
+            raise ValueError("The transducer must be built before it is exported.")
+        self(ops.zeros((1, 1, self.cell.input_size), self.cell.compute_dtype))  # Keras wants a call
+        return super().export(filepath, **kwargs)
+
     def get_config(self):
         """The constructor's arguments, the cell serialized."""
         return {

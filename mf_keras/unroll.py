@@ -46,8 +46,8 @@ def unroll(cell, inputs, initial_state=None, mask=None, training=False, keep=Non
     Raises:
         TypeError: `cell` is no memory cell, an argument is no tensor, `initial_state` is not the
             cell's named tuple, or `keep` or `chunk` has the wrong type.
-        ValueError: a rank or size does not fit, `keep` names no field of the state, or `chunk` is
-            below 1 or an unknown word.
+        ValueError: a rank or size does not fit, `keep` names no field of the state, `chunk` is
+            below 1 or an unknown word, or the controller assigns a variable in a step.
     """
     if not (hasattr(cell, "step") and hasattr(cell, "initial_state")):
         raise TypeError(f"cell must be a memory cell such as DNCCell, got {cell!r}.")
@@ -84,8 +84,15 @@ def _run(cell, inputs, state, mask, training, kept, chunk):
 
     # Frozen weights too: inside the scan every weight must come in as an argument.
     weights = [v for v in cell.variables if keras.backend.is_float_dtype(v.dtype)]
+    constants = [v for v in cell.variables if not keras.backend.is_float_dtype(v.dtype)]
     (outputs, trace), (_, final_state) = backend.scan(
-        step, weights, (outputs, state), sequences, keep=(True, kept), chunk=chunk
+        step,
+        weights,
+        (outputs, state),
+        sequences,
+        keep=(True, kept),
+        chunk=chunk,
+        constants=constants,
     )
     trace = keras.tree.map_structure(
         lambda wanted, x, axis: _batch_first(x, axis) if wanted else None, kept, trace, axes

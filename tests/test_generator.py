@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mf_keras import DNCCell, SequenceGenerator, backend
+from mf_keras import DNCCell, SequenceGenerator, TeacherForcing, backend
 from mf_keras.autoregressive import free_run, in_both_modes, thresholds
 from tests.models import LouderInTraining, binary, small_cell, small_generator
 
@@ -211,6 +211,28 @@ def test_computes_in_the_dtype_of_the_cell():
 def test_takes_variables_as_tensors(generator):
     x = binary(2, 3, 1)
     np.testing.assert_array_equal(generator(tf.Variable(x)), generator(x))
+
+
+@pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method:UserWarning")
+@pytest.mark.parametrize("through", [lambda generator: generator, TeacherForcing])
+def test_nothing_is_sampled_with_the_weights_of_before(through):
+    generator = small_generator()
+    before = generator.sample(8, 12, seed=0).numpy()
+    through(generator).quantize("int8")
+    kernel = generator.cell.readout.kernel
+    kernel.assign(np.zeros(kernel.shape))
+    expected = generator.free_run(8, 12, seed=0)[0].numpy()
+    assert (expected != before).any()
+    np.testing.assert_array_equal(generator.sample(8, 12, seed=0), expected)
+
+
+def test_samples_with_adapters():
+    generator = small_generator()
+    generator.sample(8, 12, seed=0)
+    generator.cell.readout.enable_lora(2)
+    generator.cell.readout.lora_kernel_b.assign_add([[20.0]] * 2)
+    expected = generator.free_run(8, 12, seed=0)[0]
+    np.testing.assert_array_equal(generator.sample(8, 12, seed=0), expected)
 
 
 @pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method:UserWarning")

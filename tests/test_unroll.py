@@ -300,3 +300,29 @@ def test_refuses_inputs_and_states_of_other_sizes():
         unroll(cell, sequences(batch=2), initial_state=cell.initial_state(5))
     with pytest.raises(TypeError, match="mask must be a tensor"):
         unroll(cell, sequences(), mask="a")
+
+
+class Dropping(keras.layers.Layer):
+    """A controller with a layer that assigns a random state in training."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.cell, self.layer, self.state_size = keras.layers.GRUCell(4), layer, 4
+
+    def build(self, input_shape):
+        self.cell.build(input_shape)
+        self.layer.build((None, 4))
+
+    def call(self, inputs, states, training=False):
+        output, states = self.cell(inputs, states)
+        return self.layer(output, training=training), states
+
+
+@pytest.mark.parametrize(
+    "layer", [lambda: keras.layers.Dropout(0.5), keras.layers.BatchNormalization]
+)
+def test_refuses_what_a_loop_would_lose(layer):
+    cell, x = DNCCell(Dropping(layer()), 2, memory_size=3, word_size=2), tf.ones((2, 3, 2))
+    unroll(cell, x)
+    with pytest.raises(ValueError, match=r"The cell must not assign .*(seed|moving)"):
+        unroll(cell, x, training=True)

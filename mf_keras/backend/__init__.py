@@ -11,12 +11,18 @@ if keras.backend.backend() != "tensorflow":
         f"{keras.backend.backend()!r}. Set KERAS_BACKEND=tensorflow before keras is imported."
     )
 
-from mf_keras.backend.compilation import compiled, compiling_loops, loops_are_compiled
+from mf_keras.backend.compilation import (
+    CompiledFor,
+    compiled,
+    compiling_loops,
+    loops_are_compiled,
+)
 from mf_keras.backend.cores import on_cores, side_by_side, together_on_cores, usable_cores
 from mf_keras.backend.scan import scan
 from mf_keras.backend.tensors import has_state, is_concrete, read_rows, to_tensor, write_rows
 
 __all__ = [
+    "CompiledFor",
     "compiled",
     "compiling_loops",
     "has_state",

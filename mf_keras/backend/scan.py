@@ -8,7 +8,7 @@ import tensorflow as tf
 from mf_keras.backend import compilation
 
 
-def scan(step, variables, carry, inputs, keep=None, chunk=None, sums=None):
+def scan(step, variables, carry, inputs, keep=None, chunk=None, sums=None, constants=()):
     """Run `step` over time and keep what it carries; its gradient costs O(T) time and memory.
 
     The forward loop keeps the carries. The gradient is a second loop that goes backwards, reads the
@@ -33,6 +33,10 @@ def scan(step, variables, carry, inputs, keep=None, chunk=None, sums=None):
         sums: structure of bools like `carry`: which of its tensors the step only adds to. Their
             gradient needs no value of theirs, so without chunks they are not stored for it. None
             for none of them.
+        constants: further Keras variables that `step` may read, such as random states.
+
+    Raises:
+        ValueError: `step` assigns one of `variables` or `constants`, which the loop would lose.
 
     Returns:
         `(stacked, carry)`: the carries after steps 1..T, (T, B, ...) for every tensor of `carry`
@@ -48,11 +52,13 @@ def scan(step, variables, carry, inputs, keep=None, chunk=None, sums=None):
 
     def flat_step(weights, flat_carry, flat_inputs_t):
         # Weights come in as plain tensors, so that both loops are functions of their arguments.
-        with keras.StatelessScope(state_mapping=list(zip(variables, weights, strict=True))):
+        mapping = list(zip(variables, weights, strict=True))
+        with keras.StatelessScope(state_mapping=mapping) as scope:
             new_carry = step(
                 keras.tree.pack_sequence_as(carry, flat_carry),
                 keras.tree.pack_sequence_as(inputs, flat_inputs_t),
             )
+        _check_unassigned(scope, [*mapping, *((variable, None) for variable in constants)])
         return keras.tree.flatten(new_carry)
 
     run = _differentiable(flat_step, kept, needed, chunk, compilation.loops_are_compiled())
@@ -60,6 +66,16 @@ def scan(step, variables, carry, inputs, keep=None, chunk=None, sums=None):
     stacked = [stacked.get(i) for i in range(len(flat_carry))]
     pack = keras.tree.pack_sequence_as
     return pack(carry, stacked), pack(carry, last)
+
+
+def _check_unassigned(scope, given):
+    """Raise ValueError where a step has given a variable another value than it came with."""
+    for variable, value in given:
+        if scope.get_current_value(variable) is not value:
+            raise ValueError(
+                f"The cell must not assign {variable.path} in a step, which a loop over time would "
+                "lose. Dropout and batch normalization in a controller do that in training."
+            )
 
 
 def _differentiable(step, kept, needed, chunk, compiled):

@@ -257,7 +257,9 @@ class MemoryCell(keras.layers.Layer):
                 raise ValueError("The cell must be built before it has an initial memory.")
             memory = state.memory + ops.cast(self.initial_memory.value, self.compute_dtype)
         if hasattr(self.controller, "get_initial_state"):
-            controller = keras.tree.flatten(self.controller.get_initial_state(batch_size))
+            controller = keras.tree.flatten(
+                self.controller.get_initial_state(batch_size=batch_size)
+            )
             controller = tuple(ops.cast(x, self.compute_dtype) for x in controller)
             state = state._replace(controller=controller)
         return state._replace(memory=memory)
@@ -282,6 +284,13 @@ class MemoryCell(keras.layers.Layer):
                 shape=(self.memory_size, self.word_size),
                 initializer=keras.initializers.RandomNormal(stddev=0.1),
             )
+        if not self.trainable:  # Keras hands that on only where it changes
+            for part in (self.controller, self.interface, self.readout, *self._own_weights()):
+                part.trainable = False
+
+    def _own_weights(self):
+        """The variables that are the cell's and no layer's."""
+        return [self.initial_memory] if self.learn_initial_memory else []
 
     def _check_built(self, size):
         """Raise ValueError where the controller's weights are for inputs of another size."""

@@ -140,6 +140,14 @@ class AdversarialForcing(Forcing):
                 strategies.check_optimizer(argument, own, self.distribute_strategy)
             adversary.set_optimizer(own)
 
+    def fit(self, *args, **kwargs):
+        """As `Forcing`; at its end averages of weights that an optimizer keeps become the weights."""
+        history = super().fit(*args, **kwargs)
+        for adversary in self.adversaries.values():  # Keras does it for the model's alone
+            weights = adversary.discriminator.trainable_variables
+            adversary.optimizer.finalize_variable_values(weights)
+        return history
+
     def _discriminator_optimizers(self, given):
         """One optimizer for each discriminator, by name."""
         if isinstance(given, dict):

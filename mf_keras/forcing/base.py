@@ -93,6 +93,8 @@ class Forcing(Logs, CheckedData):
         if not self.generator.built:
             self.generator.build(input_shape)
             self.generator.built = True
+        if self.compiled:
+            self._build_optimizer()
 
     # Compilation and saving.
 
@@ -181,11 +183,9 @@ class Forcing(Logs, CheckedData):
         optimizer = keras.optimizers.deserialize(config["optimizer"])
         self.compile(**{**config, "optimizer": optimizer})
 
-    def quantize(self, mode=None, **kwargs):
-        """`keras.Model.quantize`, of generator and discriminators."""
-        super().quantize(mode, **kwargs)
-        if self._generates:
-            self.generator.forget_compiled()
+    def export(self, *args, **kwargs):
+        """The `export` of the generator or transducer that is trained."""
+        return self.generator.export(*args, **kwargs)
 
     def save_own_variables(self, store):
         """Keep the random states, too, so that a resumed run is the same run."""
@@ -282,8 +282,6 @@ class Forcing(Logs, CheckedData):
             )
         with self.distribute_strategy.scope():
             build(tuple(x.shape))
-            if self.compiled:
-                self._build_optimizer()
 
     def _build_to_predict(self, input_shape):
         """Build what `evaluate` and `predict` need."""

@@ -21,10 +21,11 @@ class CheckedData(keras.Model):
         y=None,
         batch_size=None,
         epochs=1,
+        verbose="auto",
+        callbacks=None,
         *,
         sample_weight=None,
         validation_data=None,
-        callbacks=None,
         **kwargs,
     ):
         """`keras.Model.fit` on checked data; see the class for what the data are.
@@ -51,13 +52,16 @@ class CheckedData(keras.Model):
             y,
             batch_size=batch_size,
             epochs=epochs,
+            verbose=verbose,
             sample_weight=sample_weight,
             validation_data=validation_data,
             callbacks=callbacks,
             **kwargs,
         )
 
-    def evaluate(self, x=None, y=None, batch_size=None, *, sample_weight=None, **kwargs):
+    def evaluate(
+        self, x=None, y=None, batch_size=None, verbose="auto", sample_weight=None, **kwargs
+    ):
         """`keras.Model.evaluate` on checked data: NLL without any forcing term.
 
         Raises:
@@ -66,9 +70,9 @@ class CheckedData(keras.Model):
         counts({"batch_size": batch_size, **kwargs})
         x = self._checks().data("x", "y", x, y, sample_weight)
         self._build_for(x, training=False)
-        return super().evaluate(x, y, batch_size=batch_size, sample_weight=sample_weight, **kwargs)
+        return super().evaluate(x, y, batch_size, verbose, sample_weight, **kwargs)
 
-    def predict(self, x, batch_size=None, **kwargs):
+    def predict(self, x, batch_size=None, verbose="auto", **kwargs):
         """`keras.Model.predict` on checked data: logits, teacher-forced for a generator.
 
         Raises:
@@ -77,7 +81,7 @@ class CheckedData(keras.Model):
         counts({"batch_size": batch_size, **kwargs})
         x = self._checks().inputs(x)
         self._build_for(x, training=False)
-        return super().predict(x, batch_size=batch_size, **kwargs)
+        return super().predict(x, batch_size, verbose, **kwargs)
 
     def predict_on_batch(self, x):
         """`keras.Model.predict_on_batch` on a checked array.

@@ -384,3 +384,23 @@ def test_clip_must_be_positive(cell_class, value):
 def test_clip_must_be_a_number(cell_class, value):
     with pytest.raises(TypeError, match="clip must be"):
         cell_class(keras.layers.GRUCell(2), 1, clip=value)
+
+
+def test_a_frozen_cell_stays_frozen(tmp_path):
+    sizes = {"memory_size": 3, "word_size": 2, "learn_initial_memory": True}
+    cell = DNCCell(keras.layers.GRUCell(4), 2, **sizes, trainable=False)
+    model = keras.Sequential([keras.Input((3, 2)), keras.layers.RNN(cell)])
+    assert model.variables
+    assert not model.trainable_variables
+    model.save(tmp_path / "model.keras")
+    assert not keras.models.load_model(tmp_path / "model.keras").trainable_variables
+
+
+def test_asks_a_controller_for_its_state_as_keras_does():
+    class Cell(keras.layers.GRUCell):
+        def get_initial_state(self, inputs=None, batch_size=None, dtype=None):
+            return [tf.ones((batch_size, self.units))]
+
+    cell = DNCCell(Cell(4), 2, memory_size=3, word_size=2)
+    cell.build((None, 2))
+    np.testing.assert_array_equal(cell.initial_state(3).controller[0], np.ones((3, 4)))

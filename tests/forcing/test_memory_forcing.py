@@ -398,6 +398,16 @@ def test_files_keep_the_random_state_of_layers(tmp_path):
     assert_same(map(np.array, loaded.variables), map(np.array, model.variables))
 
 
+def test_averages_of_a_discriminator_s_weights_become_its_weights():
+    average = keras.optimizers.SGD(0.5, use_ema=True, ema_momentum=0.5)
+    model = make(ProfessorForcing, discriminator_optimizer=average, gate=None)
+    model.fit(binary(4, 3, 1), epochs=2, verbose=0)
+    (player,) = model.adversaries.values()
+    averages = [v for v in player.optimizer.variables if "average" in v.path]
+    weights = player.discriminator.trainable_variables
+    assert_same(map(np.array, weights), map(np.array, averages))
+
+
 def test_regularizers_of_discriminators_are_heard():
     x, moved = binary(4, 3, 1), {}
     for strength in (0.0, 0.5):

@@ -137,24 +137,34 @@ def test_saved_model_goes_on_as_if_never_stopped(tmp_path):
     assert_same(map(np.array, loaded.optimizer.variables), map(np.array, model.optimizer.variables))
 
 
-@pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method:UserWarning")
-def test_quantizes_the_samples_of_the_generator():
-    model = TeacherForcing(small_generator())
-    before = model.generator.sample(8, 12, seed=0).numpy()  # compiled with float weights
-    model.quantize("int8")
-    kernel = model.generator.cell.readout.kernel
-    kernel.assign(np.zeros(kernel.shape))
-    expected = model.generator.free_run(8, 12, seed=0)[0].numpy()
-    assert (expected != before).any()
-    np.testing.assert_array_equal(model.generator.sample(8, 12, seed=0), expected)
-
-
 def test_the_dtype_of_the_cell_decides_on_loss_scaling():
     generator = SequenceGenerator(small_cell(dtype="mixed_float16"))
     model = compiled(generator, run_eagerly=True)
     assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
     with pytest.raises(ValueError, match="dtype must be the cell's"):
         TeacherForcing(generator, dtype="float32")
+
+
+def test_exports_what_was_trained(tmp_path):
+    x, y, weights = triples()
+    model = compiled(small_transducer(), run_eagerly=True)
+    model.fit(x, y, sample_weight=weights, verbose=0)
+    model.export(tmp_path / "model", verbose=False)
+    loaded = tf.saved_model.load(str(tmp_path / "model"))
+    np.testing.assert_allclose(loaded.serve(x), model.generator(x), atol=1e-5)
+
+
+def test_an_optimizer_is_built_with_the_model():
+    model = compiled(unbuilt())
+    model.build((None, 5, 3))
+    assert model.optimizer.built
+
+
+def test_takes_verbose_where_keras_does():
+    x, model = binary(4, 4, 1), compiled(run_eagerly=True)
+    model.fit(x, None, 4, 1, 0, [])
+    model.evaluate(x, None, 4, 0)
+    model.predict(x, 4, 0)
 
 
 def test_predict_leaves_targets_of_a_dataset_alone():
