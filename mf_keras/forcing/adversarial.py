@@ -141,7 +141,7 @@ class AdversarialForcing(Forcing):
             adversary.set_optimizer(own)
 
     def fit(self, *args, **kwargs):
-        """As `Forcing`; at its end averages of weights that an optimizer keeps become the weights."""
+        """As `Forcing`; averages of weights, where an optimizer keeps some, become the weights."""
         history = super().fit(*args, **kwargs)
         for adversary in self.adversaries.values():  # Keras does it for the model's alone
             weights = adversary.discriminator.trainable_variables
