@@ -54,11 +54,12 @@ def scan(step, variables, carry, inputs, keep=None, chunk=None, sums=None, const
         # Weights come in as plain tensors, so that both loops are functions of their arguments.
         mapping = list(zip(variables, weights, strict=True))
         with keras.StatelessScope(state_mapping=mapping) as scope:
+            given = [(v, scope.get_current_value(v)) for v in (*variables, *constants)]
             new_carry = step(
                 keras.tree.pack_sequence_as(carry, flat_carry),
                 keras.tree.pack_sequence_as(inputs, flat_inputs_t),
             )
-        _check_unassigned(scope, [*mapping, *((variable, None) for variable in constants)])
+        _check_unassigned(scope, given)
         return keras.tree.flatten(new_carry)
 
     run = _differentiable(flat_step, kept, needed, chunk, compilation.loops_are_compiled())
