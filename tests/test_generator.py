@@ -216,7 +216,7 @@ def test_takes_variables_as_tensors(generator):
 @pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method:UserWarning")
 @pytest.mark.parametrize("through", [lambda generator: generator, TeacherForcing])
 def test_nothing_is_sampled_with_the_weights_of_before(through):
-    generator = small_generator()
+    generator = small_generator(linkage=None)
     before = generator.sample(8, 12, seed=0).numpy()
     through(generator).quantize("int8")
     kernel = generator.cell.readout.kernel
@@ -227,7 +227,7 @@ def test_nothing_is_sampled_with_the_weights_of_before(through):
 
 
 def test_samples_with_adapters():
-    generator = small_generator()
+    generator = small_generator(linkage=None)
     generator.sample(8, 12, seed=0)
     generator.cell.readout.enable_lora(2)
     generator.cell.readout.lora_kernel_b.assign_add([[20.0]] * 2)
