@@ -79,17 +79,19 @@ class Pictures(keras.callbacks.Callback):
         if tensorboard is not None:
             tensorboard = validation.path("tensorboard", tensorboard)
         self.events = None if tensorboard is None else EventFile(tensorboard)
-        self._memories = backend.compiled(self._run)
+        self._memories = backend.CompiledFor(generator, self._run)
         self.history = {}
         self._undrawn = None  # the last epoch, where it was not time to draw
 
     def on_epoch_end(self, epoch, logs=None):
         """Keep the logs, and draw if it is time to."""
-        for name, value in (logs or {}).items():
+        # Some metrics of Keras log an array, which is no point of a curve.
+        logs = {name: value for name, value in (logs or {}).items() if np.ndim(value) == 0}
+        for name, value in logs.items():
             before = [entry for entry in self.history.get(name, []) if entry[0] <= epoch]
             self.history[name] = [*before, (epoch + 1, float(value))]
         if self.events:
-            self.events.scalars(logs or {}, epoch + 1)
+            self.events.scalars(logs, epoch + 1)
         self._undrawn = epoch + 1
         if self._undrawn % self.every == 0:
             self._draw(self._undrawn)

@@ -36,7 +36,8 @@ def load(path, like=None):
 
     Args:
         path: the file.
-        like: a model whose class and whose weights' shapes the file must have; None for any.
+        like: a model whose class and whose trainable weights' shapes the file must have, frozen
+            like what was saved; None for any.
 
     Raises:
         ValueError: the file is missing, cut short, damaged, unsafe to load, or of another model.
@@ -83,7 +84,8 @@ def load_latest(path, like):
 
     Args:
         path: what `Checkpoint` was given.
-        like: a model whose class and whose weights' shapes the checkpoint must have.
+        like: a model whose class and whose trainable weights' shapes the checkpoint must have,
+            frozen like what was saved.
 
     Returns:
         The model; None if there is no checkpoint at all.
@@ -187,10 +189,11 @@ class Checkpoint(keras.callbacks.Callback):
     Put it behind callbacks that end training, such as `EarlyStopping`; what comes after the last
     epoch, such as weights that are averaged or restored, is then not in the file.
 
-    The file holds weights, optimizers, random state and, of this package's algorithms, the running
-    means of the epoch's logs. It is whole at every moment, and the one before it is kept, too, as
-    `previous(path)`; `load_latest` takes the newest that can be used. Where several workers save to
-    one path, one after the other, both files are of the same step.
+    The file holds weights and optimizers and, of this package's algorithms, random states and the
+    running means of the epoch's logs; of other models Keras leaves random states out. It is whole
+    at every moment, and the one before it is kept, too, as `previous(path)`; `load_latest` takes
+    the newest that can be used. Where several workers save to one path, one after the other, both
+    files are of the same step.
 
     Args:
         path: a file ending in .keras; its folder must exist.

@@ -31,7 +31,7 @@ class SequenceGenerator(keras.Model):
         cell: a memory cell, e.g. `DNCCell`; its `units` is the size of a step of the sequences.
         chunk: None, or "sqrt" or a number of steps to train long sequences in little memory: the
             gradient keeps the states at the ends of such chunks alone, as `unroll` explains.
-        dtype: None, or the cell's, which decides what is computed with.
+        dtype: None, or the cell's. The controller computes in its own: give it to that as well.
         **kwargs: `name`, as for every Keras model.
 
     Raises:
@@ -83,8 +83,8 @@ class SequenceGenerator(keras.Model):
         Args:
             x: (B, T, units) of 0/1.
             training: passed on to the cell.
-            keep: names of the fields that the trace shall have; the others are None, and cost no
-                memory. None for all.
+            keep: names of the fields that the trace shall have; the others are None. None for all.
+                The gradient needs their states all the same, unless there are chunks.
 
         Returns:
             `(logits, trace)`: (B, T, units), and the cell's named tuple with (B, T, ...) tensors.

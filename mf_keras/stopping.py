@@ -13,9 +13,10 @@ class StopOnNonFinite(keras.callbacks.Callback):
 
     The forcing algorithms skip an update whose gradient is not finite, and train on; their `fit`
     adds this callback where it is not given. `max_skipped` skipped updates of a player in a row,
-    over the ends of epochs too, end the training, with the weights from before them. A log of
-    theirs leaves out the steps in which it was not finite; at the end of an epoch it is NaN if
-    there were no others, and then training ends too, as it does at once for logs of validation.
+    over the ends of epochs too, end the training, with the weights from before them; with a
+    `LossScaleOptimizer` those count that are skipped at a scale below 1. A log of theirs leaves out
+    the steps in which it was not finite; at the end of an epoch it is NaN if there were no others,
+    and then training ends too, as it does at once for logs of validation.
     With `steps_per_execution` the rows are looked at after so many steps.
 
     The training of any other Keras model ends as soon as one of its logs is NaN or infinite.

@@ -24,7 +24,7 @@ class SequenceTransducer(keras.Model):
         cell: a memory cell, e.g. `DNCCell`; its `units` is the size of a step of the outputs.
         chunk: None, or "sqrt" or a number of steps to train long sequences in little memory: the
             gradient keeps the states at the ends of such chunks alone, as `unroll` explains.
-        dtype: None, or the cell's, which decides what is computed with.
+        dtype: None, or the cell's. The controller computes in its own: give it to that as well.
         **kwargs: `name`, as for every Keras model.
 
     Raises:
@@ -68,8 +68,8 @@ class SequenceTransducer(keras.Model):
         Args:
             inputs: (B, T, D).
             training: passed on to the cell.
-            keep: names of the fields that the trace shall have; the others are None, and cost no
-                memory. None for all.
+            keep: names of the fields that the trace shall have; the others are None. None for all.
+                The gradient needs their states all the same, unless there are chunks.
 
         Returns:
             `(logits, trace)`: (B, T, units), and the cell's named tuple with (B, T, ...) tensors.

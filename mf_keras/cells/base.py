@@ -33,7 +33,8 @@ class MemoryCell(keras.layers.Layer):
     `stateful=False` and pass `initial_state`, or use `unroll`, where a run begins anew.
 
     Args:
-        controller: any Keras RNN cell, e.g. `keras.layers.GRUCell(64)`.
+        controller: any Keras RNN cell without dropout, e.g. `keras.layers.GRUCell(64)`. `unroll`
+            refuses one that assigns variables in a step, as batch normalization does in training.
         units: size of the output y_t.
         memory_size: N, number of memory slots.
         word_size: W, length of a slot.

@@ -50,7 +50,8 @@ class NTMCell(MemoryCell):
         outputs = layer(inputs)  # (B, T, D) -> (B, T, 10)
 
     Args:
-        controller: any Keras RNN cell, e.g. `keras.layers.GRUCell(64)`.
+        controller: any Keras RNN cell without dropout, e.g. `keras.layers.GRUCell(64)`. `unroll`
+            refuses one that assigns variables in a step, as batch normalization does in training.
         units: size of the output y_t.
         memory_size: N, number of memory slots.
         word_size: W, length of a slot.

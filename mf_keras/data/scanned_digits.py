@@ -21,7 +21,8 @@ def digits(split="train", labels=False):
 
     Args:
         split: "train", "validation" or "test".
-        labels: give pairs of a sequence and its class, an int64 in [0, 10), in their place.
+        labels: give pairs of a sequence and its class, an int64 in [0, 10), in their place. A
+            generator is trained on sequences alone.
 
     Returns:
         A `tf.data.Dataset` of float32 sequences (64, 1) of 0 and 1, of known cardinality.

@@ -134,7 +134,7 @@ class AdversarialForcing(Forcing):
             )
         super().compile(optimizer, **kwargs)
         for name, adversary in self.adversaries.items():
-            own = self._scaled_if_needed(optimizers[name])
+            own = self._scaled_if_needed(optimizers[name], adversary.discriminator)
             if self._distributed:
                 argument = f"discriminator_optimizer ({name})"
                 strategies.check_optimizer(argument, own, self.distribute_strategy)
@@ -164,9 +164,10 @@ class AdversarialForcing(Forcing):
         given = get_optimizer("discriminator_optimizer", given)
         return {name: type(given).from_config(given.get_config()) for name in self.watched}
 
-    def _scaled_if_needed(self, optimizer):
+    def _scaled_if_needed(self, optimizer, discriminator):
         """With float16, what `compile` does to the generator's optimizer."""
         scaled = isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer)
+        scaled = scaled or discriminator.dtype_policy.name == "mixed_float16"
         if scaled and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
             return keras.optimizers.LossScaleOptimizer(optimizer)
         return optimizer

@@ -34,9 +34,10 @@ class CheckedData(keras.Model):
 
         Raises:
             TypeError: `class_weight` is given; a sequence of bits is of no class.
-            ValueError: data of another shape, values other than 0 and 1, or a sequence of which
-                `sample_weight` counts no step. Of a dataset, the shapes are checked at once and
-                the values as they come (`tf.errors.InvalidArgumentError`).
+            ValueError: data of another shape, values other than 0 and 1, a sequence of which
+                `sample_weight` counts no step, or, for a generator, anything beside x. Of a
+                dataset, the shapes are checked at once and the values as they come
+                (`tf.errors.InvalidArgumentError`).
         """
         counts({"batch_size": batch_size, "epochs": epochs, **kwargs})
         _no_class_weight(kwargs)

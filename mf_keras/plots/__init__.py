@@ -1,8 +1,9 @@
 """Pictures of samples, of learning curves and of what the memory does.
 
-Every function returns a `matplotlib.figure.Figure` that belongs to no window and no global state;
-`save` writes it as a PNG, which `MARK` tells from those of others. Time steps and slots are counted
-from 1, as in the papers: the memory at t = 50 is the one after 50 steps, `memory[49]`.
+What draws returns a `matplotlib.figure.Figure`, or a dict of them, that belongs to no window and no
+global state; `save` writes it as a PNG, which `MARK` tells from those of others. Time steps and
+slots are counted from 1, as in the papers: the memory at t = 50 is the one after 50 steps,
+`memory[49]`.
 """
 
 from mf_keras.plots.figure import MARK, save

@@ -66,7 +66,7 @@ def curves(series, xlabel, ylabel, title=None):
 
 
 def training_curves(logs):
-    """The NLL of a run, and the accuracy of its discriminators where there are any.
+    """The NLL of a run, and the accuracies of discriminators of hidden states and of the memory.
 
     Args:
         logs: name of a log of `fit`, such as "val_nll" -> (epochs, values).
