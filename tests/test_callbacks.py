@@ -48,6 +48,15 @@ def test_pictures_of_a_second_training_are_its_own(tmp_path, monkeypatch):
     assert pictures.history == {"nll": [(1, 30.0), (2, 31.0), (3, 32.0)]}
 
 
+def test_pictures_pass_over_logs_that_are_arrays(tmp_path, monkeypatch):
+    monkeypatch.setattr(callbacks.Pictures, "_draw", lambda *arguments: None)
+    pictures = callbacks.Pictures(
+        tmp_path / "p", small_generator(), binary(4, 1), (2, 2), tensorboard=tmp_path / "events"
+    )
+    pictures.on_epoch_end(0, {"nll": 2.0, "f1_score": np.array([0.5, 0.25])})
+    assert pictures.history == {"nll": [(1, 2.0)]}
+
+
 def test_pictures_are_of_one_bit_a_step(tmp_path):
     with pytest.raises(ValueError, match="generator must have 1 unit"):
         callbacks.Pictures(tmp_path, small_generator(2), binary(4, 2), (2, 2))

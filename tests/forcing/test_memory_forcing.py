@@ -281,6 +281,20 @@ def test_trains_under_other_policies(method, policy):
     assert any(moved[generator:])
 
 
+def test_a_discriminator_in_float16_scales_its_own_loss():
+    judge = SequenceDiscriminator(4, (3,), dtype="mixed_float16")
+    model = ProfessorForcing(small_generator(), judge, gate=None)
+    model.compile(keras.optimizers.SGD(0.1), run_eagerly=True)
+    (player,) = model.adversaries.values()
+    assert isinstance(player.optimizer, keras.optimizers.LossScaleOptimizer)
+    assert not isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
+    before = weights_of(model.generator)
+    model.train_on_batch(binary(4, 3, 1))
+    after = weights_of(model.generator)
+    assert all(np.isfinite(weight).all() for weight in after)
+    assert any((a != b).any() for a, b in zip(after, before, strict=True))
+
+
 def test_each_discriminator_may_have_its_own_optimizer():
     optimizers = {"hidden": keras.optimizers.SGD(0.0), "memory": keras.optimizers.SGD(1.0)}
     model = make(gate=None)
