@@ -286,12 +286,9 @@ class MemoryCell(keras.layers.Layer):
                 initializer=keras.initializers.RandomNormal(stddev=0.1),
             )
         if not self.trainable:  # Keras hands that on only where it changes
-            for part in (self.controller, self.interface, self.readout, *self._own_weights()):
+            own = [self.initial_memory] if self.learn_initial_memory else []
+            for part in (self.controller, self.interface, self.readout, *own):
                 part.trainable = False
-
-    def _own_weights(self):
-        """The variables that are the cell's and no layer's."""
-        return [self.initial_memory] if self.learn_initial_memory else []
 
     def _check_built(self, size):
         """Raise ValueError where the controller's weights are for inputs of another size."""
@@ -406,21 +403,3 @@ def _check_controller(controller):
                     f"controller must not use dropout, got {rate}={getattr(cell, rate)}: Keras "
                     "shares a dropout mask between time steps only for cells that it knows."
                 )
-
-
-def check_dtype(dtype, cell):
-    """The dtype policy of a model around a cell, which is the cell's.
-
-    Args:
-        dtype: None, or what was asked for: a name or a policy.
-        cell: a memory cell.
-
-    Raises:
-        ValueError: it is another one than the cell's.
-    """
-    if dtype is not None and keras.dtype_policies.get(dtype).name != cell.dtype_policy.name:
-        raise ValueError(
-            f"dtype must be the cell's, {cell.dtype_policy.name}, or None, got {dtype!r}; "
-            "give it to the cell and to its controller."
-        )
-    return cell.dtype_policy
