@@ -96,6 +96,13 @@ def parse_arguments(arguments=None):
             if getattr(options, name) != parser.get_default(name):
                 option = "--" + name.replace("_", "-")
                 parser.error(f"argument {option}: --method teacher_forcing has no discriminator")
+    if options.capacity <= options.discriminator_batch:
+        parser.error(
+            f"argument --capacity: must be above the {options.discriminator_batch} of "
+            f"--discriminator-batch, got {options.capacity}"
+        )
+    if options.first_seed + options.seeds > 2**32:
+        parser.error("argument --seeds: the last seed must be below 2^32")
     options.out = options.out or f"runs/copy_task-{options.method}"
     return options
 

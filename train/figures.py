@@ -41,15 +41,20 @@ def arm_of(options):
     return of.arm_of(vars(options))
 
 
-def draw_generation(folder, options, out):
+def read_generation(folder, options):
+    """Of one run, what figures 4 and 5 are drawn of: the generator, and an image of the data."""
+    image = next(load(options)["test"].as_numpy_iterator())
+    return checkpoints.load(folder / "best.keras"), image
+
+
+def draw_generation(read, options, out):
     """Figures 4 and 5 of one run."""
+    generator, image = read
     shape = IMAGE_SHAPES[options.dataset]
-    generator = checkpoints.load(folder / "best.keras")
     samples = generator.sample(64, shape[0] * shape[1], seed=SEED)
     title = arms.words(arm_of(options))
     figure = plots.sample_grid(samples, shape, title=f"samples, {title}")
     plots.save(figure, out / names(options)[5])
-    image = next(load(options)["test"].as_numpy_iterator())
     _, real = generator.teacher_force(image[None])
     _, _, free = generator.free_run(1, len(image), seed=SEED)
     memories = {"teacher-forced": real.memory[0], "free-running": free.memory[0]}
@@ -58,14 +63,13 @@ def draw_generation(folder, options, out):
     plots.save(figure, out / names(options)[4])
 
 
-def draw_copying(folder, options, out):
-    """Figures 1 and 2 of one run, of its first seed.
+def read_copying(folder, options):
+    """Of one run's first seed, what figures 1 and 2 are drawn of: a trace, and what is right.
 
     Raises:
         ValueError: all predictions are correct, or none is.
     """
-    seed = options.first_seed
-    transducer = checkpoints.load(folder / f"seed_{seed}-half.keras")
+    transducer = checkpoints.load(folder / f"seed_{options.first_seed}-half.keras")
     stream = data.copy_task(options.length, options.width, seed=2**50)
     inputs, targets, weights = next(stream.batch(EXAMPLES).as_numpy_iterator())
     logits, trace = transducer.trace(inputs)
@@ -75,6 +79,12 @@ def draw_copying(folder, options, out):
             f"{folder.path}: {int(right.sum())} of {EXAMPLES} predictions are correct, so there is "
             "no correct and wrong one to draw."
         )
+    return trace, right
+
+
+def draw_copying(read, options, out):
+    """Figures 1 and 2 of one run, of its first seed."""
+    trace, right = read
     limit = float(np.abs(trace.memory).max())
     share = f"{right.mean():.0%} of its predictions are correct"
     for number, kind, chosen in ((1, "correct", right), (2, "wrong", ~right)):
@@ -90,8 +100,10 @@ def draw(runs, out):
     """The figures of every run, and those that compare runs.
 
     Raises:
-        OSError: a file that is not ours stands in the way; nothing is written then.
-        ValueError: two runs have figures of one name; nothing is written then.
+        OSError: a file that is not ours stands in the way, or one of a run or of its data cannot
+            be read; nothing is written then.
+        ValueError: two runs have figures of one name, cannot be compared, or have nothing to draw;
+            nothing is written then.
     """
     opened = [RunFolder.open(run) for run in runs]
     opened = [(folder, argparse.Namespace(**config)) for folder, config in opened]
@@ -107,9 +119,18 @@ def draw(runs, out):
             files.check_ours(out / name, plots.MARK)
     if len(copying) > 1:
         arms.check_outputs(out, table_2.MARKS)
+        arms.paired(copying_arms.read(copying)[0])
+    # All is read before anything is drawn, so that nothing is drawn where something is missing.
+    generators, transducers = [], []
     for folder, options in opened:
-        drawn = draw_generation if "dataset" in options else draw_copying
-        drawn(folder, options, out)
+        if "dataset" in options:
+            generators.append((read_generation(folder, options), options))
+        else:
+            transducers.append((read_copying(folder, options), options))
+    for read, options in generators:
+        draw_generation(read, options, out)
+    for read, options in transducers:
+        draw_copying(read, options, out)
     if len(copying) > 1:
         table_2.compare(copying, out)
 

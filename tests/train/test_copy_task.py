@@ -121,6 +121,12 @@ def test_a_broken_run_resumes_to_the_same_numbers(tmp_path, small_windows, monke
         assert picture.stat().st_size > 1000
 
 
+def without_figures_1_and_2(monkeypatch):
+    """`finished` runs have no half-trained transducer to draw."""
+    for name in ("read_copying", "draw_copying"):
+        monkeypatch.setattr(figures, name, lambda *arguments: None)
+
+
 def finished(path, method, correct, *options, first_seed=0):
     """A folder as a run of one seed for each number of correct predictions leaves it.
 
@@ -155,12 +161,16 @@ def test_table_2_and_figure_7_from_several_folders(tmp_path, capsys, monkeypatch
     assert rows[3] == "teacher_forcing,2,950,2000,2.5,60.0,0.75,70,140"
     assert len(rows) == 8
     assert (tmp_path / "out" / "figure_7.png").stat().st_size > 1000
-    monkeypatch.setattr(figures, "draw_copying", lambda *arguments: None)
+    without_figures_1_and_2(monkeypatch)
     figures.main([*runs, "--out", str(tmp_path / "all")])
     assert (tmp_path / "all" / "table_2.md").read_text() == text
     again = finished(tmp_path / "d", "positive_negative", [1])
     with pytest.raises(SystemExit, match="comes twice"):
-        compare.main([*runs, again])
+        compare.main([*runs, again, "--out", str(tmp_path / "none")])
+    alone = finished(tmp_path / "e", "positive_negative", [1], first_seed=9)
+    with pytest.raises(SystemExit, match="no finished seed in common"):
+        figures.main([runs[0], alone, "--out", str(tmp_path / "none")])
+    assert not (tmp_path / "none").exists()
 
 
 def test_what_was_compared_can_be_compared_again_with_more_runs(tmp_path):
@@ -225,7 +235,7 @@ def test_other_options_are_arms_of_their_own_and_runs_may_be_cut_short(tmp_path,
 )
 @pytest.mark.parametrize("command", [compare, figures])
 def test_refuses_to_replace_what_it_did_not_write(tmp_path, monkeypatch, name, command):
-    monkeypatch.setattr(figures, "draw_copying", lambda *arguments: None)
+    without_figures_1_and_2(monkeypatch)
     methods = ("teacher_forcing", "positive_negative")
     runs = [finished(tmp_path / method, method, [100, 200]) for method in methods]
     out = tmp_path / "out"
@@ -246,6 +256,20 @@ def test_teacher_forcing_takes_no_options_of_forcing(option, capsys):
         copy_task.parse_arguments(option)
     assert f"argument {option[0]}: --method teacher_forcing" in capsys.readouterr().err
     copy_task.parse_arguments(["--method", "positive_negative", *option])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--method", "positive_negative", "--capacity", "8"], "--capacity: must be above the 8"),
+        (["--first-seed", str(2**32 - 1), "--seeds", "2"], "last seed must be below 2^32"),
+    ],
+)
+def test_refuses_options_that_would_fail_in_the_middle(options, message, tmp_path, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        copy_task.main([*options, "--out", str(tmp_path / "run")])
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_refuses_runs_of_another_command(tmp_path):

@@ -62,6 +62,16 @@ def test_figures_4_and_5_are_drawn_from_runs(run, tmp_path):
         figures.main([str(tmp_path), "--out", str(tmp_path / "other")])
 
 
+def test_nothing_is_drawn_where_a_file_of_one_run_is_missing(run, tmp_path):
+    broken = shutil.copytree(run, tmp_path / "broken")
+    (broken / "best.keras").unlink()
+    config = json.loads((broken / "config.json").read_text())
+    (broken / "config.json").write_text(json.dumps({**config, "seed": 1}))
+    with pytest.raises(SystemExit, match=r"best.keras"):
+        figures.main([str(run), str(broken), "--out", str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()
+
+
 def test_runs_that_differ_in_options_are_drawn_apart(run, tmp_path):
     def names(*options):
         parsed = sequence_generation.parse_arguments(["--method", "memory_forcing", *options])
