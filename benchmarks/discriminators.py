@@ -1,35 +1,56 @@
 """Whether the discriminators can tell the two behaviours apart, the generator being frozen.
 
 python -m benchmarks.discriminators
+python -m benchmarks.discriminators --run runs/A
 
-A generator is trained for one epoch on the digits and frozen. Each discriminator, of the default
-sizes and with the default optimizer, then learns to tell its teacher-forced from its free-running
-behaviour; its accuracy is measured on fresh noise and on validation images.
+A generator is trained for one epoch on the digits and frozen; with `--run` it is the best one of a
+run of train.sequence_generation, on that run's data. Each discriminator, of the default sizes and
+with the default optimizer, then learns to tell its teacher-forced from its free-running behaviour;
+its accuracy is measured on fresh noise and on validation images. 0.5 is a coin.
 """
 
 import argparse
+import sys
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from mf_keras import MemoryForcing, data
-from train.sequence_generation import make_model, parse_arguments
+from benchmarks import measure
+from mf_keras import MemoryForcing, checkpoints
+from train.run_folder import RunFolder
+from train.sequence_generation import BEST, load, make_model, parse_arguments
 
 BATCH = 64
 
 
-def split(name):
-    """A split of the digits, (n, 64, 1)."""
-    return np.stack(list(data.digits(name).as_numpy_iterator()))
+def images(split):
+    """A split, (n, T, 1)."""
+    return np.stack(list(split.as_numpy_iterator()))
 
 
-def train_generator(seed):
+def train_generator(train, seed):
     """One epoch of teacher forcing, Adam 3e-3."""
     keras.utils.set_random_seed(seed)
     model = make_model(parse_arguments(["--learning-rate", "3e-3"]))
-    model.fit(split("train"), batch_size=BATCH, verbose=0)
+    model.fit(train, batch_size=BATCH, verbose=0)
     return model.generator
+
+
+def read(run, seed):
+    """The frozen generator, and the images of training and validation.
+
+    Raises:
+        OSError, ValueError: `run` is no run of train.sequence_generation, or has no data.
+    """
+    if run is None:
+        splits = load(parse_arguments([]))
+        train, validation = images(splits["train"]), images(splits["validation"])
+        return train_generator(train, seed), train, validation
+    folder, config = RunFolder.open(run, "dataset")
+    generator = checkpoints.load(folder / BEST)
+    splits = load(argparse.Namespace(**config))
+    return generator, images(splits["train"]), images(splits["validation"])
 
 
 def main(arguments=None):
@@ -37,12 +58,16 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--steps", type=int, default=300, help="default: 300")
     parser.add_argument("--seed", type=int, default=0, help="default: 0")
+    parser.add_argument("--run", help="folder of a run; default: a generator of one epoch")
+    measure.add_json_option(parser)
     options = parser.parse_args(arguments)
-    generator = train_generator(options.seed)
+    try:
+        generator, train, fresh = read(options.run, options.seed)
+    except (OSError, ValueError) as error:
+        sys.exit(f"error: {error}")
     model = MemoryForcing(generator, gate=None)
     model.compile(keras.optimizers.SGD(0.0))
     random = np.random.default_rng(options.seed)
-    train, fresh = split("train"), split("validation")
     noise = keras.random.SeedGenerator(options.seed + 1)
 
     @tf.function(jit_compile=True)
@@ -65,16 +90,20 @@ def main(arguments=None):
             shares[name] = tf.reduce_mean(tf.cast(right, tf.float32))
         return shares
 
-    def batch(images):
-        return traces(images[random.choice(len(images), BATCH, replace=False)])
+    def batch(split):
+        return traces(split[random.choice(len(split), BATCH, replace=False)])
 
     print(f"{'step':>6}" + "".join(f"{name:>10}" for name in model.adversaries))
+    rows = []
     for step in range(options.steps + 1):
         if step % 50 == 0:
             measured = [accuracy(batch(fresh)) for _ in range(5)]
-            means = [np.mean([float(m[name]) for m in measured]) for name in model.adversaries]
-            print(f"{step:6d}" + "".join(f"{mean:10.3f}" for mean in means), flush=True)
+            means = {n: float(np.mean([m[n] for m in measured])) for n in model.adversaries}
+            print(f"{step:6d}" + "".join(f"{mean:10.3f}" for mean in means.values()), flush=True)
+            rows.append({"step": step, **means})
         learn(batch(train))
+    if options.json:
+        measure.write_json(options.json, rows)
 
 
 if __name__ == "__main__":
