@@ -10,7 +10,7 @@ from mf_keras.discriminator import SequenceDiscriminator
 from mf_keras.forcing import strategies
 from mf_keras.forcing.adversary import Adversary
 from mf_keras.forcing.base import Forcing, get_optimizer
-from mf_keras.forcing.updates import Updates, steps_taken
+from mf_keras.forcing.updates import Updates, inner, steps_taken
 
 DEFAULT_GATE = (0.75, 0.99)
 
@@ -58,8 +58,10 @@ class AdversarialForcing(Forcing):
         gate = _check_gate(gate)
         label_smoothing = validation.real_number("label_smoothing", label_smoothing, 0.0, 0.5)
         warm_up_steps = validation.positive_int("warm_up_steps", warm_up_steps, minimum=0)
-        for part, weight in zip(self.watched.values(), weights, strict=True):
+        weights = [
             validation.real_number(part.weight, weight, 0.0)
+            for part, weight in zip(self.watched.values(), weights, strict=True)
+        ]
         seed = validation.seed("seed", seed)
         super().__init__(model, **kwargs)
         self.gate = gate
@@ -122,9 +124,15 @@ class AdversarialForcing(Forcing):
             **kwargs: further arguments of `Forcing.compile`.
 
         Raises:
-            ValueError: players share an optimizer, or the dict's names are others.
+            ValueError: players share an optimizer, the dict's names are others, or `optimizer` is
+                a `keras.optimizers.MultiOptimizer`.
         """
         optimizer = get_optimizer("optimizer", optimizer)
+        if isinstance(inner(optimizer), keras.optimizers.MultiOptimizer):
+            # Keras hands it the weights of all players at the end of `fit`, where it fails.
+            raise ValueError(
+                f"optimizer must be one optimizer for the whole model, got {optimizer!r}."
+            )
         optimizers = self._discriminator_optimizers(discriminator_optimizer)
         players = [optimizer, *optimizers.values()]
         if discriminator_optimizer is optimizer or len(set(map(id, players))) < len(players):
@@ -145,7 +153,9 @@ class AdversarialForcing(Forcing):
         history = super().fit(*args, **kwargs)
         for adversary in self.adversaries.values():  # Keras does it for the model's alone
             weights = adversary.discriminator.trainable_variables
-            adversary.optimizer.finalize_variable_values(weights)
+            # The averages of an optimizer that has never moved are zeros, and no weights.
+            if int(inner(adversary.optimizer).iterations) > 0:
+                adversary.optimizer.finalize_variable_values(weights)
         return history
 
     def _discriminator_optimizers(self, given):
@@ -185,7 +195,7 @@ class AdversarialForcing(Forcing):
     def compile_from_config(self, config):
         """Compile with what `get_compile_config` gave."""
         optimizers = {
-            name: keras.optimizers.deserialize(optimizer)
+            name: keras.saving.deserialize_keras_object(optimizer)
             for name, optimizer in config["discriminator_optimizer"].items()
         }
         super().compile_from_config({**config, "discriminator_optimizer": optimizers})
@@ -195,7 +205,8 @@ class AdversarialForcing(Forcing):
     def _metric_names(self):
         names = self._evaluation_names()
         for part in self.watched.values():
-            names += [part.cost, f"{part.discriminator}_loss", f"{part.discriminator}_accuracy"]
+            judged = ("loss", "accuracy", "heard")
+            names += [part.cost, *(f"{part.discriminator}_{log}" for log in judged)]
         return names
 
     def _warm(self, dtype):
@@ -205,12 +216,16 @@ class AdversarialForcing(Forcing):
         return ops.cast(steps_taken(self.optimizer) >= self.warm_up_steps, dtype)
 
     def _track_game(self, name, game, played=None):
-        """Update the logs of a discriminator; `played` False leaves them as they are."""
+        """Update the logs of a discriminator, before the model's update of this step.
+
+        `played` False leaves them as they are.
+        """
         part = self.watched[name]
         values = {
             part.cost: game.cost,
             f"{part.discriminator}_loss": game.discriminator_loss,
             f"{part.discriminator}_accuracy": game.accuracy,
+            f"{part.discriminator}_heard": game.heard * self._warm(game.heard.dtype),
         }
         for log, value in values.items():
             self._trackers[log].update_finite(value, sample_weight=played)

@@ -23,6 +23,7 @@ class Round(NamedTuple):
     to_imitation: Any  # like B (like the learner), gradient of C; zero while the gate is closed
     reverse_cost: Any  # (), E[-log(1 - D(A))]
     to_model: Any  # like A, gradient of the reverse cost; None where it was not asked for
+    heard: Any  # (), 1 where the gate to the model is open, else 0
 
 
 class Learner(NamedTuple):
@@ -129,7 +130,7 @@ class Adversary(keras.layers.Layer):
                 replicas.mean(ops.softplus(real_logits)),
             )
         )
-        return Round(loss, accuracy, cost, to_imitation, reverse_cost, to_model)
+        return Round(loss, accuracy, cost, to_imitation, reverse_cost, to_model, hears)
 
     def _judge(self, learner, hears, scale):
         """C of a behaviour that the discriminator does not learn from, and its gradient."""

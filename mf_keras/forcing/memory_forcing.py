@@ -15,9 +15,10 @@ class MemoryForcing(BehaviourForcing):
         model.fit(x, batch_size=64, epochs=10)
 
     Logs beside those of `TeacherForcing`, for both discriminators: `c_h`, `c_m` (eq. 8, nats),
-    `hidden_discriminator_loss`, `memory_discriminator_loss` (eq. 7, nats), and
-    `..._discriminator_accuracy`; `loss` is NLL plus the weighted costs, whether the gates are open
-    or not. `evaluate` is free of adversarial terms.
+    `hidden_discriminator_loss`, `memory_discriminator_loss` (eq. 7, nats),
+    `..._discriminator_accuracy`, and `..._discriminator_heard`, the share of steps in which the
+    generator heard it; `loss` is NLL plus the weighted costs, whether the gates are open or not.
+    `evaluate` is free of adversarial terms.
 
     Args:
         generator: a `SequenceGenerator`.

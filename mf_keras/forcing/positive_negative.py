@@ -30,9 +30,10 @@ class PositiveNegativeMemoryForcing(AdversarialForcing):
     A sequence ends with the last step that `sample_weight` counts; what its memory does in the
     padding that follows is seen by nobody.
 
-    Logs beside those of `TeacherForcing`: `c_p` (nats), `discriminator_loss` (eq. 7, nats) and
-    `discriminator_accuracy`, means over the steps of the epoch with adversarial training, 0 if
-    there was none; `loss` is NLL plus the weighted cost, whether the gate is open or not.
+    Logs beside those of `TeacherForcing`: `c_p` (nats), `discriminator_loss` (eq. 7, nats),
+    `discriminator_accuracy` and `discriminator_heard`, the share of steps in which the transducer
+    heard D_p, means over the steps of the epoch with adversarial training, 0 if there was none;
+    `loss` is NLL plus the weighted cost, whether the gate is open or not.
     `evaluate` is free of adversarial terms and leaves the buffers alone.
 
     Args:
@@ -158,8 +159,8 @@ class PositiveNegativeMemoryForcing(AdversarialForcing):
             [mean_nll, memory], variables, output_gradients=[scale, game.to_imitation]
         )
         terms = {"nll": mean_nll, "c_p": game.to_imitation}
-        self._updates.apply(self.optimizer, gradients, variables, terms)
         self._track_game("memory", game, played=ops.cast(ready, "float32"))
+        self._updates.apply(self.optimizer, gradients, variables, terms)
         self._track(loss=forward.nll + weight * game.cost)
         return self.get_metrics_result()
 
@@ -191,14 +192,14 @@ class PositiveNegativeMemoryForcing(AdversarialForcing):
                 scale=scale,
                 learner=Learner(memory, _mask(memory, steps)),
             )
-            return game.discriminator_loss, game.accuracy, game.cost, game.to_imitation
+            return game.discriminator_loss, game.accuracy, game.cost, game.to_imitation, game.heard
 
         def wait():
             nothing = ops.zeros((), scale.dtype)
-            return nothing, ops.zeros((), "float32"), nothing, ops.zeros_like(memory)
+            return nothing, ops.zeros((), "float32"), nothing, ops.zeros_like(memory), nothing
 
-        loss, accuracy, cost, to_memory = replicas.cond(ready, play, wait)
-        return Round(loss, accuracy, cost, to_memory, reverse_cost=None, to_model=None)
+        loss, accuracy, cost, to_memory, heard = replicas.cond(ready, play, wait)
+        return Round(loss, accuracy, cost, to_memory, None, None, heard)
 
     def _shares(self, samples):
         """This replica's share of the positive and of the negative samples."""

@@ -15,8 +15,9 @@ class ProfessorForcing(BehaviourForcing):
         model.fit(x, batch_size=64, epochs=10)
 
     Logs beside those of `TeacherForcing`: `c_h`, `hidden_discriminator_loss` (eq. 7 of Memory
-    Forcing, nats) and `hidden_discriminator_accuracy`; `loss` is NLL plus the weighted costs,
-    whether the gate is open or not. `evaluate` is free of adversarial terms.
+    Forcing, nats), `hidden_discriminator_accuracy` and `hidden_discriminator_heard`, the share of
+    steps in which the generator heard it; `loss` is NLL plus the weighted costs, whether the gate
+    is open or not. `evaluate` is free of adversarial terms.
 
     Args:
         generator: a `SequenceGenerator`.

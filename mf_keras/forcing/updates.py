@@ -133,15 +133,20 @@ class Updates:
         return replicas.total(ops.cast(ops.stack(faults), "int32")) > 0
 
 
+def inner(optimizer):
+    """The optimizer itself, or the one that a `LossScaleOptimizer` is around."""
+    return getattr(optimizer, "inner_optimizer", optimizer)
+
+
 def steps_taken(optimizer):
     """The steps whose gradient an optimizer has taken, (): a variable.
 
     Its `iterations` counts updates, which are fewer where it accumulates the gradients of several
     steps.
     """
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
-    counters = [variable for variable in inner.variables if variable.name == "iteration"]
-    return counters[0] if counters else inner.iterations
+    own = inner(optimizer)
+    counters = [variable for variable in own.variables if variable.name == "iteration"]
+    return counters[0] if counters else own.iterations
 
 
 def _regularized(optimizer, gradients, variables):

@@ -142,6 +142,7 @@ def moved(game):
         (a != np.array(b)).any() for a, b in zip(momentum, game.optimizer.variables, strict=True)
     )
     assert weights == slots
+    assert float(result.heard) == np.any(result.to_imitation)
     return weights, bool(np.any(result.to_imitation))
 
 

@@ -1,3 +1,5 @@
+import fractions
+
 import keras
 import numpy as np
 import pytest
@@ -162,6 +164,16 @@ def test_warm_up_is_teacher_forcing_with_learning_discriminators():
     assert any((a != b).any() for a, b in pairs)
 
 
+def test_logs_say_how_often_the_generator_heard_a_discriminator():
+    def heard(**options):
+        history = make(**options).fit(binary(8, 4, 1), batch_size=2, verbose=0).history
+        return [history[f"{part}_discriminator_heard"] for part in ("hidden", "memory")]
+
+    assert heard(gate=None) == [[1.0]] * 2
+    assert heard(gate=(1.0, 0.0)) == [[0.0]] * 2
+    assert heard(gate=None, warm_up_steps=3) == [[0.25]] * 2
+
+
 def test_bits_as_booleans_are_those_bits():
     x, found = binary(4, 4, 1), []
     for dtype in ("float32", "bool"):
@@ -194,7 +206,7 @@ def test_logs_and_evaluation():
     adversarial = {"c_h", "c_m"} | {
         f"{part}_discriminator_{log}"
         for part in ("hidden", "memory")
-        for log in ("loss", "accuracy")
+        for log in ("loss", "accuracy", "heard")
     }
     shared = {"loss", "nll", "bits_per_step"}
     own = adversarial | {"skipped_updates"}
@@ -420,6 +432,38 @@ def test_averages_of_a_discriminator_s_weights_become_its_weights():
     averages = [v for v in player.optimizer.variables if "average" in v.path]
     weights = player.discriminator.trainable_variables
     assert_same(map(np.array, weights), map(np.array, averages))
+
+
+def test_averages_of_a_discriminator_that_never_learnt_are_no_weights():
+    average = keras.optimizers.SGD(0.5, use_ema=True)
+    model = make(ProfessorForcing, discriminator_optimizer=average, gate=(1.0, 0.0))
+    before = weights_of(model.hidden_discriminator)
+    model.fit(binary(4, 3, 1), verbose=0)
+    assert_same(weights_of(model.hidden_discriminator), before)
+
+
+def test_refuses_one_optimizer_for_each_group_of_weights():
+    several = keras.optimizers.MultiOptimizer(
+        keras.optimizers.OptimizerMap(keras.optimizers.SGD(), {".*": keras.optimizers.Adam()})
+    )
+    with pytest.raises(ValueError, match="optimizer must be one optimizer for the whole model"):
+        make(ProfessorForcing, optimizer=several)
+
+
+def test_an_optimizer_that_keras_deserializes_by_its_class_comes_back(tmp_path):
+    players = (keras.optimizers.Lamb(0.1), keras.optimizers.Lamb(0.2))
+    model = make(ProfessorForcing, *players)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert isinstance(loaded.optimizer, keras.optimizers.Lamb)
+    (player,) = loaded.adversaries.values()
+    assert float(player.optimizer.learning_rate) == pytest.approx(0.2)
+
+
+def test_weights_of_costs_are_kept_as_numbers():
+    model = make(hidden_weight=fractions.Fraction(1, 2))
+    assert model.get_config()["hidden_weight"] == 0.5
+    assert isinstance(model.get_config()["hidden_weight"], float)
 
 
 def test_regularizers_of_discriminators_are_heard():

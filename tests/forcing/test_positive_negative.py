@@ -218,9 +218,11 @@ def test_warm_up_is_teacher_forcing_with_a_learning_discriminator():
         each.fit(stream(2), verbose=0)
     assert_same(weights_of(model.transducer), weights_of(teacher.generator))
     assert differ(weights_of(model.discriminator), before)
+    assert model.get_metrics_result()["discriminator_heard"] == 0.0
     for each in (teacher, model):
         each.fit(stream(1), verbose=0)
     assert differ(weights_of(model.transducer), weights_of(teacher.generator))
+    assert model.get_metrics_result()["discriminator_heard"] == 1.0
 
 
 def test_predictions_go_to_the_buffer_of_their_kind():
@@ -239,7 +241,8 @@ def test_logs_and_evaluation():
     fill(model)
     history = model.fit(stream(2), validation_data=stream(1), verbose=0).history
     shared = {"loss", "nll", "correct_predictions", "bit_errors"}
-    own = {"c_p", "discriminator_loss", "discriminator_accuracy", "skipped_updates"}
+    judged = {f"discriminator_{log}" for log in ("loss", "accuracy", "heard")}
+    own = {"c_p", "skipped_updates", *judged}
     assert set(history) == shared | own | {f"val_{name}" for name in shared}
     buffers = [np.array(v) for v in model.replay.variables]
     logs = model.evaluate(stream(1), verbose=0, return_dict=True)
@@ -434,9 +437,11 @@ def test_a_config_keeps_every_option():
 
 
 def test_logs_of_the_game_are_means_over_the_steps_that_played():
-    model, nothing = make(), Round(0.0, 0.0, 0.0, None, None, None)
-    model._track_game("memory", Round(3.0, 0.75, 2.0, None, None, None), played=1.0)
+    model, no, yes = make(), np.float32(0.0), np.float32(1.0)
+    nothing = Round(0.0, 0.0, 0.0, None, None, None, no)
+    model._track_game("memory", Round(3.0, 0.75, 2.0, None, None, None, yes), played=1.0)
     model._track_game("memory", nothing, played=0.0)
     logs = model.get_metrics_result()
     expected = {"c_p": 2.0, "discriminator_loss": 3.0, "discriminator_accuracy": 0.75}
+    expected["discriminator_heard"] = 1.0
     assert {name: float(logs[name]) for name in expected} == expected
