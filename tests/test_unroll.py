@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mf_keras import DNCCell, NTMCell, unroll
+from mf_keras import DNCCell, NTMCell, backend, unroll
 
 SIZES = {"units": 3, "memory_size": 5, "word_size": 4, "num_reads": 2}
 CELLS = {
@@ -218,6 +218,21 @@ def test_shapes_may_be_unknown_while_tracing():
     )
     for x in (sequences(1, 2), sequences(3, 5)):
         close(run(x), unroll(cell, x)[0])
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_known_number_of_steps_stays_known(compiled):
+    cell, shapes = make("dnc"), []
+
+    @tf.function(autograph=False)
+    @backend.compiling_loops(compiled)
+    def run(x):
+        outputs, trace, _ = unroll(cell, x)
+        shapes.extend([outputs.shape, trace.memory.shape])
+        return outputs
+
+    run.get_concrete_function(tf.TensorSpec((None, 6, 3), tf.float32))
+    assert [shape[1] for shape in shapes] == [6, 6]
 
 
 def test_half_precision_keeps_weights_and_their_gradients_in_float32():

@@ -123,6 +123,8 @@ def _differentiable(step, kept, needed, chunk, compiled):
 
         results = differentiable(*weights, *carry, *inputs)
         stacked, last = _split(results, (len(kept), len(carry)))
+        for i, x in zip(kept, stacked, strict=True):  # an array does not know its length
+            x.set_shape([inputs[0].shape[0], *carry[i].shape])
         return dict(zip(kept, stacked, strict=True)), last
 
     return run
