@@ -165,6 +165,12 @@ class SaveBest(keras.callbacks.Callback):
         logs = logs or {}
         validated = any(name.startswith("val_") for name in logs)
         if self.monitor.startswith("val_") and not validated:
+            if self._passed_over is None and not self.best_epoch:
+                warnings.warn(
+                    f"SaveBest watches {self.monitor}, but epoch {epoch + 1} had no validation, so "
+                    "nothing is saved yet.",
+                    stacklevel=2,
+                )
             self._passed_over = tuple(logs)
             return
         self._check_monitor(logs)

@@ -83,7 +83,12 @@ class MemoryReplay(keras.layers.Layer):
 
     @property
     def counts(self):
-        """How many positive and negative dynamics are there now: (2,) of int32."""
+        """How many positive and negative dynamics are there now: (2,) of int32.
+
+        Raises:
+            ValueError: the buffers are not built.
+        """
+        self._check_built()
         return ops.minimum(self.pushed.value, self.capacity)
 
     def push(self, dynamics, correct, steps=None):
@@ -99,9 +104,10 @@ class MemoryReplay(keras.layers.Layer):
 
         Raises:
             TypeError: an argument is no tensor of numbers.
-            ValueError: the shapes do not fit the buffers, or each other, or `steps` has values out
-                of range (in eager code; a graph does not look).
+            ValueError: the buffers are not built, the shapes do not fit them, or each other, or
+                `steps` has values out of range (in eager code; a graph does not look).
         """
+        self._check_built()
         length, *matrix = self.dynamics.shape[1:]
         dynamics = backend.to_tensor("dynamics", dynamics)
         validation.shape_of("dynamics", dynamics, ("B", "T", *matrix))
@@ -131,6 +137,10 @@ class MemoryReplay(keras.layers.Layer):
         backend.write_rows(self.dynamics, rows, dynamics, in_place)
         backend.write_rows(self.steps, rows, steps, in_place)
 
+    def _check_built(self):
+        if not self.built:
+            raise ValueError("MemoryReplay must be built before it is used: build((T, N, W)).")
+
     def _rows(self, right):
         """The rows that a batch goes to, (B,), and what each buffer gets, (2,)."""
         kinds = ops.stack([right, 1 - right], axis=-1)  # (B, 2)
@@ -151,8 +161,10 @@ class MemoryReplay(keras.layers.Layer):
             and (2 count,) of int32, how many steps of each count. From an empty buffer come zeros.
 
         Raises:
-            TypeError, ValueError: an argument has the wrong type or range.
+            TypeError, ValueError: an argument has the wrong type or range, or the buffers are not
+                built.
         """
+        self._check_built()
         count = validation.positive_int("count", count)
         if not isinstance(seed, keras.random.SeedGenerator):
             seed = validation.seed("seed", seed)

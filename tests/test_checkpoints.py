@@ -39,7 +39,8 @@ def test_saves_under_fit(tmp_path):
 
 def test_passes_over_epochs_without_a_validation(tmp_path):
     best = checkpoints.SaveBest(tmp_path / "best.keras", small_generator())
-    best.on_epoch_end(0, {"nll": 1.0})
+    with pytest.warns(UserWarning, match="watches val_nll, but epoch 1 had no validation"):
+        best.on_epoch_end(0, {"nll": 1.0})
     assert not (tmp_path / "best.keras").exists()
     best.on_epoch_end(1, {"nll": 1.0, "val_nll": 2.0})
     best.on_epoch_end(2, {"nll": 1.0})
@@ -86,7 +87,9 @@ def test_refuses_bad_input(tmp_path):
     with pytest.raises(ValueError, match="monitor must be one of 'val_nll'"):
         checkpoints.SaveBest(tmp_path / "a.keras", monitor="val_x").on_epoch_end(0, {"val_nll": 1})
     never = checkpoints.SaveBest(tmp_path / "best.keras")
-    never.on_epoch_end(0, {"nll": 1.0})
+    with pytest.warns(UserWarning, match="nothing is saved yet"):
+        never.on_epoch_end(0, {"nll": 1.0})
+    never.on_epoch_end(1, {"nll": 1.0})  # says it once
     with pytest.raises(ValueError, match="monitor must be one of 'nll', got 'val_nll'"):
         never.on_train_end()
 

@@ -204,6 +204,16 @@ def test_refuses_bad_arguments(arguments, error, words):
         MemoryReplay(**arguments)
 
 
+def test_refuses_to_be_used_before_it_is_built():
+    replay, message = MemoryReplay(4), "MemoryReplay must be built"
+    with pytest.raises(ValueError, match=message):
+        replay.push(numbered([1]), np.array([True]))
+    with pytest.raises(ValueError, match=message):
+        replay.sample(1, seed=0)
+    with pytest.raises(ValueError, match=message):
+        _ = replay.counts
+
+
 def test_a_stateless_scope_leaves_the_buffers_alone():
     replay = make()
     replay.push(numbered([1]), np.array([True]))

@@ -51,7 +51,7 @@ def text(folder, cell, length, jit_compile, entries):
     rows["versions"] = (
         f"mf_keras {__version__}, TensorFlow {tf.__version__}, Keras {keras.__version__}"
     )
-    table = "\n".join(f"| {heading} | {entry} |" for heading, entry in rows.items())
+    table = "\n".join(f"| {_cell(heading)} | {_cell(entry)} |" for heading, entry in rows.items())
     return CARD.format(
         name=folder.name,
         version=folder.path.name,
@@ -59,6 +59,11 @@ def text(folder, cell, length, jit_compile, entries):
         length=length,
         units=cell.units,
     )
+
+
+def _cell(text):
+    """Text as a cell of a table, which a bar or a new line would end."""
+    return text.replace("|", "\\|").replace("\n", "<br>")
 
 
 CARD = """\

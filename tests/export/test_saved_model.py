@@ -3,6 +3,7 @@ import json
 import pathlib
 import subprocess
 import sys
+import types
 
 import keras
 import numpy as np
@@ -13,7 +14,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
 from mf_keras import DNCCell, MemoryForcing, SequenceGenerator
-from mf_keras.export import warmup
+from mf_keras.export import card, warmup
 from mf_keras.export.signatures import endpoints
 from tests.models import binary, small_cell, small_generator
 
@@ -142,6 +143,12 @@ def test_models_config_is_the_server_s(exported):
     config = text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
     (model,) = config.model_config_list.config
     assert (model.name, model.base_path) == ("small", "/models/small")
+
+
+def test_a_card_s_table_holds_bars_and_lines():
+    cell, folder = small_generator().cell, types.SimpleNamespace(name="x", path=pathlib.Path("1"))
+    written = card.text(folder, cell, 4, False, {"command": "cat a | python b\nsecond"})
+    assert r"| command | cat a \| python b<br>second |" in written.splitlines()
 
 
 def test_the_card_says_what_is_known(exported):
