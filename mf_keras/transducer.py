@@ -102,7 +102,7 @@ class SequenceTransducer(keras.Model):
             sample_weight = backend.to_tensor("sample_weight", sample_weight)
         return binary_nll(targets, self(inputs, training=training), sample_weight)
 
-    def export(self, filepath, **kwargs):
+    def export(self, filepath, *args, **kwargs):
         """`keras.Model.export`, also of what was trained by an algorithm of this package.
 
         Raises:
@@ -111,7 +111,7 @@ class SequenceTransducer(keras.Model):
         if not self.built:
             raise ValueError("The transducer must be built before it is exported.")
         self(ops.zeros((1, 1, self.cell.input_size), self.cell.compute_dtype))  # Keras wants a call
-        return super().export(filepath, **kwargs)
+        return super().export(filepath, *args, **kwargs)
 
     def get_config(self):
         """The constructor's arguments, the cell serialized."""

@@ -180,7 +180,7 @@ class Forcing(Logs, CheckedData):
         if self._distributed:
             loops = config["jit_compile"] and "loops"
             config = {**config, "jit_compile": loops, "steps_per_execution": 1}
-        optimizer = keras.optimizers.deserialize(config["optimizer"])
+        optimizer = keras.saving.deserialize_keras_object(config["optimizer"])
         self.compile(**{**config, "optimizer": optimizer})
 
     def export(self, *args, **kwargs):
@@ -242,7 +242,10 @@ class Forcing(Logs, CheckedData):
     def _unpacked(self, data):
         """(x, y, sample_weight) of a batch; a stream's are seen here for the first time."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        self._checks().alone("a batch", y, sample_weight)
+        checks = self._checks()
+        checks.alone("a batch", y, sample_weight)
+        if not self._generates:
+            checks.fitting("a batch", x, y, sample_weight)
         return x, y, sample_weight
 
     def _scored(self, x, logits, training):

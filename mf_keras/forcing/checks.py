@@ -89,10 +89,10 @@ class DataChecks:
 
     def inputs(self, x):
         """`x` of a prediction, checked like that of `data`, without targets."""
-        if isinstance(x, _STREAMS) or (self.targets and isinstance(x, tf.data.Dataset)):
+        if isinstance(x, _STREAMS):
             return x
         if isinstance(x, tf.data.Dataset):
-            return self._dataset("x", x, alone=False)
+            return self._inputs_dataset(x) if self.targets else self._dataset("x", x, alone=False)
         if not self.targets:
             return self.data("x", "y", x, None)
         if x is None:
@@ -156,16 +156,34 @@ class DataChecks:
         if alone and isinstance(dataset.element_spec, tuple):
             _, y, sample_weight = (*dataset.element_spec, None, None)[:3]
             self.alone(f"a batch of {name}", y, sample_weight)
-        if spec.shape.rank is not None:
-            self._shape(f"a batch of {name}", spec)
+        _known_rank(name, dataset.element_spec)
+        self._shape(f"a batch of {name}", spec)
+        if self.targets:
+            self.fitting(f"a batch of {name}", *dataset.element_spec)
+        return _checked(dataset, lambda parts: self._assertions(name, parts))
 
-        def check(*parts):
-            checks = self._assertions(name, parts)
-            with tf.control_dependencies(checks):
-                parts = tf.nest.map_structure(tf.identity, parts)
-            return parts if len(parts) > 1 else parts[0]
+    def _inputs_dataset(self, dataset):
+        """A dataset whose inputs alone are looked at, as a transducer predicts from them."""
+        spec = dataset.element_spec
+        inputs = spec[0] if isinstance(spec, tuple) else spec
+        _dense("x", inputs)
+        _known_rank("x", inputs)
+        validation.shape_of("a batch of x", inputs, ("B", "T", self.features))
+        return _checked(dataset, lambda parts: [_finite("x", parts[0])])
 
-        return dataset.map(check)
+    def fitting(self, name, x, y=None, sample_weight=None):
+        """Compare the shapes of a transducer's batch, as far as they are known.
+
+        Raises:
+            ValueError: there are no targets, or a shape does not fit the others.
+        """
+        if y is None:
+            raise ValueError(f"{name} must give (inputs, targets, sample_weight), got no targets.")
+        validation.shape_of(f"the inputs of {name}", x, ("B", "T", self.features))
+        batch, time = (size or letter for size, letter in zip(x.shape[:2], "BT", strict=True))
+        validation.shape_of(f"the targets of {name}", y, (batch, time, self.units))
+        if sample_weight is not None:
+            validation.shape_of(f"sample_weight of {name}", sample_weight, (batch, time))
 
     def _assertions(self, name, parts):
         """Of the values of one batch."""
@@ -173,9 +191,11 @@ class DataChecks:
         values = tf.cast(bits, tf.float32)
         binary = tf.logical_or(tf.equal(values, 0.0), tf.equal(values, 1.0))
         found = [(binary, f"{name} must hold only 0 and 1, got other values", bits)]
-        if self.targets and parts[0].dtype.is_floating:
-            message = f"the inputs of {name} must be finite, got NaN or infinity"
-            found.append((tf.math.is_finite(parts[0]), message))
+        if self.targets:
+            found.append(_finite(f"the inputs of {name}", parts[0]))
+            sizes = tf.stack([tf.shape(part)[:2] for part in parts])
+            message = f"{name} must have as many sequences and steps in all its parts, got"
+            found.append((tf.equal(sizes, sizes[0]), message, sizes))
         if self.targets and len(parts) > 2:
             weights = tf.cast(parts[2], tf.float32)
             sound = tf.logical_and(tf.math.is_finite(weights), weights >= 0.0)
@@ -183,19 +203,60 @@ class DataChecks:
             counted = tf.reduce_any(weights > 0.0, axis=-1)
             message = f"sample_weight of {name} must count at least one step of every sequence"
             found.append((counted, message))
-        return [tf.debugging.Assert(tf.reduce_all(right), words) for right, *words in found]
+        return found
 
     def _predicted(self, name, data):
         """Of a dataset's element, what is predicted."""
         parts = data if isinstance(data, tuple) else (data,)
-        if not hasattr(parts[0], "shape") or isinstance(parts[0], tf.RaggedTensorSpec):
-            raise TypeError(f"{name} must give dense tensors, got {parts[0]!r}.")
+        _dense(name, parts[0])
         position = 1 if self.targets else 0
         if len(parts) <= position:
             raise ValueError(
                 f"{name} must give (inputs, targets, sample_weight), got {len(parts)} part(s)."
             )
         return parts[position]
+
+
+def _checked(dataset, assertions):
+    """The dataset, whose batches are looked at as they come.
+
+    Args:
+        dataset: of tensors, or of tuples of them.
+        assertions: of a tuple of tensors, what must be true and what is said where it is not:
+            a list of tuples `(bools, *words)`.
+    """
+
+    def check(*parts):
+        checks = [
+            tf.debugging.Assert(tf.reduce_all(right), words) for right, *words in assertions(parts)
+        ]
+        with tf.control_dependencies(checks):
+            parts = tf.nest.map_structure(tf.identity, parts)
+        return parts if len(parts) > 1 else parts[0]
+
+    return dataset.map(check)
+
+
+def _finite(name, x):
+    """That x is finite, for `_checked`."""
+    finite = tf.math.is_finite(x) if x.dtype.is_floating else tf.constant(True)
+    return finite, f"{name} must be finite, got NaN or infinity"
+
+
+def _dense(name, spec):
+    """Raise TypeError for what is no dense tensor."""
+    if not hasattr(spec, "shape") or isinstance(spec, tf.RaggedTensorSpec):
+        raise TypeError(f"{name} must give dense tensors, got {spec!r}.")
+
+
+def _known_rank(name, spec):
+    """Raise ValueError for tensors of which nothing is known before they come."""
+    for part in tf.nest.flatten(spec):
+        if part.shape.rank is None:
+            raise ValueError(
+                f"{name} must give tensors of a known rank, got {part}; from_generator has "
+                "output_signature for that."
+            )
 
 
 def _array(name, value):

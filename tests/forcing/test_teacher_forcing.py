@@ -149,7 +149,7 @@ def test_exports_what_was_trained(tmp_path):
     x, y, weights = triples()
     model = compiled(small_transducer(), run_eagerly=True)
     model.fit(x, y, sample_weight=weights, verbose=0)
-    model.export(tmp_path / "model", verbose=False)
+    model.export(tmp_path / "model", "tf_saved_model", verbose=False)
     loaded = tf.saved_model.load(str(tmp_path / "model"))
     np.testing.assert_allclose(loaded.serve(x), model.generator(x), atol=1e-5)
 
@@ -165,6 +165,62 @@ def test_takes_verbose_where_keras_does():
     model.fit(x, None, 4, 1, 0, [])
     model.evaluate(x, None, 4, 0)
     model.predict(x, 4, 0)
+
+
+class Parts(keras.utils.PyDataset):
+    """One batch of these parts."""
+
+    def __init__(self, parts):
+        super().__init__()
+        self.parts = parts
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        return self.parts
+
+
+@pytest.mark.parametrize(
+    ("cut", "words"),
+    [
+        (lambda x, y, w: (x, y[:, :1], w), "targets of a batch"),
+        (lambda x, y, w: (x, y, w[:, :1]), "sample_weight of a batch"),
+        (lambda x, y, w: (x[..., :1], y, w), "inputs of a batch"),
+    ],
+)
+def test_streams_of_a_transducer_must_fit_too(cut, words):
+    """Else one step would be broadcast to all of them in silence."""
+    parts = cut(*triples())
+    with pytest.raises(ValueError, match=words):
+        compiled(small_transducer()).fit(tf.data.Dataset.from_tensors(parts), verbose=0)
+    with pytest.raises(ValueError, match=words):
+        compiled(small_transducer(), run_eagerly=True).fit(Parts(parts), verbose=0)
+
+
+def test_streams_of_unknown_shapes_must_fit_when_they_come():
+    x, y, _ = triples()
+    unknown = tuple(tf.TensorSpec((None, None, part.shape[-1])) for part in (x, y))
+    data = tf.data.Dataset.from_generator(lambda: iter([(x, y[:, :1])]), output_signature=unknown)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="as many sequences and steps"):
+        compiled(small_transducer(), run_eagerly=True).fit(data, verbose=0)
+    nothing_known = data.map(lambda x, y: tf.py_function(lambda *z: z, (x, y), (x.dtype, y.dtype)))
+    with pytest.raises(ValueError, match="x must give tensors of a known rank"):
+        compiled(small_transducer()).fit(nothing_known, verbose=0)
+    with pytest.raises(ValueError, match=r"a batch must give .*, got no targets"):
+        compiled(small_transducer(), run_eagerly=True).fit(Parts((x,)), verbose=0)
+
+
+def test_predict_checks_the_inputs_of_a_dataset():
+    x = triples()[0]
+    model = TeacherForcing(small_transducer())
+    with pytest.raises(ValueError, match="a batch of x must have shape"):
+        model.predict(tf.data.Dataset.from_tensors(x[..., :1]), verbose=0)
+    bad = tf.data.Dataset.from_tensors(np.full_like(x, np.nan))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="x must be finite"):
+        model.predict(bad, verbose=0)
+    data = tf.data.Dataset.from_tensors(triples())
+    np.testing.assert_allclose(model.predict(data, verbose=0), model.generator(x), atol=1e-5)
 
 
 def test_predict_leaves_targets_of_a_dataset_alone():
