@@ -15,8 +15,8 @@ current time step and `_tm1` the one before.
 
 `batch_last` has those of a DNC's step once more, with the batch as the last axis.
 
-All of them raise TypeError for an argument that is no tensor of numbers, and ValueError for one
-whose shape is another than documented or does not fit those of the others.
+All of them raise TypeError for an argument that is no tensor of floating-point numbers, and
+ValueError for one whose shape is another than documented or does not fit those of the others.
 """
 
 import numpy as np
@@ -49,6 +49,7 @@ def oneplus(x):
     Returns:
         Tensor of the same shape, values >= 1.
     """
+    validation.floating("x", x)
     return 1.0 + ops.softplus(x)
 
 

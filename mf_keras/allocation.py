@@ -18,9 +18,21 @@ def min_usage(dtype):
 def by_sorting(usage):
     """In time N log N; the sort is stable."""
     order = ops.argsort(ops.stop_gradient(usage), axis=-1)
-    ascending = ops.take_along_axis(usage, order, axis=-1)
+    ascending = at_slots(usage, order)
     allocation = (1.0 - ascending) * _exclusive_cumprod(ascending)
-    return ops.take_along_axis(allocation, ops.argsort(order, axis=-1), axis=-1)
+    return at_slots(allocation, ops.argsort(order, axis=-1))
+
+
+def at_slots(x, slots):
+    """The entries of x (..., N) at `slots` (..., K), integers from 0 on: (..., K).
+
+    As `ops.take_along_axis`, whose gradient XLA cannot compile within a loop of TensorFlow's, such
+    as that of `keras.layers.RNN`: it broadcasts by shapes that are not constant there.
+    """
+    rows = ops.reshape(ops.cast(slots, "int32"), (-1, slots.shape[-1]))
+    first = x.shape[-1] * ops.arange(ops.shape(rows)[0], dtype="int32")
+    places = ops.reshape(ops.expand_dims(first, -1) + rows, (-1,))
+    return ops.reshape(ops.take(ops.reshape(x, (-1,)), places), ops.shape(slots))
 
 
 def by_comparison(usage):

@@ -18,6 +18,8 @@ is the matrix without links. No row names a slot twice.
 import numpy as np
 from keras import ops
 
+from mf_keras.allocation import at_slots
+
 # Below every link, which is >= 0 but for rounding.
 _NEVER = -1.0
 
@@ -42,7 +44,7 @@ def update_link(weights, slots, precedence, write_weights):
 
     _, recent = ops.top_k(ops.stop_gradient(precedence), num_links)  # (B, H, K)
     recent = ops.cast(recent, "int32")
-    p_j = ops.expand_dims(ops.take_along_axis(precedence, recent, axis=-1), -1)  # (B, H, K, 1)
+    p_j = ops.expand_dims(at_slots(precedence, recent), -1)  # (B, H, K, 1)
     recent = ops.expand_dims(recent, -1)
     off_diagonal = ops.cast(recent != np.arange(num_slots, dtype="int32"), weights.dtype)
     new = w_i * p_j * off_diagonal  # (B, H, K, N)

@@ -11,7 +11,9 @@ def unroll(cell, inputs, initial_state=None, mask=None, training=False, keep=Non
 
     Does what `keras.layers.RNN(cell, return_sequences=True, return_state=True)` does, to rounding,
     and returns the state of every step as well, in time and memory linear in T under XLA too.
-    Gradients flow through outputs, trace and final state alike.
+    Gradients flow through outputs, trace and final state alike, to the cell's weights, `inputs` and
+    `initial_state`; not to a tensor that the cell or its controller holds from elsewhere, such as
+    the outputs of an encoder, which must come with the inputs.
 
         cell = DNCCell(keras.layers.GRUCell(64), units=10)
         outputs, trace, final_state = unroll(cell, inputs)
@@ -49,7 +51,8 @@ def unroll(cell, inputs, initial_state=None, mask=None, training=False, keep=Non
         ValueError: a rank or size does not fit, `keep` names no field of the state, `chunk` is
             below 1 or an unknown word, or the controller assigns a variable in a step.
     """
-    if not (hasattr(cell, "step") and hasattr(cell, "initial_state")):
+    methods = hasattr(cell, "step") and hasattr(cell, "initial_state")
+    if isinstance(cell, type) or not methods:
         raise TypeError(f"cell must be a memory cell such as DNCCell, got {cell!r}.")
     chunk = check_chunk(chunk)
     inputs = _check_inputs(cell, inputs)

@@ -133,6 +133,20 @@ def numeric(name, array):
         raise TypeError(f"{name} must hold numbers, got {dtype}.")
 
 
+def floating(name, array):
+    """Check that an array or tensor is dense and holds floating-point numbers.
+
+    Raises:
+        TypeError: it is none, is ragged or sparse, or holds something else.
+    """
+    if not hasattr(array, "dtype"):
+        raise TypeError(f"{name} must be a tensor, got {type(array).__name__}.")
+    numeric(name, array)
+    dtype = getattr(array.dtype, "name", str(array.dtype))
+    if not dtype.startswith(("float", "bfloat")):
+        raise TypeError(f"{name} must hold floating-point numbers, got {dtype}.")
+
+
 def shape_of(name, tensor, expected):
     """Check the static shape of an array or tensor against `expected`.
 
@@ -158,7 +172,7 @@ def shape_of(name, tensor, expected):
 
 
 def shapes(**expected):
-    """A decorator that checks the tensors a function is given.
+    """A decorator that checks the floating tensors a function is given.
 
     Args:
         **expected: name of an argument -> its dimensions, a letter each. The same letter stands for
@@ -178,7 +192,7 @@ def shapes(**expected):
                 if tensor is None and (name in optional or name not in given):
                     continue
                 shape_of(name, tensor, [known.get(letter) or letter for letter in letters])
-                numeric(name, tensor)
+                floating(name, tensor)
                 known |= dict(zip(letters, tensor.shape, strict=True))
                 # A letter may stand in it twice.
                 shape_of(name, tensor, [known[letter] or letter for letter in letters])

@@ -68,6 +68,7 @@ BAD = {
         None,
         1,
         NAN,
+        mf_keras.DNCCell,
         keras.layers.Dense(2),
         keras.layers.GRU(2),
         keras.layers.GRUCell,

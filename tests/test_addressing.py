@@ -334,6 +334,28 @@ def test_allocation_is_right_and_smooth_at_usage_zero_and_one(slots):
     assert _all_finite(_gradients(addressing.allocation_weights, [usage])[0])
 
 
+@pytest.mark.parametrize("slots", [6, 100])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_allocation_of_half_floats_is_smooth_at_usage_zero_and_one(dtype, slots):
+    rng = np.random.default_rng(0)
+    usage = rng.choice([0.0, 0.7, 1.0], size=(4, slots), p=[0.05, 0.05, 0.9])
+    usage[0], usage[1] = 1.0, 0.0
+    usage = tf.cast(usage, dtype)
+    with tf.GradientTape() as tape:
+        tape.watch(usage)
+        weights = addressing.allocation_weights(usage)
+    assert _all_finite(tf.cast(tape.gradient(weights, usage), "float32"))
+
+
+def test_refuses_whole_numbers():
+    whole = np.ones((2, 3), "int32")
+    for call in (addressing.allocation_weights, addressing.oneplus):
+        with pytest.raises(TypeError, match="must hold floating-point numbers, got int32"):
+            call(whole)
+    with pytest.raises(TypeError, match="x must be a tensor"):
+        addressing.oneplus("x")
+
+
 # links and precedence
 
 

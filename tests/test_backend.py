@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from mf_keras import backend
 from mf_keras.backend import cores
+from mf_keras.backend.scan import _chunk_length
 
 XLA_ROUNDS = {"rtol": 1e-9, "atol": 1e-12}  # otherwise than TensorFlow
 
@@ -241,6 +242,52 @@ def test_loops_are_compiled_only_where_it_is_asked_for_and_a_graph_is_made():
             tf.function(lambda: look())()
     look()
     assert seen == [False, False, True, True, False]
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_rows_of_the_last_carry_may_be_gathered(jit_compile):
+    """Their gradient is a list of rows and not an array."""
+    step, weights, start, inputs = problem(time=4)
+
+    @tf.function(jit_compile=jit_compile)
+    def gradient():
+        with tf.GradientTape() as tape:
+            _, last = backend.scan(step, [weights], start, inputs)
+            loss = tf.reduce_sum(tf.gather(last["h"], [0]) ** 2)
+        return tape.gradient(loss, weights.value)
+
+    carry = start
+    with tf.GradientTape() as tape:
+        for t in range(4):
+            carry = step(carry, (inputs[0][t], inputs[1][t]))
+        loss = tf.reduce_sum(carry["h"][:1] ** 2)
+    np.testing.assert_allclose(gradient(), tape.gradient(loss, weights.value), **XLA_ROUNDS)
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_chunks_are_as_long_as_asked_for(dynamic):
+    for chunk, time, expected in (
+        *(("sqrt", 1, 1), ("sqrt", 2, 2), ("sqrt", 9, 3), ("sqrt", 10, 4), ("sqrt", 784, 28)),
+        *((3, 9, 3), (3, 2, 2), (None, 9, None)),
+    ):
+        sequence = tf.TensorSpec([None if dynamic else time, 1])
+
+        @tf.function(input_signature=[sequence])
+        def length(x, chunk=chunk):
+            found = _chunk_length(chunk, x)
+            return tf.constant(-1) if found is None else found
+
+        assert length(tf.zeros((time, 1))) == (-1 if expected is None else expected)
+
+
+def test_gradients_of_half_float_weights_are_summed_in_float32():
+    """In float16 a sum of 2048 ones stays there."""
+    weights = keras.Variable(np.zeros(1), dtype="float16")
+    start, inputs = [tf.zeros((1, 1), "float16")], [tf.zeros((4000, 1, 1), "float16")]
+    with tf.GradientTape() as tape:
+        stacked, _ = backend.scan(lambda _, x: [x[0] + weights], [weights], start, inputs)
+        loss = tf.reduce_sum(stacked[0])
+    assert float(tape.gradient(loss, weights.value)[0]) == 4000.0
 
 
 @pytest.mark.parametrize("dynamic", [False, True])

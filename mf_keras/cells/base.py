@@ -30,7 +30,8 @@ class MemoryCell(keras.layers.Layer):
 
     `reset_state()` of a stateful `keras.layers.RNN` sets every state to zero, which is not the
     cell's own initial state. For an NTM it is a bad one (see `NTMCell`): build the layer with
-    `stateful=False` and pass `initial_state`, or use `unroll`, where a run begins anew.
+    `stateful=False` and pass `initial_state`, or use `unroll`, where a run begins anew. Such a
+    layer also copies the initial state once, so that a learned initial memory is not learned there.
 
     Args:
         controller: any Keras RNN cell without dropout, e.g. `keras.layers.GRUCell(64)`. `unroll`
@@ -231,8 +232,21 @@ class MemoryCell(keras.layers.Layer):
         ]
 
     def unpack(self, flat):
-        """Keras' flat list of (B, size) tensors as the named tuple."""
+        """Keras' flat list of (B, size) tensors as the named tuple.
+
+        Raises:
+            ValueError: their number or sizes are not those of the cell's states.
+        """
         shapes = self._shapes()
+        sizes = [shape.size for shape in keras.tree.flatten(shapes)]
+        given = [x.shape[-1] for x in flat]
+        if len(given) != len(sizes) or any(
+            size not in (None, wanted) for size, wanted in zip(given, sizes, strict=True)
+        ):
+            raise ValueError(
+                f"the states of {type(self).__name__} must be {len(sizes)} tensors (B, size) of "
+                f"the sizes {sizes}, got {len(given)} of {given}."
+            )
         pairs = zip(flat, keras.tree.flatten(shapes), strict=True)
         tensors = [
             ops.reshape(_from_digits(x) if shape.integer else x, (-1, *shape.dims))
@@ -270,7 +284,15 @@ class MemoryCell(keras.layers.Layer):
         return self.pack(self.initial_state(batch_size))
 
     def build(self, input_shape):
-        """Create the weights for inputs of shape (B, D)."""
+        """Create the weights for inputs of shape (B, D).
+
+        Raises:
+            ValueError: D is unknown, or not what the controller is built for.
+        """
+        if input_shape[-1] is None:
+            raise ValueError(
+                f"inputs must have a known number of features, got shape {tuple(input_shape)}."
+            )
         reads = self.num_reads * self.word_size
         self.input_size = input_shape[-1]
         if self.controller.built:

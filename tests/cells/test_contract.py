@@ -125,6 +125,27 @@ def test_unpack_undoes_pack(name):
         np.testing.assert_array_equal(x, y)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16", "mixed_float16"])
+def test_slots_of_many_are_exact_in_every_dtype(dtype):
+    cell = DNCCell(
+        keras.layers.GRUCell(4), UNITS, 300, 3, linkage="sparse", num_links=5, dtype=dtype
+    )
+    cell.build((None, INPUT_SIZE))
+    state = cell.initial_state(1)
+    slots = np.resize([0, 1, 255, 256, 300], state.link_slots.shape).astype("int32")
+    again = cell.unpack(cell.pack(state._replace(link_slots=slots)))
+    np.testing.assert_array_equal(again.link_slots, slots)
+
+
+@CLASSES
+def test_refuses_states_that_are_not_its_own(cell_class):
+    cell = cell_class(keras.layers.GRUCell(4), UNITS, **SIZES)
+    flat = cell.get_initial_state(2)
+    for states in (flat[:-1], [*flat[:-1], keras.ops.concatenate([flat[-1]] * 2, axis=-1)]):
+        with pytest.raises(ValueError, match=f"states of {cell_class.__name__} must be"):
+            cell.unpack(states)
+
+
 # What keras.layers.RNN does.
 
 
@@ -254,6 +275,23 @@ def test_mixed_precision_stays_finite_and_close(name, policy):
     _assert_close(outputs, expected, rtol=0.1, atol=0.1)
 
 
+@CLASSES
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_half_floats_are_addressed_in_float32(cell_class, policy, monkeypatch):
+    keras.config.set_dtype_policy(policy)
+    cell = cell_class(keras.layers.GRUCell(4), UNITS, **SIZES)
+    cell.build((None, INPUT_SIZE))
+    seen, address = [], cell.address
+
+    def record(interface, state):
+        seen.extend(x.dtype.name for x in (interface, state.memory, state.read_weights))
+        return address(interface, state)
+
+    monkeypatch.setattr(cell, "address", record)
+    cell.step(keras.ops.zeros((2, INPUT_SIZE), cell.compute_dtype), cell.initial_state(2))
+    assert seen == ["float32"] * 3
+
+
 @EACH_CELL
 def test_float64_is_float64_throughout_and_agrees_with_float32(name):
     expected = _rnn(_cell(name))(_inputs(length=3))
@@ -289,6 +327,21 @@ def test_xla_agrees_with_the_plain_graph(name):
     _assert_close(model.predict(_inputs(), verbose=0), expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("options", [{"memory_size": 65}, {"linkage": "sparse", "num_links": 2}])
+def test_a_layer_trains_under_xla_as_in_the_plain_graph(options):
+    """With many slots allocation sorts, whose gradient goes through gathers."""
+    cell = DNCCell(keras.layers.GRUCell(4), UNITS, **{**SIZES, **options})
+    model, trained = _functional(cell), []
+    start = model.get_weights()
+    for jit_compile in (False, True):
+        model.set_weights(start)
+        model.compile(keras.optimizers.SGD(0.1), "mse", jit_compile=jit_compile)
+        model.fit(_inputs(), np.ones((len(_inputs()), 5, UNITS)), verbose=0)
+        trained.append(model.get_weights())
+    _assert_close(trained[1], trained[0], rtol=1e-4, atol=1e-5)
+    assert any((a != b).any() for a, b in zip(start, trained[0], strict=True))
+
+
 @CLASSES
 def test_a_learned_initial_memory_is_trained(cell_class):
     controller = keras.layers.GRUCell(4)
@@ -304,6 +357,13 @@ def test_a_learned_initial_memory_is_trained(cell_class):
 
 
 # Bad arguments.
+
+
+@CLASSES
+def test_inputs_must_have_a_known_number_of_features(cell_class):
+    layer = keras.layers.RNN(cell_class(keras.layers.GRUCell(4), UNITS, **SIZES))
+    with pytest.raises(ValueError, match="inputs must have a known number of features"):
+        layer(keras.Input((None, None)))
 
 
 @CLASSES
