@@ -91,11 +91,7 @@ def parse_arguments(arguments=None):
     options = resuming.parse(parser, arguments, ())
     if options.steps % WINDOW:
         parser.error(f"argument --steps: must be a multiple of {WINDOW}, got {options.steps}")
-    if options.method == "teacher_forcing":
-        for name in sorted(FORCING_OPTIONS):
-            if getattr(options, name) != parser.get_default(name):
-                option = "--" + name.replace("_", "-")
-                parser.error(f"argument {option}: --method teacher_forcing has no discriminator")
+    shared.check_forcing_options(parser, options, FORCING_OPTIONS)
     if options.capacity <= options.discriminator_batch:
         parser.error(
             f"argument --capacity: must be above the {options.discriminator_batch} of "

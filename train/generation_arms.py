@@ -28,7 +28,6 @@ EPOCH_FIELDS = ["method", "seed", "epoch", *COLUMNS]
 NUMBERS = ["epochs", "best_epoch", "validation_nll", "test_nll", "test_bits_per_pixel"]
 MACHINE = ["processor", "tensorflow", "keras"]
 SEED_FIELDS = ["method", "seed", *NUMBERS, "seconds_per_epoch", *MACHINE]
-FORCING_OPTIONS = {"no_gate"}
 # What may differ between the runs of an arm.
 RUN_OPTIONS = {
     "method",
@@ -134,7 +133,7 @@ def by_arm(opened):
 def arm_of(config):
     """The name of the arm that a run belongs to."""
     defaults = vars(sequence_generation.parse_arguments([]))
-    return arms.name(config, FORCING_OPTIONS, defaults)
+    return arms.name(config, sequence_generation.FORCING_OPTIONS, defaults)
 
 
 def write_epochs(found):
@@ -171,7 +170,7 @@ def _with_defaults(settings):
 
 def _shared(config):
     """What all runs of a comparison must share, of the options of one; later ones have more."""
-    own = RUN_OPTIONS | FORCING_OPTIONS
+    own = RUN_OPTIONS | sequence_generation.FORCING_OPTIONS
     if config.get("cosine"):  # along which the epochs decide on every learning rate
         own = own - {"epochs"}
     return {k: v for k, v in sorted(config.items()) if k not in own}

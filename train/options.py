@@ -54,6 +54,22 @@ def add_model_options(parser):
         )
 
 
+def check_forcing_options(parser, options, names):
+    """End the program where options of forcing are given to teacher forcing.
+
+    Args:
+        parser: the command's, an `argparse.ArgumentParser`.
+        options: what it parsed.
+        names: of these options.
+    """
+    if options.method != "teacher_forcing":
+        return
+    for name in sorted(names):
+        if getattr(options, name) != parser.get_default(name):
+            option = "--" + name.replace("_", "-")
+            parser.error(f"argument {option}: --method teacher_forcing has no discriminator")
+
+
 def make_cell(options, units):
     """The memory cell that the options describe."""
     return CELLS[options.cell](

@@ -46,6 +46,7 @@ METHODS = {
 HISTORY, RESULTS = "history.csv", "results.json"
 LAST, BEST = "last.keras", "best.keras"
 EPOCHS = 10  # the paper's
+FORCING_OPTIONS = {"no_gate", "discriminator_learning_rate"}  # that teacher forcing does not have
 DATA_FOLDERS = ("data_dir", "manual_dir")  # options, which a run may be resumed with
 EVALUATION_BATCH = 200  # divides every evaluated split, so nothing is compiled twice
 
@@ -103,11 +104,16 @@ def parse_arguments(arguments=None):
         action="store_true",
         help="forcing by eq. 9 to the letter; default: gates (0.75, 0.99)",
     )
+    parser.add_argument(
+        "--discriminator-learning-rate",
+        type=shared.positive_float,
+        default=1e-3,
+        help="of forcing, Adam's; default: 1e-3",
+    )
     shared.add_model_options(parser)
     devices.add_options(parser)
     options = resuming.parse(parser, arguments, ("epochs", *DATA_FOLDERS))
-    if options.no_gate and options.method == "teacher_forcing":
-        parser.error("argument --no-gate: --method teacher_forcing has no discriminators")
+    shared.check_forcing_options(parser, options, FORCING_OPTIONS)
     if not options.resume:
         options.epochs = options.epochs or EPOCHS
     options.out = options.out or f"runs/{options.dataset}-{options.method}-{options.seed}"
@@ -126,11 +132,14 @@ def load(options):
 def make_model(options, steps=None):
     """The compiled model that trains; `--cosine` needs to know how many steps in all."""
     generator = SequenceGenerator(shared.make_cell(options, units=1))
-    forcing = {} if options.method == "teacher_forcing" else {"seed": options.seed}
-    if options.no_gate:
-        forcing["gate"] = None
+    forcing, compiling = {}, {}
+    if options.method != "teacher_forcing":
+        forcing = {"seed": options.seed, **({"gate": None} if options.no_gate else {})}
+        rate = options.discriminator_learning_rate
+        compiling["discriminator_optimizer"] = keras.optimizers.Adam(rate)
     model = METHODS[options.method](generator, **forcing)
-    model.compile(shared.make_optimizer(options.learning_rate, steps if options.cosine else None))
+    optimizer = shared.make_optimizer(options.learning_rate, steps if options.cosine else None)
+    model.compile(optimizer, **compiling)
     return model
 
 

@@ -82,6 +82,7 @@ def test_checkpoints_do_not_show_in_the_command(run):
 
 def test_the_command_makes_such_a_run():
     words = "--method memory_forcing --epochs 6 --cosine --no-gate --learning-rate 0.002 --seed 3"
+    words += " --discriminator-learning-rate 0.25"
     config = vars(parse_arguments(words.split()))
     command = export.command_of(config)
     assert vars(parse_arguments(shlex.split(command)[3:])) == config

@@ -99,6 +99,14 @@ def test_forces_without_gates_if_asked(tmp_path):
     assert sequence_generation.make_model(free).gate is None
 
 
+def test_discriminators_have_a_learning_rate_of_their_own():
+    for options, rate in (((), 1e-3), (("--discriminator-learning-rate", "0.25"), 0.25)):
+        parsed = sequence_generation.parse_arguments(["--method", "memory_forcing", *options])
+        players = sequence_generation.make_model(parsed).adversaries.values()
+        rates = [float(player.optimizer.learning_rate) for player in players]
+        np.testing.assert_allclose(rates, [rate] * 2)
+
+
 def test_the_learning_rate_falls_to_0_if_asked(tmp_path):
     options = sequence_generation.parse_arguments(
         [
@@ -135,6 +143,7 @@ def test_says_at_once_that_data_is_missing_and_writes_nothing(tmp_path):
         ["--dataset", "faces"],
         ["--dataset", "digits", "--method", "none"],
         ["--dataset", "digits", "--no-gate"],
+        ["--dataset", "digits", "--discriminator-learning-rate", "0.1"],
         ["--dataset", "digits", "--epochs", "0"],
         ["--dataset", "digits", "--learning-rate", "nan"],
         ["--dataset", "digits", "--memory-size", "2.5"],
