@@ -284,10 +284,15 @@ def test_gradients_of_half_float_weights_are_summed_in_float32():
     """In float16 a sum of 2048 ones stays there."""
     weights = keras.Variable(np.zeros(1), dtype="float16")
     start, inputs = [tf.zeros((1, 1), "float16")], [tf.zeros((4000, 1, 1), "float16")]
-    with tf.GradientTape() as tape:
-        stacked, _ = backend.scan(lambda _, x: [x[0] + weights], [weights], start, inputs)
-        loss = tf.reduce_sum(stacked[0])
-    assert float(tape.gradient(loss, weights.value)[0]) == 4000.0
+
+    @tf.function(jit_compile=True)
+    def gradient():
+        with tf.GradientTape() as tape:
+            stacked, _ = backend.scan(lambda _, x: [x[0] + weights], [weights], start, inputs)
+            loss = tf.reduce_sum(stacked[0])
+        return tape.gradient(loss, weights.value)
+
+    assert float(gradient()[0]) == 4000.0
 
 
 @pytest.mark.parametrize("dynamic", [False, True])

@@ -154,7 +154,7 @@ class AdversarialForcing(Forcing):
         for adversary in self.adversaries.values():  # Keras does it for the model's alone
             weights = adversary.discriminator.trainable_variables
             # The averages of an optimizer that has never moved are zeros, and no weights.
-            if int(inner(adversary.optimizer).iterations) > 0:
+            if int(inner(adversary.optimizer).iterations.numpy()) > 0:
                 adversary.optimizer.finalize_variable_values(weights)
         return history
 

@@ -166,12 +166,12 @@ def test_warm_up_is_teacher_forcing_with_learning_discriminators():
 
 def test_logs_say_how_often_the_generator_heard_a_discriminator():
     def heard(**options):
-        history = make(**options).fit(binary(8, 4, 1), batch_size=2, verbose=0).history
+        history = make(**options).fit(binary(4, 3, 1), batch_size=2, verbose=0).history
         return [history[f"{part}_discriminator_heard"] for part in ("hidden", "memory")]
 
     assert heard(gate=None) == [[1.0]] * 2
     assert heard(gate=(1.0, 0.0)) == [[0.0]] * 2
-    assert heard(gate=None, warm_up_steps=3) == [[0.25]] * 2
+    assert heard(gate=None, warm_up_steps=1) == [[0.5]] * 2
 
 
 def test_bits_as_booleans_are_those_bits():

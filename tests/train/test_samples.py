@@ -173,7 +173,8 @@ def test_made_predicts_no_pixel_from_itself_or_later_ones():
 
 
 def test_judges_are_trained_once_and_know_their_data(tmp_path, monkeypatch):
-    monkeypatch.setattr(judges.train_made, "__defaults__", (15,))
+    monkeypatch.setattr(judges.train_made, "__defaults__", (8,))
+    monkeypatch.setattr(judges.train_classifier, "__defaults__", (6,))
     splits = {name: data.digits(name) for name in ("train", "validation", "test")}
     panel = judges.make("digits", splits, tmp_path)
     assert 12.0 < panel.test_nll < 25.0  # a coin for every pixel: 44.4 nats
