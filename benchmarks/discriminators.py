@@ -65,6 +65,7 @@ def main(arguments=None):
         generator, train, fresh = read(options.run, options.seed)
     except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")
+    keras.utils.set_random_seed(options.seed)
     model = MemoryForcing(generator, gate=None)
     model.compile(keras.optimizers.SGD(0.0))
     random = np.random.default_rng(options.seed)

@@ -235,6 +235,19 @@ def test_a_known_number_of_steps_stays_known(compiled):
     assert [shape[1] for shape in shapes] == [6, 6]
 
 
+def test_sparse_links_pass_gradients_out_of_a_graph():
+    """Their slots are integers, of which no gradient comes back."""
+    cell = DNCCell(keras.layers.GRUCell(4), 2, 5, 3, linkage="sparse", num_links=2)
+    run = tf.function(lambda x: unroll(cell, x, keep=("hidden",))[0])
+    gradients = []
+    for function in (run, lambda x: unroll(cell, x)[0]):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(function(sequences()) ** 2)
+        gradients.append(tape.gradient(loss, [v.value for v in cell.trainable_variables]))
+    for a, b in zip(*gradients, strict=True):
+        close(a, b)
+
+
 def test_half_precision_keeps_weights_and_their_gradients_in_float32():
     keras.config.set_dtype_policy("mixed_bfloat16")
     cell = CELLS["dnc"]()

@@ -115,8 +115,9 @@ def _differentiable(step, kept, needed, chunk, compiled):
             states = [after.get(i) for i in range(len(carry))] if chunk is None else ends
 
             def gradient(*upstream):
-                # That of a gather is a list of rows, which a loop cannot add to.
-                upstream = [tf.convert_to_tensor(g) for g in upstream]
+                # That of a gather is a list of rows, which a loop cannot add to. Of an integer
+                # there may be none.
+                upstream = [None if g is None else tf.convert_to_tensor(g) for g in upstream]
                 to_stacked, to_last = _split(upstream, (len(kept), len(last)))
                 upstream = dict(zip(kept, to_stacked, strict=True))
                 return backward(weights, carry, inputs, states, upstream, to_last)

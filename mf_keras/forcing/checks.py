@@ -156,7 +156,7 @@ class DataChecks:
         if alone and isinstance(dataset.element_spec, tuple):
             _, y, sample_weight = (*dataset.element_spec, None, None)[:3]
             self.alone(f"a batch of {name}", y, sample_weight)
-        _known_rank(name, dataset.element_spec)
+        _known_rank(name, dataset.element_spec if self.targets else spec)
         self._shape(f"a batch of {name}", spec)
         if self.targets:
             self.fitting(f"a batch of {name}", *dataset.element_spec)
@@ -231,7 +231,7 @@ def _checked(dataset, assertions):
             tf.debugging.Assert(tf.reduce_all(right), words) for right, *words in assertions(parts)
         ]
         with tf.control_dependencies(checks):
-            parts = tf.nest.map_structure(tf.identity, parts)
+            parts = tf.nest.map_structure(lambda x: None if x is None else tf.identity(x), parts)
         return parts if len(parts) > 1 else parts[0]
 
     return dataset.map(check)
@@ -252,7 +252,7 @@ def _dense(name, spec):
 def _known_rank(name, spec):
     """Raise ValueError for tensors of which nothing is known before they come."""
     for part in tf.nest.flatten(spec):
-        if part.shape.rank is None:
+        if hasattr(part, "shape") and part.shape.rank is None:
             raise ValueError(
                 f"{name} must give tensors of a known rank, got {part}; from_generator has "
                 "output_signature for that."

@@ -219,8 +219,9 @@ def test_predict_checks_the_inputs_of_a_dataset():
     bad = tf.data.Dataset.from_tensors(np.full_like(x, np.nan))
     with pytest.raises(tf.errors.InvalidArgumentError, match="x must be finite"):
         model.predict(bad, verbose=0)
-    data = tf.data.Dataset.from_tensors(triples())
-    np.testing.assert_allclose(model.predict(data, verbose=0), model.generator(x), atol=1e-5)
+    for parts in (triples(), (x, None, triples()[2])):
+        data = tf.data.Dataset.from_tensors(parts)
+        np.testing.assert_allclose(model.predict(data, verbose=0), model.generator(x), atol=1e-5)
 
 
 def test_predict_leaves_targets_of_a_dataset_alone():
