@@ -43,14 +43,15 @@ def read(run, seed):
     Raises:
         OSError, ValueError: `run` is no run of train.sequence_generation, or has no data.
     """
-    if run is None:
-        splits = load(parse_arguments([]))
-        train, validation = images(splits["train"]), images(splits["validation"])
-        return train_generator(train, seed), train, validation
-    folder, config = RunFolder.open(run, "dataset")
-    generator = checkpoints.load(folder / BEST)
-    splits = load(argparse.Namespace(**config))
-    return generator, images(splits["train"]), images(splits["validation"])
+    generator, options = None, parse_arguments([])
+    if run is not None:
+        folder, config = RunFolder.open(run, "dataset")
+        generator, options = checkpoints.load(folder / BEST), argparse.Namespace(**config)
+    splits = load(options)
+    train, validation = images(splits["train"]), images(splits["validation"])
+    if generator is None:
+        generator = train_generator(train, seed)
+    return generator, train, validation
 
 
 def main(arguments=None):

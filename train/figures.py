@@ -121,16 +121,13 @@ def draw(runs, out):
         arms.check_outputs(out, table_2.MARKS)
         arms.paired(copying_arms.read(copying)[0])
     # All is read before anything is drawn, so that nothing is drawn where something is missing.
-    generators, transducers = [], []
-    for folder, options in opened:
-        if "dataset" in options:
-            generators.append((read_generation(folder, options), options))
-        else:
-            transducers.append((read_copying(folder, options), options))
-    for read, options in generators:
-        draw_generation(read, options, out)
-    for read, options in transducers:
-        draw_copying(read, options, out)
+    found = [
+        (read_generation if "dataset" in options else read_copying)(folder, options)
+        for folder, options in opened
+    ]
+    for read, (_, options) in zip(found, opened, strict=True):
+        drawn = draw_generation if "dataset" in options else draw_copying
+        drawn(read, options, out)
     if len(copying) > 1:
         table_2.compare(copying, out)
 

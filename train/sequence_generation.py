@@ -99,17 +99,7 @@ def parse_arguments(arguments=None):
         help="go on with the run in this folder, by its own options; with --epochs, to so many, "
         "with --data-dir or --manual-dir, if its data have moved",
     )
-    parser.add_argument(
-        "--no-gate",
-        action="store_true",
-        help="forcing by eq. 9 to the letter; default: gates (0.75, 0.99)",
-    )
-    parser.add_argument(
-        "--discriminator-learning-rate",
-        type=shared.positive_float,
-        default=1e-3,
-        help="of forcing, Adam's; default: 1e-3",
-    )
+    add_forcing_options(parser)
     shared.add_model_options(parser)
     devices.add_options(parser)
     options = resuming.parse(parser, arguments, ("epochs", *DATA_FOLDERS))
@@ -118,6 +108,22 @@ def parse_arguments(arguments=None):
         options.epochs = options.epochs or EPOCHS
     options.out = options.out or f"runs/{options.dataset}-{options.method}-{options.seed}"
     return options
+
+
+def add_forcing_options(parser):
+    """Options of the discriminators."""
+    group = parser.add_argument_group("Professor and Memory Forcing")
+    group.add_argument(
+        "--no-gate",
+        action="store_true",
+        help="eq. 9 to the letter; default: gates (0.75, 0.99)",
+    )
+    group.add_argument(
+        "--discriminator-learning-rate",
+        type=shared.positive_float,
+        default=1e-3,
+        help="Adam's; default: 1e-3",
+    )
 
 
 def load(options):
