@@ -52,7 +52,7 @@ def test_time_is_linear_in_the_length_where_the_whole_trace_is_seen():
             loss = tf.reduce_sum(outputs**2) + tf.reduce_sum(trace.memory**2)
         return tape.gradient(loss, variables)
 
-    short, long = tf.ones((64, 100, 1)), tf.ones((64, 1600, 1))
+    short, long = tf.ones((16, 100, 1)), tf.ones((16, 1600, 1))
     short_time, long_time = seconds(lambda: step(short), lambda: step(long), rounds=2)
     assert long_time < 16 * 3 * short_time
 

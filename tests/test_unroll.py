@@ -98,7 +98,7 @@ def test_trace_holds_the_state_of_every_step(name):
     assert trace.hidden.shape == (2, 6, cell.hidden_size)
 
 
-@every_cell
+@pytest.mark.parametrize("name", ["dnc_two_writes", "ntm"])
 def test_gradients_flow_through_the_trace_alone(name):
     """The same gradient as of a Python loop over steps, for a loss that sees only the trace."""
     cell, x = make(name), tf.constant(sequences(time=4))

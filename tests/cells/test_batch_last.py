@@ -61,11 +61,7 @@ def close(actual, expected, tolerance):
         np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * max(1.0, np.abs(b).max()))
 
 
-def test_computes_what_the_cell_does(monkeypatch):
-    close(*both(make(dtype="float64"), sequences("float64"), monkeypatch), 1e-10)
-
-
-def test_tells_the_controller_whether_it_is_trained(monkeypatch):
+def test_computes_what_the_cell_does_and_tells_the_controller_whether_it_is_trained(monkeypatch):
     cell, x = make(LouderInTraining, dtype="float64"), sequences("float64")
     close(*both(cell, x, monkeypatch, training=True), 1e-10)
 

@@ -48,7 +48,7 @@ def make(cell_class, options, controller, seed):
 
 
 # An export takes seconds, so there are few examples; the seed is the weights' as well.
-@settings(max_examples=3)
+@settings(max_examples=2)
 @given(cell=cells, controller=controllers, length=st.integers(1, 6), seed=st.integers(0, 2**31))
 def test_an_export_answers_as_its_generator(cell, controller, length, seed):
     generator = make(*cell, controller, seed)

@@ -102,7 +102,7 @@ def test_a_step_equals_the_plainly_written_one(method, reverse):
     weights = {"hidden": 2.0, "memory": 3.0}
     options = {f"{part}_weight": weights[part] for part in method.watched}
     options |= {"gate": None, "reverse_weight": reverse}
-    x = binary(4, 4, 1)
+    x = binary(4, 3, 1)
     expected = make(method, **options)
     loss = plain_step(expected, tf.constant(x), weights, reverse)
     model = make(method, **options)
@@ -114,7 +114,7 @@ def test_a_step_equals_the_plainly_written_one(method, reverse):
 @BOTH
 def test_with_weights_of_zero_a_step_moves_the_generator_as_teacher_forcing_does(method):
     options = {f"{part}_weight": 0.0 for part in method.watched}
-    x = binary(4, 4, 1)
+    x = binary(4, 3, 1)
     models = [make(TeacherForcing), make(method, gate=None, **options)]
     for model in models:
         model.fit(x, epochs=2, shuffle=False, verbose=0)
@@ -122,7 +122,7 @@ def test_with_weights_of_zero_a_step_moves_the_generator_as_teacher_forcing_does
 
 
 def test_without_c_m_memory_forcing_is_professor_forcing():
-    x = binary(4, 4, 1)
+    x = binary(4, 3, 1)
     models = [make(ProfessorForcing), make(MemoryForcing, memory_weight=0.0)]
     for model in models:
         model.fit(x, epochs=2, shuffle=False, verbose=0)
@@ -131,7 +131,7 @@ def test_without_c_m_memory_forcing_is_professor_forcing():
 
 
 def test_memory_forcing_hears_the_memory():
-    x = binary(4, 4, 1)
+    x = binary(4, 3, 1)
     models = [make(memory_weight=weight, gate=None) for weight in (0.0, 5.0)]
     for model in models:
         model.fit(x, verbose=0)
@@ -140,7 +140,7 @@ def test_memory_forcing_hears_the_memory():
 
 
 def test_closed_gates_leave_teacher_forcing_and_still_discriminators():
-    x = binary(4, 4, 1)
+    x = binary(4, 3, 1)
     teacher, model = make(TeacherForcing), make(gate=(1.0, 0.0))
     before = weights_of(model.memory_discriminator)
     for each in (teacher, model):
@@ -150,7 +150,7 @@ def test_closed_gates_leave_teacher_forcing_and_still_discriminators():
 
 
 def test_warm_up_is_teacher_forcing_with_learning_discriminators():
-    x = binary(4, 4, 1)
+    x = binary(4, 3, 1)
     teacher, model = make(TeacherForcing), make(gate=None, warm_up_steps=2)
     before = weights_of(model.hidden_discriminator)
     for each in (teacher, model):
@@ -175,7 +175,7 @@ def test_logs_say_how_often_the_generator_heard_a_discriminator():
 
 
 def test_bits_as_booleans_are_those_bits():
-    x, found = binary(4, 4, 1), []
+    x, found = binary(4, 3, 1), []
     for dtype in ("float32", "bool"):
         model = make(gate=None)
         model.fit(tf.data.Dataset.from_tensors(x.astype(dtype)), verbose=0)
@@ -184,7 +184,7 @@ def test_bits_as_booleans_are_those_bits():
 
 
 def test_warm_up_counts_steps_and_not_accumulated_updates():
-    x = binary(5, 4, 1)
+    x = binary(5, 3, 1)
     made = []
     for warm_up_steps in (0, 2, 4):
         optimizer = keras.optimizers.SGD(0.1, gradient_accumulation_steps=2)
@@ -200,7 +200,7 @@ def test_warm_up_counts_steps_and_not_accumulated_updates():
 
 
 def test_logs_and_evaluation():
-    x = binary(6, 6, 1)
+    x = binary(6, 3, 1)
     model = make()
     history = model.fit(x, validation_data=x, verbose=0).history
     adversarial = {"c_h", "c_m"} | {
@@ -217,7 +217,7 @@ def test_logs_and_evaluation():
     logs = model.evaluate(x, verbose=0, return_dict=True)
     assert set(logs) == shared
     assert logs["loss"] == pytest.approx(model.generator.nll(x).numpy().mean(), rel=1e-5)
-    assert model.predict(x, verbose=0).shape == (6, 6, 1)
+    assert model.predict(x, verbose=0).shape == (6, 3, 1)
 
 
 def adam():
@@ -235,7 +235,7 @@ def assert_same_run(first, second):
 
 @pytest.mark.filterwarnings("error:Skipping variable loading")
 def test_a_run_resumed_by_backup_and_restore_is_the_same_run_to_the_bit(tmp_path):
-    data = tf.data.Dataset.from_tensor_slices(binary(16, 4, 1)).batch(4)
+    data = tf.data.Dataset.from_tensor_slices(binary(16, 3, 1)).batch(4)
     options = {"gate": (0.5, 0.9), "discriminator_optimizer": adam()}
     whole, model = make(optimizer=adam(), **options), make(optimizer=adam(), **options)
     whole.fit(data, verbose=0)
@@ -248,14 +248,14 @@ def test_a_run_resumed_by_backup_and_restore_is_the_same_run_to_the_bit(tmp_path
 
 
 @pytest.mark.filterwarnings("error:Skipping variable loading")
-def test_a_run_loaded_from_a_keras_file_goes_on_to_the_bit_under_xla(tmp_path):
-    data = tf.data.Dataset.from_tensor_slices(binary(16, 4, 1)).batch(4)
+def test_a_run_loaded_from_a_keras_file_goes_on_to_the_bit_with_compiled_loops(tmp_path):
+    data = tf.data.Dataset.from_tensor_slices(binary(16, 3, 1)).batch(4)
     options = {"gate": (0.5, 0.9), "discriminator_optimizer": adam()}
-    model = make(optimizer=adam(), compiling={"jit_compile": True}, **options)
+    model = make(optimizer=adam(), compiling={"jit_compile": "loops"}, **options)
     model.fit(data.take(3), verbose=0)
     model.save(tmp_path / "model.keras")
     resumed = keras.models.load_model(tmp_path / "model.keras")
-    assert resumed.jit_compile
+    assert resumed.get_compile_config()["jit_compile"] == "loops"
     for each in (model, resumed):
         each.fit(data.skip(3), verbose=0)
     assert_same_run(resumed, model)
@@ -267,9 +267,9 @@ def test_clipping_schedules_and_several_steps_per_execution():
     model = make(
         optimizer=optimizer,
         discriminator_optimizer=adam(),
-        compiling={"steps_per_execution": 2, "jit_compile": True},
+        compiling={"steps_per_execution": 2, "jit_compile": False},
     )
-    data = tf.data.Dataset.from_tensor_slices(binary(16, 4, 1)).batch(4)
+    data = tf.data.Dataset.from_tensor_slices(binary(16, 3, 1)).batch(4)
     history = model.fit(data, verbose=0).history
     assert np.isfinite(history["loss"]).all()
     assert int(model.optimizer.iterations) == 4
@@ -284,7 +284,7 @@ def test_trains_under_other_policies(method, policy):
         optimizers = [keras.optimizers.LossScaleOptimizer(each, 64.0) for each in optimizers]
     model = make(method, *optimizers, gate=(0.0, 1.0), warm_up_steps=1)
     before = weights_of(model)
-    history = model.fit(binary(4, 4, 1), epochs=2, verbose=0).history
+    history = model.fit(binary(4, 3, 1), epochs=2, verbose=0).history
     assert np.isfinite(history["loss"]).all()
     assert history["skipped_updates"] == [0.0, 0.0]
     moved = [bool((a != b).any()) for a, b in zip(before, weights_of(model), strict=True)]
@@ -312,7 +312,7 @@ def test_each_discriminator_may_have_its_own_optimizer():
     model = make(gate=None)
     model.compile(keras.optimizers.SGD(0.1), discriminator_optimizer=optimizers, run_eagerly=True)
     before = weights_of(model.hidden_discriminator), weights_of(model.memory_discriminator)
-    model.fit(binary(4, 6, 1), verbose=0)
+    model.fit(binary(4, 3, 1), verbose=0)
     assert_same(before[0], weights_of(model.hidden_discriminator))
     pairs = zip(before[1], weights_of(model.memory_discriminator), strict=True)
     assert any((a != b).any() for a, b in pairs)
@@ -370,8 +370,9 @@ def test_noise_is_new_at_every_step_and_is_the_seed_s(method):
             found.append(float(model.train_on_batch(binary(4, 5, 1), return_dict=True)["c_h"]))
         return found
 
-    assert costs(0) == costs(0)
-    assert len({*costs(0), *costs(1)}) == 4
+    first = costs(0)
+    assert costs(0) == first
+    assert len({*first, *costs(1)}) == 4
 
 
 def test_a_config_keeps_every_option():
@@ -400,7 +401,7 @@ def test_fit_is_training_and_evaluate_is_not(method):
     for variable in generator.trainable_variables:
         variable.assign(3.0 * variable)
     given = {} if method is TeacherForcing else discriminators(method)
-    model, x, found = method(generator, **given), binary(8, 4, 1), []
+    model, x, found = method(generator, **given), binary(8, 3, 1), []
     model.compile(keras.optimizers.SGD(0.0), run_eagerly=True)
     for run, training in ((model.train_on_batch, True), (model.test_on_batch, False)):
         model.reset_metrics()
@@ -483,6 +484,6 @@ def test_refuses_bad_data_and_fit_before_compile():
     with pytest.raises(ValueError, match="x must have at least 2 steps"):
         model.fit(binary(4, 1, 1), verbose=0)
     with pytest.raises(ValueError, match="compile"):
-        MemoryForcing(small_generator(), **discriminators(MemoryForcing)).fit(binary(4, 6, 1))
+        MemoryForcing(small_generator(), **discriminators(MemoryForcing)).fit(binary(4, 3, 1))
     with pytest.raises(TypeError, match="generator must be a SequenceGenerator"):
         MemoryForcing(small_transducer())

@@ -189,7 +189,7 @@ def test_replayed_samples_carry_no_gradient_into_the_transducer():
     assert_same(weights_of(model.transducer), weights_of(teacher.generator))
 
 
-@pytest.mark.parametrize("compiling", [{"run_eagerly": True}, {"jit_compile": True}])
+@pytest.mark.parametrize("compiling", [{"run_eagerly": True}, {"jit_compile": "loops"}])
 def test_with_weight_0_the_run_is_teacher_forcing_to_the_bit(compiling):
     teacher = make(TeacherForcing, compiling=compiling)
     model = make(weight=0.0, compiling=compiling)
