@@ -31,7 +31,7 @@ saved-model: $(INSTALLED)
 	$(BIN)/python -m tests.export.test_digits
 
 test: lint
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -10,8 +10,6 @@ import tensorflow as tf
 
 from tests.models import binary
 
-pytestmark = pytest.mark.xdist_group("loader")  # one worker, which sets it up once
-
 SOURCE = pathlib.Path(__file__).with_name("loader.cc")
 LIBRARIES = ("libtensorflow_cc.so.2", "libtensorflow_framework.so.2")
 INVALID_ARGUMENT = "3"

@@ -14,8 +14,6 @@ from mf_keras import PositiveNegativeMemoryForcing
 from tests.forcing import worker
 from tests.forcing.replicas import batches, distance, make, state
 
-pytestmark = pytest.mark.xdist_group("distribution")  # one worker, which sets it up once
-
 METHODS = ("TeacherForcing", "ProfessorForcing", "MemoryForcing", "PositiveNegativeMemoryForcing")
 EVERY = pytest.mark.parametrize("method", METHODS)
 ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_NUM_INTRAOP_THREADS": "1"}

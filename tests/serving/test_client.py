@@ -16,8 +16,6 @@ from mf_keras.serving.__main__ import main
 from tests.models import binary
 from tests.serving.server import grpc_server, http_server, serve
 
-pytestmark = pytest.mark.xdist_group("client")  # one worker, which sets it up once
-
 
 @pytest.fixture(scope="module")
 def served(exported):

@@ -19,8 +19,6 @@ from tests.models import binary
 from train import resuming
 from train.run_folder import RunFolder
 
-pytestmark = pytest.mark.xdist_group("resuming")  # one worker, which sets it up once
-
 EPOCHS, PER_EPOCH = 3, 4
 BATCHES = binary(EPOCHS * PER_EPOCH, 2, 3, 1)
 SKIPPED = np.reshape([0.0, 1.0, 0.0, 1.0, 0.0, 1.0], (2, 3, 1))  # none of these batches

@@ -6,8 +6,6 @@ from mf_keras import DNCCell, SequenceGenerator, checkpoints, data
 from train import behaviour, judges, samples, sequence_generation
 from train.run_folder import RunFolder
 
-pytestmark = pytest.mark.xdist_group("samples")  # one worker, which sets it up once
-
 T = 64
 
 

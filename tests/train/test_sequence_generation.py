@@ -14,8 +14,6 @@ from mf_keras import TeacherForcing, callbacks, data
 from train import copy_task, figures, sequence_generation
 from train.run_folder import RunFolder
 
-pytestmark = pytest.mark.xdist_group("sequence_generation")  # one worker, which sets it up once
-
 SMALL = ["--controller-units", "4", "--memory-size", "3", "--word-size", "2", "--num-reads", "1"]
 
 
