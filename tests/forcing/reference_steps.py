@@ -160,7 +160,7 @@ def data_of(model, step):
 
 
 def run(name):
-    """What a case gives: name -> array of its logs, and of all weights after every step."""
+    """What a case gives: name -> array of its logs by step, and all weights after the last."""
     keras.utils.set_random_seed(0)
     make, optimizers, compiling = CASES[name]
     model = make()
@@ -181,14 +181,13 @@ def run(name):
         model.replay.push(memory, np.arange(8) % 2 == 0)
     judged = [weights_of_discriminator(a.discriminator) for a in adversaries.values()]
     variables = [*weights_of_cell(model.generator.cell), *(v for group in judged for v in group)]
-    found = {"weights": []}
+    found = {}
     for step in range(STEPS):
         model.reset_metrics()
         logs = model.train_on_batch(**data_of(model, step), return_dict=True)
         for key, value in logs.items():
             found.setdefault(key, []).append(float(np.squeeze(value)))
-        flat = [np.asarray(keras.ops.convert_to_numpy(v), "float64").ravel() for v in variables]
-        found["weights"].append(np.concatenate(flat))
+    found["weights"] = np.concatenate([keras.ops.convert_to_numpy(v).ravel() for v in variables])
     return {key: np.asarray(value) for key, value in found.items()}
 
 
