@@ -16,17 +16,15 @@ To be imported by their names, as in `from mf_keras import data`:
 
 from mf_keras import addressing
 from mf_keras.cells import DNCCell, DNCState, NTMCell, NTMState
-from mf_keras.discriminator import SequenceDiscriminator
 from mf_keras.forcing import (
     MemoryForcing,
     PositiveNegativeMemoryForcing,
     ProfessorForcing,
     TeacherForcing,
 )
-from mf_keras.generator import SequenceGenerator
-from mf_keras.replay import MemoryReplay
-from mf_keras.transducer import SequenceTransducer
-from mf_keras.unroll import unroll
+from mf_keras.forcing.discriminator import SequenceDiscriminator
+from mf_keras.forcing.replay import MemoryReplay
+from mf_keras.models import SequenceGenerator, SequenceTransducer, unroll
 from mf_keras.version import __version__
 
 __all__ = [

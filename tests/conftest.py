@@ -10,7 +10,7 @@ import keras
 import pytest
 import tensorflow as tf
 
-from tests.models import small_generator
+from tests.small import small_generator
 
 # A first call traces and compiles, so single examples may take seconds.
 hypothesis.settings.register_profile(

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 import mf_keras
 from mf_keras import addressing, callbacks, data, plots, serving
-from tests.models import binary
+from tests.small import binary
 
 NAN, INF = math.nan, math.inf
 RAGGED = [[[1.0], [0.0]], [[1.0]]]
@@ -271,7 +271,7 @@ def models(generator, transducer):
             replay.sample, {"count": 1, "seed": 0}, {"count": "size", "seed": "seed"}
         ),
         "unroll": Call(
-            mf_keras.unroll,
+            mf_keras.models.unroll,
             {"cell": cell, "inputs": binary(2, 3, 2)},
             {
                 **{"cell": "object", "inputs": "tensor", "mask": "steps?", "chunk": "chunk"},

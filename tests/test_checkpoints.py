@@ -7,14 +7,14 @@ import keras
 import numpy as np
 import pytest
 
-from mf_keras import TeacherForcing, checkpoints
+from mf_keras import TeacherForcing, callbacks, checkpoints
 from mf_keras.files import NotWrittenError
-from tests.models import binary, small_generator
+from tests.small import binary, small_generator
 
 
 def test_keeps_the_best_epoch(tmp_path):
     generator = small_generator()
-    best = checkpoints.SaveBest(tmp_path / "best.keras", generator)
+    best = callbacks.SaveBest(tmp_path / "best.keras", generator)
     best.set_model(generator)
     kept = None
     for epoch, nll in enumerate([3.0, 1.0, 2.0]):
@@ -31,14 +31,14 @@ def test_saves_under_fit(tmp_path):
     model = TeacherForcing(small_generator())
     model.compile(jit_compile=False)
     x = binary(4, 5, 1)
-    best = checkpoints.SaveBest(tmp_path / "best.keras")
+    best = callbacks.SaveBest(tmp_path / "best.keras")
     model.fit(x, validation_data=x, callbacks=[best], verbose=0)
     loaded = keras.models.load_model(tmp_path / "best.keras")
     np.testing.assert_array_equal(loaded.generator(x), model.generator(x))
 
 
 def test_passes_over_epochs_without_a_validation(tmp_path):
-    best = checkpoints.SaveBest(tmp_path / "best.keras", small_generator())
+    best = callbacks.SaveBest(tmp_path / "best.keras", small_generator())
     with pytest.warns(UserWarning, match="watches val_nll, but epoch 1 had no validation"):
         best.on_epoch_end(0, {"nll": 1.0})
     assert not (tmp_path / "best.keras").exists()
@@ -54,7 +54,7 @@ def test_the_last_file_is_from_before_weights_are_averaged(tmp_path):
     model.compile(keras.optimizers.SGD(0.1, use_ema=True), "mse")
     seen = []
     keep = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: seen.append(model.get_weights()))
-    checkpoint = checkpoints.Checkpoint(tmp_path / "last.keras", epochs=2)
+    checkpoint = callbacks.Checkpoint(tmp_path / "last.keras", epochs=2)
     x = np.random.default_rng(0).normal(size=(64, 2))
     model.fit(x, x[:, :1], epochs=3, callbacks=[keep, checkpoint], verbose=0)
     saved = keras.models.load_model(tmp_path / "last.keras").get_weights()
@@ -79,14 +79,14 @@ def test_a_failing_save_leaves_the_old_file(tmp_path):
 
 def test_refuses_bad_input(tmp_path):
     with pytest.raises(ValueError, match=r"path must end in \.keras"):
-        checkpoints.SaveBest(tmp_path / "best.h5")
+        callbacks.SaveBest(tmp_path / "best.h5")
     with pytest.raises(ValueError, match=r"path must end in \.keras"):
-        checkpoints.Checkpoint(tmp_path / "last.KERAS")  # as Keras wants it
+        callbacks.Checkpoint(tmp_path / "last.KERAS")  # as Keras wants it
     with pytest.raises(ValueError, match="monitor must be one of 'nll'"):
-        checkpoints.SaveBest(tmp_path / "best.keras", monitor="nl").on_epoch_end(0, {"nll": 1.0})
+        callbacks.SaveBest(tmp_path / "best.keras", monitor="nl").on_epoch_end(0, {"nll": 1.0})
     with pytest.raises(ValueError, match="monitor must be one of 'val_nll'"):
-        checkpoints.SaveBest(tmp_path / "a.keras", monitor="val_x").on_epoch_end(0, {"val_nll": 1})
-    never = checkpoints.SaveBest(tmp_path / "best.keras")
+        callbacks.SaveBest(tmp_path / "a.keras", monitor="val_x").on_epoch_end(0, {"val_nll": 1})
+    never = callbacks.SaveBest(tmp_path / "best.keras")
     with pytest.warns(UserWarning, match="nothing is saved yet"):
         never.on_epoch_end(0, {"nll": 1.0})
     never.on_epoch_end(1, {"nll": 1.0})  # says it once
@@ -95,7 +95,7 @@ def test_refuses_bad_input(tmp_path):
 
 
 def test_checkpoint_saves_inside_and_after_epochs(tmp_path):
-    checkpoint = checkpoints.Checkpoint(tmp_path / "last.keras", every=2)
+    checkpoint = callbacks.Checkpoint(tmp_path / "last.keras", every=2)
     checkpoint.set_model(small_generator())
     checkpoint.on_train_batch_end(0)
     assert not (tmp_path / "last.keras").exists()
@@ -107,7 +107,7 @@ def test_checkpoint_saves_inside_and_after_epochs(tmp_path):
 
 
 def test_checkpoint_counts_steps_that_pass_at_once(tmp_path):
-    checkpoint = checkpoints.Checkpoint(tmp_path / "last.keras", every=4)
+    checkpoint = callbacks.Checkpoint(tmp_path / "last.keras", every=4)
     checkpoint.set_model(small_generator())
     saved = []
     checkpoint.save = lambda: saved.append(checkpoint._seen)
@@ -119,7 +119,7 @@ def test_checkpoint_counts_steps_that_pass_at_once(tmp_path):
 
 def test_checkpoint_keeps_the_good_file_when_weights_are_not_finite(tmp_path):
     generator = small_generator()
-    checkpoint = checkpoints.Checkpoint(tmp_path / "last.keras")
+    checkpoint = callbacks.Checkpoint(tmp_path / "last.keras")
     checkpoint.set_model(generator)
     checkpoint.on_epoch_end(0)
     good = (tmp_path / "last.keras").read_bytes()
@@ -131,7 +131,7 @@ def test_checkpoint_keeps_the_good_file_when_weights_are_not_finite(tmp_path):
 
 def test_the_one_before_is_kept(tmp_path):
     path, generator = tmp_path / "last.keras", small_generator()
-    checkpoint = checkpoints.Checkpoint(path)
+    checkpoint = callbacks.Checkpoint(path)
     checkpoint.set_model(generator)
     saved = []
     for epoch in range(3):
@@ -145,7 +145,7 @@ def test_the_one_before_is_kept(tmp_path):
 
 
 def test_every_so_many_epochs_and_at_the_end(tmp_path):
-    checkpoint = checkpoints.Checkpoint(tmp_path / "last.keras", epochs=3)
+    checkpoint = callbacks.Checkpoint(tmp_path / "last.keras", epochs=3)
     checkpoint.set_model(small_generator())
     saved = []
     checkpoint.save = lambda: saved.append(epoch)
@@ -266,7 +266,7 @@ def test_the_logs_of_an_epoch_are_saved_with_the_model(tmp_path):
     """Those of the training, though the validation that comes in between resets them."""
     model = TeacherForcing(small_generator())
     model.compile(run_eagerly=True)
-    checkpoint = checkpoints.Checkpoint(tmp_path / "last.keras")
+    checkpoint = callbacks.Checkpoint(tmp_path / "last.keras")
     checkpoint.set_model(model)
     model._track(nll=np.array([1.0, 4.0], "float32"))
     model.evaluate(binary(2, 3, 1), callbacks=[checkpoint], verbose=0)

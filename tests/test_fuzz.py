@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from mf_keras import TeacherForcing
 from tests import fuzz_cases
-from tests.models import binary, small_transducer
+from tests.small import binary, small_transducer
 
 
 @pytest.fixture(scope="module")

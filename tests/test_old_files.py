@@ -20,7 +20,7 @@ from mf_keras import (
     SequenceTransducer,
     __version__,
 )
-from tests.models import binary, small_cell, small_generator
+from tests.small import binary, small_cell, small_generator
 
 FOLDER = pathlib.Path(__file__).parent / "old_files"
 VERSIONS = sorted(path.name for path in FOLDER.iterdir()) if FOLDER.exists() else []

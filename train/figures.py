@@ -16,7 +16,7 @@ import sys
 import numpy as np
 
 from mf_keras import checkpoints, data, files, plots
-from mf_keras.transducer import correct
+from mf_keras.models.transducer import correct
 from train import arms, copying_arms, generation_arms, table_2
 from train.run_folder import RunFolder
 from train.sequence_generation import IMAGE_SHAPES, load

@@ -1,6 +1,6 @@
 """Keras RNN cells with an external memory."""
 
-from mf_keras.cells.base import MemoryCell
+from mf_keras.cells.cell import MemoryCell
 from mf_keras.cells.dnc import DNCCell, DNCState
 from mf_keras.cells.dtype import check_dtype
 from mf_keras.cells.ntm import NTMCell, NTMState

@@ -4,7 +4,7 @@ import numpy as np
 from keras import ops
 
 from mf_keras import addressing, batch_last
-from mf_keras.cells.base import at_least_float32, cast_floats
+from mf_keras.cells.cell import at_least_float32, cast_floats
 from mf_keras.cells.interface import DNCInterface
 from mf_keras.contraction import contract, turned
 

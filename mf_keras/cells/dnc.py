@@ -6,8 +6,8 @@ import keras
 from keras import ops
 
 from mf_keras import addressing, backend, sparse_linkage, validation
-from mf_keras.cells.base import MAX_INTEGER, MemoryCell, split_interface
 from mf_keras.cells.batch_last import BatchLastDNC
+from mf_keras.cells.cell import MAX_INTEGER, MemoryCell, split_interface
 from mf_keras.cells.interface import DNCInterface
 
 

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from mf_keras import addressing, validation
-from mf_keras.cells.base import MemoryCell, split_interface
+from mf_keras.cells.cell import MemoryCell, split_interface
 
 
 class NTMState(NamedTuple):

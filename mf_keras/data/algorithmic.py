@@ -3,7 +3,7 @@
 Every task gives examples of one shape, so nothing is compiled twice: where lengths vary, an example
 ends with its answer, and zero rows of weight 0 fill it up to the longest. What counts are the rows
 of weight 1; the literature's measures are the wrong bits per sequence there
-(`mf_keras.transducer.bit_errors`), and the sequences without any (`correct`).
+(`mf_keras.models.transducer.bit_errors`), and the sequences without any (`correct`).
 
 A task is a function from its sizes to `_endless(examples, ...)`, where `examples(key, count)` draws
 `count` examples from one key.

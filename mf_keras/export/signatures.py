@@ -6,8 +6,8 @@ else. A check that fails is an InvalidArgument, and no numbers come back.
 
 import tensorflow as tf
 
-from mf_keras import autoregressive
 from mf_keras.losses import binary_nll
+from mf_keras.models import free_running
 
 # Rows are computed in multiples of this many. Vectorised kernels treat the last entries of an array
 # that is no multiple of their width otherwise, to rounding, and a DNC makes much of rounding where
@@ -37,13 +37,13 @@ def endpoints(cell, length, jit_compile=False):
 
     @tf.function(autograph=False, jit_compile=jit_compile)
     def run(thresholds):
-        samples, logits, _ = autoregressive.free_run(cell, thresholds, keep=())
+        samples, logits, _ = free_running.free_run(cell, thresholds, keep=())
         return tf.cast(samples, tf.float32), _float32(binary_nll(samples, logits))
 
     @tf.function(autograph=False, jit_compile=jit_compile)
     def force(x):
         x = tf.cast(x, cell.compute_dtype)
-        logits, kept = autoregressive.teacher_force(cell, x, keep=TRACE)
+        logits, kept = free_running.teacher_force(cell, x, keep=TRACE)
         return _float32(binary_nll(x, logits)), {
             name: _float32(getattr(kept, name)) for name in TRACE
         }
@@ -101,7 +101,7 @@ def _thresholds(seed, temperature, length, units):
         )
 
     noise = tf.map_fn(noise_of_row, seed, fn_output_signature=tf.float32)
-    return autoregressive.thresholds(noise, temperature[:, tf.newaxis, tf.newaxis])
+    return free_running.thresholds(noise, temperature[:, tf.newaxis, tf.newaxis])
 
 
 def _forced(prefix, thresholds):

@@ -6,10 +6,10 @@ import keras
 from keras import ops
 
 from mf_keras import validation
-from mf_keras.discriminator import SequenceDiscriminator
-from mf_keras.forcing import strategies
+from mf_keras.backend import strategies
 from mf_keras.forcing.adversary import Adversary
 from mf_keras.forcing.base import Forcing, get_optimizer
+from mf_keras.forcing.discriminator import SequenceDiscriminator
 from mf_keras.forcing.updates import Updates, inner, steps_taken
 
 DEFAULT_GATE = (0.75, 0.99)

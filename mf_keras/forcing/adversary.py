@@ -6,8 +6,8 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from mf_keras.discriminator import SequenceDiscriminator
-from mf_keras.forcing import replicas
+from mf_keras.backend import replicas
+from mf_keras.forcing.discriminator import SequenceDiscriminator
 from mf_keras.forcing.updates import SkippedUpdates, Updates
 
 # The cotangent of a logit is kept away from zero, where it could not be rescaled.

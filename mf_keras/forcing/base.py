@@ -9,15 +9,16 @@ import tensorflow as tf
 from keras import ops
 
 from mf_keras import backend, validation
+from mf_keras.backend import strategies
 from mf_keras.cells import check_dtype
-from mf_keras.forcing import randomness, strategies
+from mf_keras.forcing import randomness
 from mf_keras.forcing.checks import DataChecks
 from mf_keras.forcing.data import CheckedData
 from mf_keras.forcing.logs import Logs
 from mf_keras.forcing.updates import Updates
-from mf_keras.generator import SequenceGenerator
 from mf_keras.losses import binary_nll
-from mf_keras.transducer import SequenceTransducer, bit_errors
+from mf_keras.models.generator import SequenceGenerator
+from mf_keras.models.transducer import SequenceTransducer, bit_errors
 
 
 class Forward(NamedTuple):

@@ -5,11 +5,11 @@ import tensorflow as tf
 from keras import ops
 
 from mf_keras import validation
-from mf_keras.autoregressive import in_both_modes, thresholds
-from mf_keras.forcing import replicas
+from mf_keras.backend import replicas
 from mf_keras.forcing.adversarial import AdversarialForcing, Part
 from mf_keras.forcing.base import compiling_loops
-from mf_keras.generator import SequenceGenerator
+from mf_keras.models.free_running import in_both_modes, thresholds
+from mf_keras.models.generator import SequenceGenerator
 
 HIDDEN = Part("hidden_discriminator", "hidden_weight", "c_h")
 MEMORY = Part("memory_discriminator", "memory_weight", "c_m")

@@ -5,8 +5,8 @@ import types
 import keras
 import tensorflow as tf
 
+from mf_keras.callbacks.stopping import with_stop
 from mf_keras.forcing.checks import counts
-from mf_keras.stopping import with_stop
 
 
 class CheckedData(keras.Model):

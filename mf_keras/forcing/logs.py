@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from mf_keras.forcing import replicas, strategies
+from mf_keras.backend import replicas, strategies
 from mf_keras.forcing.metrics import FiniteMean
 from mf_keras.forcing.updates import SkippedUpdates, steps_taken
 

@@ -5,12 +5,12 @@ import tensorflow as tf
 from keras import ops
 
 from mf_keras import validation
-from mf_keras.forcing import replicas
+from mf_keras.backend import replicas
 from mf_keras.forcing.adversarial import DEFAULT_GATE, AdversarialForcing, Part
 from mf_keras.forcing.adversary import Learner, Round
 from mf_keras.forcing.base import compiling_loops
-from mf_keras.replay import MemoryReplay
-from mf_keras.transducer import SequenceTransducer, counted_steps
+from mf_keras.forcing.replay import MemoryReplay
+from mf_keras.models.transducer import SequenceTransducer, counted_steps
 
 
 @keras.saving.register_keras_serializable(package="mf_keras")

@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from mf_keras.forcing import replicas
+from mf_keras.backend import replicas
 
 
 class SkippedUpdates(keras.metrics.Metric):

@@ -3,12 +3,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mf_keras import DNCCell, NTMCell, autoregressive, backend, unroll
-from mf_keras.backend import cores
+from mf_keras import DNCCell, NTMCell, backend, unroll
+from mf_keras.backend.tensorflow import cores
 from mf_keras.cells import dnc
 from mf_keras.cells.batch_last import BatchLastDNC
+from mf_keras.models import free_running
 from tests.cells import helpers
-from tests.models import LouderInTraining
+from tests.small import LouderInTraining
 
 SIZES = {"units": 3, "memory_size": 5, "word_size": 4, "num_reads": 2}
 B, T = 8, 5
@@ -87,9 +88,9 @@ def test_free_running_samples_the_same(monkeypatch):
     helpers.randomize(cell, np.random.default_rng(0), scale=1.0)
     limits = tf.constant(np.random.default_rng(4).normal(size=(B, T, 2)).astype("float32"))
     monkeypatch.setattr(dnc, "_MANY_ROWS", 1)
-    fast = backend.compiled(lambda: autoregressive.free_run(cell, limits))()
+    fast = backend.compiled(lambda: free_running.free_run(cell, limits))()
     monkeypatch.setattr(dnc, "_MANY_ROWS", 10**6)
-    slow = backend.compiled(lambda: autoregressive.free_run(cell, limits))()
+    slow = backend.compiled(lambda: free_running.free_run(cell, limits))()
     np.testing.assert_array_equal(fast[0], slow[0])
     close(fast[1:], slow[1:], 1e-5)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.models import binary
+from tests.small import binary
 
 SOURCE = pathlib.Path(__file__).with_name("loader.cc")
 LIBRARIES = ("libtensorflow_cc.so.2", "libtensorflow_framework.so.2")

@@ -16,7 +16,7 @@ from tensorflow_serving.config import model_server_config_pb2
 from mf_keras import DNCCell, MemoryForcing, SequenceGenerator
 from mf_keras.export import card, warmup
 from mf_keras.export.signatures import endpoints
-from tests.models import binary, small_cell, small_generator
+from tests.small import binary, small_cell, small_generator
 
 SIGNATURES = {"serving_default", "sample", "score", "complete", "trace"}
 ROOT = pathlib.Path(__file__).parent.parent.parent

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from mf_keras import NTMCell
 from mf_keras.export.signatures import endpoints
-from tests.models import binary, small_cell
+from tests.small import binary, small_cell
 
 LENGTH = 6
 

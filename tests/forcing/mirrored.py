@@ -16,7 +16,7 @@ from mf_keras import (
     ProfessorForcing,
     TeacherForcing,
 )
-from mf_keras.forcing import replicas
+from mf_keras.backend import replicas
 from tests.forcing.replicas import StepLogs, batches, distance, make, state
 from train import strategy as devices
 

@@ -1,7 +1,7 @@
 """Training steps of every method and option, whose numbers the first edition wrote down.
 
-`python -m tests.forcing.reference_steps FILE` writes those of the present code. The file beside this
-module is of commit ceefa99; `test_reference_steps` compares.
+`python -m tests.forcing.reference_steps FILE` writes those of the present code. The file beside
+this module is of commit ceefa99; `test_reference_steps` compares.
 """
 
 import sys
@@ -32,7 +32,7 @@ def fill(variables, rng):
 
 
 def cell_of(kind=DNCCell, **options):
-    """A small cell. Its rows differ from the start: equal ones would leave the order to rounding."""
+    """A small cell whose rows differ from the start: rounding does not decide their order."""
     sizes = {"memory_size": 5, "word_size": 3, "num_reads": 2, "learn_initial_memory": True}
     return kind(keras.layers.GRUCell(6), UNITS, **{**sizes, **options})
 

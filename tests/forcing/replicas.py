@@ -14,7 +14,7 @@ from mf_keras import (
     SequenceTransducer,
     TeacherForcing,
 )
-from tests.models import binary
+from tests.small import binary
 
 TIME = 3
 

@@ -13,7 +13,7 @@ from mf_keras import (
     SequenceGenerator,
     SequenceTransducer,
 )
-from tests.models import binary
+from tests.small import binary
 
 SIZE, BATCH, TIME = 12, 4, 3
 

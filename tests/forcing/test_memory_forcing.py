@@ -13,7 +13,7 @@ from mf_keras import (
     SequenceGenerator,
     TeacherForcing,
 )
-from tests.models import LouderInTraining, binary, small_generator, small_transducer
+from tests.small import LouderInTraining, binary, small_generator, small_transducer
 
 BOTH = pytest.mark.parametrize("method", [ProfessorForcing, MemoryForcing])
 SHAPES = {"hidden": (None, None, 8), "memory": (None, None, 5, 4)}

@@ -13,7 +13,7 @@ from mf_keras import (
     TeacherForcing,
 )
 from mf_keras.forcing.adversary import Adversary, Learner, Round
-from tests.models import binary, small_generator, small_transducer
+from tests.small import binary, small_generator, small_transducer
 
 TIME, UNITS = 4, 1
 

@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from mf_keras import SequenceGenerator, SequenceTransducer, TeacherForcing
-from tests.models import binary, small_cell, small_generator, small_transducer
+from tests.small import binary, small_cell, small_generator, small_transducer
 
 
 def compiled(generator=None, **kwargs):

@@ -18,7 +18,7 @@ from mf_keras import (
 )
 from mf_keras.forcing.metrics import FiniteMean
 from mf_keras.forcing.updates import SkippedUpdates
-from tests.models import binary
+from tests.small import binary
 
 BAD = 9.0  # an input that a `Fragile` cell does not survive
 TIME = 2

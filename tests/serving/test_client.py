@@ -13,8 +13,8 @@ from benchmarks.clients import hammer, known_answers
 from mf_keras import plots
 from mf_keras.serving import Client, ServerError
 from mf_keras.serving.__main__ import main
-from tests.models import binary
 from tests.serving.server import grpc_server, http_server, serve
+from tests.small import binary
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import keras
 import pytest
 import tensorflow as tf
 
-from tests.models import small_generator
+from tests.small import small_generator
 from train import export, figures
 from train.sequence_generation import parse_arguments
 

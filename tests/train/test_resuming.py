@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from benchmarks.kills import content
 from mf_keras import DNCCell, SequenceGenerator, TeacherForcing, callbacks, checkpoints, files
-from tests.models import binary
+from tests.small import binary
 from train import resuming
 from train.run_folder import RunFolder
 

@@ -4,8 +4,8 @@ import pytest
 import tensorflow as tf
 
 from mf_keras import DNCCell, SequenceGenerator, TeacherForcing, backend
-from mf_keras.autoregressive import free_run, in_both_modes, thresholds
-from tests.models import LouderInTraining, binary, small_cell, small_generator
+from mf_keras.models.free_running import free_run, in_both_modes, thresholds
+from tests.small import LouderInTraining, binary, small_cell, small_generator
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from mf_keras import (
     SequenceTransducer,
     backend,
 )
-from tests.models import binary, small_cell, small_generator
+from tests.small import binary, small_cell, small_generator
 
 X = binary(3, 7, 1)
 

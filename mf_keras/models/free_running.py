@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 from keras import ops
 
 from mf_keras import backend
-from mf_keras.unroll import kept_fields, unroll
+from mf_keras.models.unroll import kept_fields, unroll
 
 # Uniform noise is kept this far from 0 and 1, where its logit is infinite.
 _NOISE_MARGIN = 1e-7

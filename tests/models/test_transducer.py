@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 
 from mf_keras import SequenceTransducer
-from mf_keras.transducer import bit_errors, correct
-from tests.models import binary, small_transducer
+from mf_keras.models.transducer import bit_errors, correct
+from tests.small import binary, small_transducer
 
 
 def data(batch=3, time=5):

@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from mf_keras.forcing import replicas
+from mf_keras.backend import replicas
 from mf_keras.forcing.base import Forcing, compiling_loops
 
 

@@ -4,7 +4,7 @@ import tensorflow as tf
 from tensorflow.core.util import event_pb2
 
 from mf_keras import callbacks
-from tests.models import binary, small_generator
+from tests.small import binary, small_generator
 
 
 def test_stops_at_once_and_names_what_is_not_finite():

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from mf_keras import backend, validation
-from mf_keras.gru import POOLINGS, PooledGRU
+from mf_keras.forcing.gru import POOLINGS, PooledGRU
 
 
 @keras.saving.register_keras_serializable(package="mf_keras")

@@ -6,7 +6,7 @@ from keras import ops
 from mf_keras import backend, validation
 from mf_keras.cells import MemoryCell, check_dtype
 from mf_keras.losses import binary_nll
-from mf_keras.unroll import check_chunk, unroll
+from mf_keras.models.unroll import check_chunk, unroll
 
 
 @keras.saving.register_keras_serializable(package="mf_keras")

@@ -3,10 +3,11 @@
 import keras
 from keras import ops
 
-from mf_keras import autoregressive, backend, export, validation
+from mf_keras import backend, validation
 from mf_keras.cells import MemoryCell, check_dtype
 from mf_keras.losses import binary_nll
-from mf_keras.unroll import check_chunk, unroll
+from mf_keras.models import free_running
+from mf_keras.models.unroll import check_chunk, unroll
 
 
 @keras.saving.register_keras_serializable(package="mf_keras")
@@ -90,7 +91,7 @@ class SequenceGenerator(keras.Model):
             `(logits, trace)`: (B, T, units), and the cell's named tuple with (B, T, ...) tensors.
         """
         x = self._check("x", x)
-        return autoregressive.teacher_force(
+        return free_running.teacher_force(
             self.cell, x, training=training, keep=keep, chunk=self.chunk
         )
 
@@ -207,15 +208,17 @@ class SequenceGenerator(keras.Model):
             FileExistsError: the version is there, and `overwrite` is False.
             ImportError: the extra `[serving]` is not installed.
         """
+        from mf_keras import export  # a model does not need its deployment
+
         export.save(self.cell, filepath, length, card, overwrite, jit_compile)
 
     def _free_run(self, thresholds, state=None, keep=None):
         """Free running as a function of weights and thresholds (B, T, units) alone."""
-        return autoregressive.free_run(self.cell, thresholds, state, keep=keep, chunk=self.chunk)
+        return free_running.free_run(self.cell, thresholds, state, keep=keep, chunk=self.chunk)
 
     def _complete(self, prefix, thresholds):
-        _, _, state = unroll(self.cell, autoregressive.shift_right(prefix), keep=())
-        start = autoregressive.FreeRunningState(samples=prefix[:, -1], cell=state)
+        _, _, state = unroll(self.cell, free_running.shift_right(prefix), keep=())
+        start = free_running.FreeRunningState(samples=prefix[:, -1], cell=state)
         samples, _, _ = self._free_run(thresholds, start, keep=())
         return ops.concatenate([prefix, samples], axis=1)
 
@@ -230,7 +233,7 @@ class SequenceGenerator(keras.Model):
         else:
             temperature = validation.real_number("temperature", temperature, minimum=0.0)
         noise = keras.random.uniform((batch_size, length, self.units), seed=seed, dtype="float32")
-        return autoregressive.thresholds(noise, temperature)
+        return free_running.thresholds(noise, temperature)
 
     def _check(self, name, x):
         x = backend.to_tensor(name, x)

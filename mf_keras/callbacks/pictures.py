@@ -1,4 +1,4 @@
-"""Keras callbacks: what is kept while a model trains."""
+"""Pictures: a callback that draws what a generator samples and what its memory does."""
 
 import math
 
@@ -6,11 +6,7 @@ import keras
 import numpy as np
 
 from mf_keras import backend, plots, validation
-from mf_keras.checkpoints import Checkpoint, SaveBest, save_model
-from mf_keras.events import EventFile
-from mf_keras.stopping import StopOnNonFinite
-
-__all__ = ["Checkpoint", "Pictures", "SaveBest", "StopOnNonFinite", "save_model"]
+from mf_keras.backend import EventFile
 
 
 class Pictures(keras.callbacks.Callback):

@@ -1,0 +1,15 @@
+"""Names for annotations: what stands for a tensor, a state or an array in a signature."""
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Literal, TypeAlias
+
+Tensor: TypeAlias = Any  # a tensor of the framework that Keras runs on
+ArrayLike: TypeAlias = Any  # a NumPy array, a tensor, or what becomes one
+State: TypeAlias = Any  # a cell's named tuple of tensors
+Shape: TypeAlias = tuple[int | None, ...]
+Config: TypeAlias = dict[str, Any]  # of `get_config`
+Seed: TypeAlias = Any  # an int, or a keras.random.SeedGenerator
+Keep: TypeAlias = Collection[str] | None  # names of fields of the trace
+Chunk: TypeAlias = int | Literal["sqrt"] | None  # see `unroll`
+Logs: TypeAlias = Mapping[str, Any] | None  # what Keras hands to a callback
+Function: TypeAlias = Callable[..., Any]
