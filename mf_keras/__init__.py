@@ -2,7 +2,7 @@
 
 * `DNCCell`, `NTMCell`: Keras RNN cells around any controller cell.
 * `unroll`: the loop over time that returns what the memory did.
-* `SequenceGenerator`, `SequenceTransducer`: models of binary sequences.
+* `SequenceGenerator`, `SequenceTransducer`: models of sequences; `outputs`: what a step is.
 * `TeacherForcing`, `ProfessorForcing`, `MemoryForcing`, `PositiveNegativeMemoryForcing`: their
   training under `model.fit`, with `SequenceDiscriminator`s for all but the first and a
   `MemoryReplay` for the last.
@@ -14,16 +14,16 @@ To be imported by their names, as in `from mf_keras import data`:
 * `serving.Client`: asks a server of what `SequenceGenerator.export` wrote.
 """
 
-from mf_keras import addressing
+from mf_keras import addressing, outputs
 from mf_keras.cells import DNCCell, DNCState, NTMCell, NTMState
 from mf_keras.forcing import (
     MemoryForcing,
+    MemoryReplay,
     PositiveNegativeMemoryForcing,
     ProfessorForcing,
+    SequenceDiscriminator,
     TeacherForcing,
 )
-from mf_keras.forcing.discriminator import SequenceDiscriminator
-from mf_keras.forcing.replay import MemoryReplay
 from mf_keras.models import SequenceGenerator, SequenceTransducer, unroll
 from mf_keras.version import __version__
 
@@ -42,5 +42,6 @@ __all__ = [
     "TeacherForcing",
     "__version__",
     "addressing",
+    "outputs",
     "unroll",
 ]

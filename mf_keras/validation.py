@@ -201,18 +201,3 @@ def shapes(**expected):
         return checked
 
     return decorate
-
-
-def binary_values(name, array):
-    """Check that every entry of a NumPy array is 0 or 1.
-
-    Raises:
-        ValueError: an entry is NaN or anything else.
-    """
-    wrong = ~((array == 0) | (array == 1))
-    if wrong.any():
-        example = array[wrong].flat[0]
-        raise ValueError(
-            f"{name} must hold only 0 and 1, got {int(wrong.sum())} other values, "
-            f"the first of them {example!r}."
-        )

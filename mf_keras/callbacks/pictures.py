@@ -23,7 +23,7 @@ class Pictures(keras.callbacks.Callback):
     Args:
         folder: where; created if need be.
         generator: a `SequenceGenerator`.
-        example: (T, units), one sequence for the teacher-forced memory; T is the length of samples.
+        example: (T, *step), one sequence for the teacher-forced memory; T is the length of samples.
         image_shape: (height, width) of a sequence as an image.
         every: epochs between pictures.
         num_samples: in the grid.
@@ -52,14 +52,11 @@ class Pictures(keras.callbacks.Callback):
         super().__init__()
         if not isinstance(generator, keras.Model) or not hasattr(generator, "free_run"):
             raise TypeError(f"generator must be a SequenceGenerator, got {generator!r}.")
-        if generator.units != 1:
-            raise ValueError(
-                f"generator must have 1 unit, a pixel a step, to be drawn, got {generator.units}."
-            )
         image_shape = plots.check_image_shape(image_shape)
-        validation.shape_of("example", example, ("T", generator.units))
+        validation.shape_of("example", example, ("T", *generator.output.step))
         validation.numeric("example", example)
-        validation.binary_values("example", np.asarray(example))
+        generator.output.check_values("example", np.asarray(example))
+        generator.output.as_pixels(np.asarray(example)[np.newaxis])
         if math.prod(image_shape) != len(example):
             raise ValueError(
                 f"image_shape must have as many pixels as the example has steps, {len(example)}, "
@@ -112,10 +109,11 @@ class Pictures(keras.callbacks.Callback):
     def _figures(self, epoch):
         length = self.example.shape[1]
         samples = self.generator.sample(self.num_samples, length, seed=self.seed)
+        pixels = self.generator.output.as_pixels(samples)
         memories = self._memories(self.example)
         title = f"epoch {epoch}"
         figures = {
-            f"samples_{epoch:04d}": plots.sample_grid(samples, self.image_shape, title=title),
+            f"samples_{epoch:04d}": plots.sample_grid(pixels, self.image_shape, title=title),
             f"memory_{epoch:04d}": plots.memory_comparison(memories, title=title),
         }
         logs = {name: tuple(zip(*log, strict=True)) for name, log in self.history.items()}

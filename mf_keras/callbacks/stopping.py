@@ -38,7 +38,7 @@ class StopOnNonFinite(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         """Forget the rows of an earlier training."""
         if hasattr(self.model, "skipped_updates"):
-            self.model.skipped_updates.reset_rows()
+            self.model.skipped_updates.reset_streaks()
 
     def on_train_batch_end(self, batch, logs=None):
         """Check what was skipped; of a model that skips nothing, the logs of this step."""
@@ -53,7 +53,7 @@ class StopOnNonFinite(keras.callbacks.Callback):
         self._check(logs or {}, f"the end of epoch {epoch + 1}")
 
     def _check_rows(self, when):
-        rows = self.model.skipped_updates.rows().values()
+        rows = self.model.skipped_updates.streaks().values()
         found = [(length, terms) for length, terms in rows if length >= self.max_skipped]
         if found:
             names = ", ".join(term for _, terms in found for term in terms)

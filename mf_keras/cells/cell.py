@@ -54,6 +54,8 @@ class MemoryCell(keras.layers.Layer):
     """
 
     state_type = None
+    # Fields of the trace that an exported model answers with, of those that the cell has.
+    served_fields = ("hidden", "memory", "read_weights", "write_weights")
     integer_fields = ()  # fields of the state that hold int32 in 0..MAX_INTEGER
 
     def __init__(

@@ -1,8 +1,13 @@
 """The model card: what a served model is, where it comes from, and how it is asked."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
+from mf_keras.export.signatures import served_fields
+from mf_keras.export.version_folder import VersionFolder
+from mf_keras.models import SequenceGenerator
 from mf_keras.version import __version__
 
 NOT_STATED = "not stated"
@@ -10,7 +15,7 @@ HEADINGS = ("data", "method", "NLL", "command")
 OURS = ("model", "sequences", "loop over time", "versions")  # that nobody else can state
 
 
-def check(entries):
+def check(entries: Any) -> dict[str, str]:
     """`entries` as a dict of text by heading; None is an empty one.
 
     Raises:
@@ -28,16 +33,23 @@ def check(entries):
     return dict(entries)
 
 
-def text(folder, cell, length, jit_compile, entries):
+def text(
+    folder: VersionFolder,
+    generator: SequenceGenerator,
+    length: int,
+    jit_compile: bool,
+    entries: dict[str, str],
+) -> str:
     """The card in Markdown.
 
     Args:
         folder: the `VersionFolder`.
-        cell: the memory cell.
+        generator: what is served.
         length: T, the number of steps of every sequence.
         jit_compile: whether XLA compiles the loop over time.
         entries: a dict of text by heading.
     """
+    cell, output = generator.cell, generator.output
     rows = {heading: entries.get(heading, NOT_STATED) for heading in HEADINGS}
     rows |= {heading: entry for heading, entry in entries.items() if heading not in rows}
     rows["model"] = (
@@ -46,7 +58,7 @@ def text(folder, cell, length, jit_compile, entries):
         f"{cell.num_reads} read and {cell.num_writes} write heads; {cell.count_params()} weights, "
         f"computed in {cell.compute_dtype}"
     )
-    rows["sequences"] = f"{length} steps of {cell.units} bit(s)"
+    rows["sequences"] = f"{length} steps of {output.description}"
     rows["loop over time"] = "compiled by XLA" if jit_compile else "TensorFlow graph"
     rows["versions"] = (
         f"mf_keras {__version__}, TensorFlow {tf.__version__}, Keras {keras.__version__}"
@@ -56,8 +68,11 @@ def text(folder, cell, length, jit_compile, entries):
         name=folder.name,
         version=folder.path.name,
         table=table,
+        output=f"{output.dtype} ({', '.join(map(str, ('B', length, *output.step)))})",
+        prefix=f"{output.dtype} ({', '.join(map(str, ('B', 't0', *output.step)))})",
         length=length,
-        units=cell.units,
+        trace=", ".join(f"`{name}`" for name in served_fields(cell)),
+        values=output.values,
     )
 
 
@@ -69,7 +84,7 @@ def _cell(text):
 CARD = """\
 # {name}, version {version}
 
-A generator of binary sequences with an external memory, as a SavedModel for TF Serving.
+A generator of sequences with an external memory, as a SavedModel for TF Serving.
 
 | | |
 |---|---|
@@ -80,15 +95,15 @@ A generator of binary sequences with an external memory, as a SavedModel for TF 
 | name | inputs | outputs |
 |---|---|---|
 | `sample`, `serving_default` | `seed` int64 (B,), `temperature` float32 (B,) \
-| `samples` float32 (B, {length}, {units}), `nll` float32 (B,) |
-| `score` | `sequences` float32 (B, {length}, {units}) | `nll` float32 (B,) |
-| `complete` | `prefix` float32 (B, t0, {units}), t0 from 0 to {length}; `seed`; `temperature` \
-| `samples` float32 (B, {length}, {units}), beginning with the prefix |
-| `trace` | `sequences` | `hidden`, `memory`, `read_weights`, `write_weights`, float32 (B, \
+| `samples` {output}, `nll` float32 (B,) |
+| `score` | `sequences` {output} | `nll` float32 (B,) |
+| `complete` | `prefix` {prefix}, t0 from 0 to {length}; `seed`; `temperature` \
+| `samples` {output}, beginning with the prefix |
+| `trace` | `sequences` | {trace}, float32 (B, \
 {length}, ...) |
 
 `nll` is in nats, of the model itself, whatever the temperature. A row depends on its own seed and
-temperature alone. Temperature 1 samples the model, a small one such as 1e-6 takes the likelier
-value at every step; 0 is refused. A request of another shape, or with values that are neither 0 nor
-1, is refused with INVALID_ARGUMENT.
+temperature only. Temperature 1 samples the model, a small one such as 1e-6 takes the likeliest
+value at every step; 0 is refused. A request of another shape, or with values other than {values},
+is refused with INVALID_ARGUMENT.
 """

@@ -1,5 +1,7 @@
 """Writes a version of a model: the SavedModel, its warm-up requests, its card."""
 
+from typing import Any
+
 import tensorflow as tf
 
 from mf_keras import validation
@@ -7,15 +9,23 @@ from mf_keras.export import card as model_card
 from mf_keras.export import warmup
 from mf_keras.export.signatures import endpoints
 from mf_keras.export.version_folder import VersionFolder
+from mf_keras.models import SequenceGenerator
 
 DEFAULT = "sample"  # the endpoint that `serving_default` names as well
 
 
-def save(cell, filepath, length, card=None, overwrite=False, jit_compile=False):
+def save(
+    generator: SequenceGenerator,
+    filepath: Any,
+    length: int,
+    card: dict[str, str] | None = None,
+    overwrite: bool = False,
+    jit_compile: bool = False,
+) -> None:
     """Write ROOT/NAME/VERSION, which TF Serving can serve, whole or not at all.
 
     Args:
-        cell: a built memory cell whose `units` is the size of its input, too.
+        generator: what is served.
         filepath: ROOT/NAME/VERSION, where VERSION is an integer >= 1, e.g. `saved_models/digits/1`.
         length: T, the number of steps of every sequence.
         card: a dict of text by heading for the model card: data, method, NLL, command.
@@ -36,16 +46,17 @@ def save(cell, filepath, length, card=None, overwrite=False, jit_compile=False):
     warmup.check_installed()
     functions = {
         name: function.get_concrete_function()
-        for name, function in endpoints(cell, length, jit_compile).items()
+        for name, function in endpoints(generator, length, jit_compile).items()
     }
     with folder.write(overwrite) as aside:
         tf.saved_model.save(
-            _Weights(cell), str(aside), {"serving_default": functions[DEFAULT], **functions}
+            _Weights(generator.cell),
+            str(aside),
+            {"serving_default": functions[DEFAULT], **functions},
         )
-        warmup.write(aside, folder.name, functions, length, cell.units)
-        (aside / "model_card.md").write_text(
-            model_card.text(folder, cell, length, jit_compile, card)
-        )
+        warmup.write(aside, folder.name, functions, length, generator.output)
+        text = model_card.text(folder, generator, length, jit_compile, card)
+        (aside / "model_card.md").write_text(text, encoding="utf-8")
     folder.write_configs()
 
 

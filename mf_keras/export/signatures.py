@@ -4,10 +4,13 @@ They are TensorFlow functions of tensors alone, with checks inside, because a se
 else. A check that fails is an InvalidArgument, and no numbers come back.
 """
 
+from typing import Any
+
 import tensorflow as tf
 
-from mf_keras.losses import binary_nll
-from mf_keras.models import free_running
+from mf_keras.models import SequenceGenerator, free_running
+from mf_keras.outputs import Output
+from mf_keras.types import Function
 
 # Rows are computed in multiples of this many. Vectorised kernels treat the last entries of an array
 # that is no multiple of their width otherwise, to rounding, and a DNC makes much of rounding where
@@ -15,58 +18,61 @@ from mf_keras.models import free_running
 # whole vectors a row's numbers are the same in any batch.
 ROWS = 16
 
-TRACE = ("hidden", "memory", "read_weights", "write_weights")
 SEED = tf.TensorSpec((None,), tf.int64, name="seed")
 TEMPERATURE = tf.TensorSpec((None,), tf.float32, name="temperature")
 
 
-def endpoints(cell, length, jit_compile=False):
+def endpoints(
+    generator: SequenceGenerator, length: int, jit_compile: bool = False
+) -> dict[str, Function]:
     """The functions of every endpoint, each with an input signature.
 
     Args:
-        cell: a built memory cell whose `units` is the size of its input, too.
+        generator: what is served.
         length: T, the number of steps of every sequence.
         jit_compile: whether XLA compiles the loop over time, anew for every batch size.
 
     Returns:
         A dict of `tf.function`s by name.
     """
-    units = cell.units
-    sequences = tf.TensorSpec((None, length, units), tf.float32, name="sequences")
-    prefix = tf.TensorSpec((None, None, units), tf.float32, name="prefix")
+    cell, output = generator.cell, generator.output
+    dtype, fields = tf.dtypes.as_dtype(output.dtype), served_fields(cell)
+    sequences = tf.TensorSpec((None, length, *output.step), dtype, name="sequences")
+    prefix = tf.TensorSpec((None, None, *output.step), dtype, name="prefix")
 
     @tf.function(autograph=False, jit_compile=jit_compile)
     def run(thresholds):
-        samples, logits, _ = free_running.free_run(cell, thresholds, keep=())
-        return tf.cast(samples, tf.float32), _float32(binary_nll(samples, logits))
+        samples, parameters, _ = free_running.free_run(cell, output, thresholds, keep=())
+        return tf.cast(samples, dtype), _float32(output.nll(samples, parameters))
 
     @tf.function(autograph=False, jit_compile=jit_compile)
     def force(x):
-        x = tf.cast(x, cell.compute_dtype)
-        logits, kept = free_running.teacher_force(cell, x, keep=TRACE)
-        return _float32(binary_nll(x, logits)), {
-            name: _float32(getattr(kept, name)) for name in TRACE
+        x = tf.cast(x, tf.int32 if output.dtype == "int32" else cell.compute_dtype)
+        parameters, trace = free_running.teacher_force(cell, output, x, keep=fields)
+        return _float32(output.nll(x, parameters)), {
+            name: _float32(getattr(trace, name)) for name in fields
         }
 
     def sample(seed, temperature):
         seed, temperature = _checked_draw(seed, temperature)
-        samples, nll = _whole(run, _thresholds(seed, temperature, length, units))
+        samples, nll = _whole(run, _thresholds(output, seed, temperature, length))
         return {"samples": _long(samples, length), "nll": nll}
 
     def score(sequences):
-        sequences = _checked_bits("sequences", sequences, (None, length, units))
+        sequences = _checked_steps("sequences", sequences, length, output)
         nll, _ = _whole(force, sequences)
         return {"nll": nll}
 
     def complete(prefix, seed, temperature):
-        prefix = _checked_bits("prefix", prefix, (None, None, units))
+        prefix = _checked_steps("prefix", prefix, None, output)
         seed, temperature = _checked_draw(seed, temperature)
         prefix = _checked_prefix(prefix, seed, length)
-        samples, _ = _whole(run, _forced(prefix, _thresholds(seed, temperature, length, units)))
+        drawn = _thresholds(output, seed, temperature, length)
+        samples, _ = _whole(run, _forced(output, prefix, drawn))
         return {"samples": _long(samples, length)}
 
     def trace(sequences):
-        sequences = _checked_bits("sequences", sequences, (None, length, units))
+        sequences = _checked_steps("sequences", sequences, length, output)
         _, kept = _whole(force, sequences)
         return {name: _long(x, length) for name, x in kept.items()}
 
@@ -82,6 +88,11 @@ def endpoints(cell, length, jit_compile=False):
     }
 
 
+def served_fields(cell: Any) -> tuple[str, ...]:
+    """The fields of a cell's trace that `trace` answers with."""
+    return tuple(name for name in cell.served_fields if name in cell.state_type._fields)
+
+
 def _whole(function, x):
     """`function(x)` of a batch x (B, ...), computed on a multiple of `ROWS` rows."""
     rows = tf.shape(x)[0]
@@ -89,29 +100,29 @@ def _whole(function, x):
     return tf.nest.map_structure(lambda y: y[:rows], function(tf.pad(x, padding)))
 
 
-def _thresholds(seed, temperature, length, units):
-    """(B, length, units), row by row from the row's own seed and temperature.
+def _thresholds(output: Output, seed, temperature, length):
+    """(B, length, noise_size), row by row from the row's own seed and temperature.
 
     The generator is named, since the default one differs between kinds of devices.
     """
 
     def noise_of_row(seed):
+        shape = (length, output.noise_size)
         return tf.random.stateless_uniform(
-            (length, units), seed=tf.stack([seed, tf.zeros_like(seed)]), alg="philox"
+            shape, seed=tf.stack([seed, tf.zeros_like(seed)]), alg="philox"
         )
 
     noise = tf.map_fn(noise_of_row, seed, fn_output_signature=tf.float32)
-    return free_running.thresholds(noise, temperature[:, tf.newaxis, tf.newaxis])
+    return output.thresholds(noise, temperature[:, tf.newaxis, tf.newaxis])
 
 
-def _forced(prefix, thresholds):
-    """Thresholds that no logit, or any, exceeds where the prefix is 0, or 1.
+def _forced(output: Output, prefix, thresholds):
+    """Thresholds with which the samples are the prefix, and then what they would be.
 
     So completion is one free run over all steps, for a prefix of any length, none and all included,
     and a sample's own beginning is continued as the sample was.
     """
-    infinity = tf.constant(float("inf"))
-    known = tf.where(prefix == 1.0, -infinity, infinity)  # (B, t0, units)
+    known = output.forced(prefix)  # (B, t0, noise_size)
     whole = tf.concat([known, thresholds[:, tf.shape(known)[1] :]], axis=1)
     return tf.ensure_shape(whole, thresholds.shape)
 
@@ -129,11 +140,11 @@ def _checked_draw(seed, temperature):
     )
 
 
-def _checked_bits(name, x, shape):
-    x = _shaped(name, x, shape)
-    right = tf.logical_or(tf.equal(x, 0.0), tf.equal(x, 1.0))
+def _checked_steps(name, x, length, output):
+    x = _shaped(name, x, (None, length, *output.step))
+    right = output.valid(x)
     wrong = [tf.boolean_mask(x, ~right)]
-    return _required(x, right, f"{name} must hold only 0 and 1, got", wrong)
+    return _required(x, right, f"{name} must hold only {output.values}, got", wrong)
 
 
 def _checked_prefix(prefix, seed, length):

@@ -1,15 +1,18 @@
 """Requests that a server runs when it loads a version, so that the first client need not wait."""
 
 import importlib.util
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
+
+from mf_keras.outputs import Output
 
 EXTRA = "assets.extra"
 FILE = "tf_serving_warmup_requests"
 
 
-def check_installed():
+def check_installed() -> None:
     """Refuse to go on without TF Serving's protos, in which the requests are written.
 
     Raises:
@@ -22,7 +25,7 @@ def check_installed():
         )
 
 
-def write(folder, name, functions, length, units):
+def write(folder: Any, name: str, functions: Any, length: int, output: Output) -> None:
     """Write a request for every signature.
 
     Args:
@@ -30,12 +33,12 @@ def write(folder, name, functions, length, units):
         name: the model's.
         functions: names of the endpoints.
         length: T, the number of steps of every sequence.
-        units: size of a step.
+        output: what a step is.
     """
     from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
     draw = {"seed": np.zeros(1, "int64"), "temperature": np.ones(1, "float32")}
-    sequences = {"sequences": np.zeros((1, length, units), "float32")}
+    sequences = {"sequences": np.zeros((1, length, *output.step), output.dtype)}
     inputs = {
         "serving_default": draw,
         "sample": draw,

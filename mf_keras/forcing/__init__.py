@@ -1,8 +1,17 @@
-"""The training algorithms."""
+"""The training algorithms, a file each, and what they have."""
 
+from mf_keras.forcing.discriminator import SequenceDiscriminator
 from mf_keras.forcing.memory import MemoryForcing
 from mf_keras.forcing.positive_negative import PositiveNegativeMemoryForcing
 from mf_keras.forcing.professor import ProfessorForcing
+from mf_keras.forcing.replay import MemoryReplay
 from mf_keras.forcing.teacher import TeacherForcing
 
-__all__ = ["MemoryForcing", "PositiveNegativeMemoryForcing", "ProfessorForcing", "TeacherForcing"]
+__all__ = [
+    "MemoryForcing",
+    "MemoryReplay",
+    "PositiveNegativeMemoryForcing",
+    "ProfessorForcing",
+    "SequenceDiscriminator",
+    "TeacherForcing",
+]

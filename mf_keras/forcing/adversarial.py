@@ -1,32 +1,24 @@
-"""What the algorithms with discriminators share: players, optimizers, gates, warm-up, saving."""
+"""What the algorithms with discriminators share: adversaries, their optimizers, logs, files."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 import keras
 from keras import ops
 
 from mf_keras import validation
 from mf_keras.backend import strategies
-from mf_keras.forcing.adversary import Adversary
-from mf_keras.forcing.base import Forcing, get_optimizer
+from mf_keras.forcing.adversary import Adversary, Outcome, check_gate
+from mf_keras.forcing.base import Forcing
 from mf_keras.forcing.discriminator import SequenceDiscriminator
-from mf_keras.forcing.updates import Updates, inner, steps_taken
-
-DEFAULT_GATE = (0.75, 0.99)
-
-
-class Part(NamedTuple):
-    """How the arguments and the logs of a watched part of the trace are called."""
-
-    discriminator: str
-    weight: str
-    cost: str
+from mf_keras.forcing.updates import Updates, get_optimizer, inner
+from mf_keras.types import Config, Tensor
 
 
 class AdversarialForcing(Forcing):
-    """Trains a sequence model on NLL and on what discriminators of its behaviour say.
+    """Trains a sequence model on NLL and on what discriminators of its behaviour tell.
 
-    Each discriminator sees one part of the trace. It minimises
+    Each discriminator sees one field of the trace. It minimises
 
         E[-log D(behaviour to imitate)] + E[-log(1 - D(imitation))]      (Memory Forcing, eq. 7)
 
@@ -38,94 +30,109 @@ class AdversarialForcing(Forcing):
     in their order. All draw the same random numbers, those that one replica with the whole batch
     would draw, and each takes its rows of the noise, or its share of the sampled dynamics.
 
-    Subclasses give in `watched` the parts of the trace that their discriminators see, by the
-    trace's names, in `masks` whether they see padding, and write `train_step`.
+    Args:
+        model: what is trained.
+        watched: field of the trace -> the prefix of its discriminator's logs, e.g. "hidden" ->
+            "hidden_discriminator".
+        discriminators: field -> a discriminator, or None for a `SequenceDiscriminator()`.
+        weights: field -> the weight of its cost.
+        costs: field -> the name of its cost's log.
+        gate: (lower, upper) accuracy, or None.
+        warm_up_steps: so many first steps of plain NLL.
+        label_smoothing: how far the target of behaviour to imitate lies below 1.
+        seed: of all noise.
+        masks: whether the discriminators take a mask.
+        **kwargs: as for `Forcing`.
     """
-
-    masks = False
 
     def __init__(
         self,
-        model,
-        discriminators,
-        weights,
-        gate,
-        warm_up_steps,
-        label_smoothing,
-        seed,
-        **kwargs,
-    ):
-        gate = _check_gate(gate)
+        model: Any,
+        watched: Mapping[str, str],
+        discriminators: Mapping[str, Any],
+        weights: Mapping[str, float],
+        costs: Mapping[str, str],
+        gate: Any,
+        warm_up_steps: int,
+        label_smoothing: float,
+        seed: int,
+        masks: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        gate = check_gate(gate)
         label_smoothing = validation.real_number("label_smoothing", label_smoothing, 0.0, 0.5)
         warm_up_steps = validation.positive_int("warm_up_steps", warm_up_steps, minimum=0)
-        weights = [
-            validation.real_number(part.weight, weight, 0.0)
-            for part, weight in zip(self.watched.values(), weights, strict=True)
-        ]
         seed = validation.seed("seed", seed)
-        super().__init__(model, **kwargs)
+        suffixes = ("loss", "accuracy", "gate_open")
+        logs = [
+            log
+            for field, prefix in watched.items()
+            for log in (costs[field], *(f"{prefix}_{suffix}" for suffix in suffixes))
+        ]
+        players = {
+            "model": ("nll", *costs.values()),
+            **{prefix: (f"{prefix}_loss",) for prefix in watched.values()},
+        }
+        super().__init__(model, logs=logs, players=players, **kwargs)
         self.gate = gate
         self.label_smoothing = label_smoothing
         self.warm_up_steps = warm_up_steps
-        self.cost_weights = dict(zip(self.watched, weights, strict=True))
+        self.cost_weights = dict(weights)
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
+        self._watched = dict(watched)
+        self._costs = dict(costs)
         self.adversaries = {
-            name: Adversary(
-                self._discriminator(name, discriminator),
+            field: Adversary(
+                _fitting(prefix, discriminators[field], field, model.cell, masks),
                 gate,
+                Updates(self._logs.skipped, prefix),
                 label_smoothing=label_smoothing,
-                name=f"{name}_adversary",
-                updates=Updates(self._skipped, self.watched[name].discriminator),
+                name=f"{field}_adversary",
             )
-            for name, discriminator in zip(self.watched, discriminators, strict=True)
+            for field, prefix in watched.items()
         }
 
-    def _discriminator(self, name, discriminator):
-        """The given discriminator or a new one, built for its part of the trace."""
-        argument = self.watched[name].discriminator
-        shape = (None, None, *self.generator.cell.trace_shape(name))
-        if discriminator is None:
-            discriminator = SequenceDiscriminator()
-        if not isinstance(discriminator, keras.layers.Layer):
-            raise TypeError(
-                f"{argument} must be a Keras model (B, T, ...) -> (B, 1), "
-                f"got {type(discriminator).__name__}."
-            )
-        if not discriminator.built:
-            discriminator.build(shape)
-            discriminator.built = True
-        options = {"mask": ops.ones((2, 2), "bool")} if self.masks else {}
-        try:
-            probe = discriminator(ops.zeros((2, 2, *shape[2:])), **options)
-        except TypeError as error:
-            if not self.masks:
-                raise
-            raise TypeError(
-                f"{argument} must take a mask (B, T) beside its inputs: {error}"
-            ) from error
-        except ValueError as error:
-            raise ValueError(
-                f"{argument} does not fit the model's {name} of shape "
-                f"(B, T, {', '.join(map(str, shape[2:]))}): {error}"
-            ) from error
-        validation.shape_of(f"output of {argument}", probe, (2, 1))
-        return discriminator
+    # What a step is made of.
+
+    def _warm(self, dtype: str) -> Any:
+        """0 during the warm-up, 1 after it."""
+        if not self.warm_up_steps:
+            return 1.0
+        taken = self.skipped_updates.steps - self.skipped_updates.skipped_steps
+        return ops.cast(taken >= self.warm_up_steps, dtype)
+
+    def _track_game(self, field: str, outcome: Outcome, played: Tensor | None = None) -> None:
+        """Update the logs of a discriminator, before the model's update of this step.
+
+        `played` False leaves them as they are.
+        """
+        prefix = self._watched[field]
+        values = {
+            self._costs[field]: outcome.cost,
+            f"{prefix}_loss": outcome.discriminator_loss,
+            f"{prefix}_accuracy": outcome.accuracy,
+            f"{prefix}_gate_open": outcome.gate_open * self._warm(outcome.gate_open.dtype),
+        }
+        self._logs.track(values, sample_weight=played)
 
     # Compilation.
 
-    def compile(self, optimizer="adam", discriminator_optimizer=None, **kwargs):
+    def compile(
+        self, optimizer: Any = "adam", discriminator_optimizer: Any = None, **kwargs: Any
+    ) -> None:
         """Configure training; see `Forcing.compile`.
 
         Args:
             optimizer: a Keras optimizer for the generator or transducer.
-            discriminator_optimizer: a Keras optimizer, cloned for each discriminator, or a dict
-                with one for each, by what it watches ("hidden", "memory"); None for Adam(1e-3).
+            discriminator_optimizer: a Keras optimizer, of which each discriminator gets a copy, or
+                a dict with one for each, by what it watches ("hidden", "memory"); None for
+                Adam(1e-3).
             **kwargs: further arguments of `Forcing.compile`.
 
         Raises:
-            ValueError: players share an optimizer, the dict's names are others, or `optimizer` is
-                a `keras.optimizers.MultiOptimizer`.
+            ValueError: players share an optimizer, the dict's names are others, one that is to be
+                copied is built already, or `optimizer` is a `keras.optimizers.MultiOptimizer`.
         """
         optimizer = get_optimizer("optimizer", optimizer)
         if isinstance(inner(optimizer), keras.optimizers.MultiOptimizer):
@@ -141,38 +148,26 @@ class AdversarialForcing(Forcing):
                 f"momentum; got {discriminator_optimizer!r}."
             )
         super().compile(optimizer, **kwargs)
-        for name, adversary in self.adversaries.items():
-            own = self._scaled_if_needed(optimizers[name], adversary.discriminator)
+        for field, adversary in self.adversaries.items():
+            own = self._scaled_if_needed(optimizers[field], adversary.discriminator)
             if self._distributed:
-                argument = f"discriminator_optimizer ({name})"
+                argument = f"discriminator_optimizer ({field})"
                 strategies.check_optimizer(argument, own, self.distribute_strategy)
             adversary.set_optimizer(own)
 
-    def fit(self, *args, **kwargs):
-        """As `Forcing`; averages of weights, where an optimizer keeps some, become the weights."""
-        history = super().fit(*args, **kwargs)
-        for adversary in self.adversaries.values():  # Keras does it for the model's alone
-            weights = adversary.discriminator.trainable_variables
-            # The averages of an optimizer that has never moved are zeros, and no weights.
-            if int(inner(adversary.optimizer).iterations.numpy()) > 0:
-                adversary.optimizer.finalize_variable_values(weights)
-        return history
-
     def _discriminator_optimizers(self, given):
-        """One optimizer for each discriminator, by name."""
+        """One optimizer for each discriminator, by the field that it watches."""
+        fields = list(self.adversaries)
         if isinstance(given, dict):
-            if set(given) != set(self.watched):
+            if set(given) != set(fields):
                 raise ValueError(
-                    f"discriminator_optimizer must have the names {sorted(self.watched)}, "
+                    f"discriminator_optimizer must have the names {sorted(fields)}, "
                     f"got {sorted(given)}."
                 )
-            return {
-                name: get_optimizer("discriminator_optimizer", given[name]) for name in self.watched
-            }
-        if given is None:
-            given = keras.optimizers.Adam(1e-3)
+            return {name: get_optimizer("discriminator_optimizer", given[name]) for name in fields}
+        given = keras.optimizers.Adam(1e-3) if given is None else given
         given = get_optimizer("discriminator_optimizer", given)
-        return {name: type(given).from_config(given.get_config()) for name in self.watched}
+        return {name: type(given).from_config(given.get_config()) for name in fields}
 
     def _scaled_if_needed(self, optimizer, discriminator):
         """With float16, what `compile` does to the generator's optimizer."""
@@ -182,7 +177,17 @@ class AdversarialForcing(Forcing):
             return keras.optimizers.LossScaleOptimizer(optimizer)
         return optimizer
 
-    def get_compile_config(self):
+    def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
+        """As `Forcing`; averages of weights, where an optimizer keeps some, become the weights."""
+        history = super().fit(*args, **kwargs)
+        for adversary in self.adversaries.values():  # Keras does it for the model's only
+            # The averages of an optimizer that has never moved are zeros, and no weights.
+            if int(inner(adversary.optimizer).iterations.numpy()) > 0:
+                weights = adversary.discriminator.trainable_variables
+                adversary.optimizer.finalize_variable_values(weights)
+        return history
+
+    def get_compile_config(self) -> Config:
         """Arguments for `compile`, serialized; none of a model that is not compiled."""
         if not self.compiled:
             return {}
@@ -192,7 +197,7 @@ class AdversarialForcing(Forcing):
         }
         return {**super().get_compile_config(), "discriminator_optimizer": optimizers}
 
-    def compile_from_config(self, config):
+    def compile_from_config(self, config: Config) -> None:
         """Compile with what `get_compile_config` gave."""
         optimizers = {
             name: keras.saving.deserialize_keras_object(optimizer)
@@ -200,73 +205,48 @@ class AdversarialForcing(Forcing):
         }
         super().compile_from_config({**config, "discriminator_optimizer": optimizers})
 
-    # Steps.
-
-    def _metric_names(self):
-        names = self._evaluation_names()
-        for part in self.watched.values():
-            judged = ("loss", "accuracy", "heard")
-            names += [part.cost, *(f"{part.discriminator}_{log}" for log in judged)]
-        return names
-
-    def _warm(self, dtype):
-        """0 during the warm-up, 1 after it."""
-        if not self.warm_up_steps:
-            return 1.0
-        return ops.cast(steps_taken(self.optimizer) >= self.warm_up_steps, dtype)
-
-    def _track_game(self, name, game, played=None):
-        """Update the logs of a discriminator, before the model's update of this step.
-
-        `played` False leaves them as they are.
-        """
-        part = self.watched[name]
-        values = {
-            part.cost: game.cost,
-            f"{part.discriminator}_loss": game.discriminator_loss,
-            f"{part.discriminator}_accuracy": game.accuracy,
-            f"{part.discriminator}_heard": game.heard * self._warm(game.heard.dtype),
-        }
-        for log, value in values.items():
-            self._trackers[log].update_finite(value, sample_weight=played)
-
     # Saving.
 
-    def load_own_variables(self, store):
-        """As `Forcing`; files of before have one random state, by another name."""
-        super().load_own_variables(store)
-        if "seed_state" in set(store.keys()):
-            self.seed_generator.state.assign(store["seed_state"])
-
-    def get_config(self):
+    def get_config(self) -> Config:
         """The constructor's arguments, models serialized."""
-        config = super().get_config()
-        for name, part in self.watched.items():
-            discriminator = self.adversaries[name].discriminator
-            config[part.discriminator] = keras.saving.serialize_keras_object(discriminator)
-            config[part.weight] = self.cost_weights[name]
         return {
-            **config,
+            **super().get_config(),
             "gate": self.gate,
             "warm_up_steps": self.warm_up_steps,
             "label_smoothing": self.label_smoothing,
             "seed": self.seed,
         }
 
-    @classmethod
-    def from_config(cls, config):
-        """A model from what `get_config` gave."""
-        config = {
-            name: keras.saving.deserialize_keras_object(value) if isinstance(value, dict) else value
-            for name, value in config.items()
-        }
-        return cls(**{**config, "dtype": None})  # the cell's own
 
+def _fitting(argument, discriminator, field, cell, masks):
+    """A discriminator, the given one or a new one, built for its field of the trace.
 
-def _check_gate(gate):
-    if gate is None:
-        return None
-    if not isinstance(gate, (tuple, list)) or len(gate) != 2:
-        raise ValueError(f"gate must be (lower, upper) or None, got {gate!r}.")
-    lower, upper = (validation.real_number("gate", value, 0.0, 1.0) for value in gate)
-    return lower, upper
+    Raises:
+        TypeError: it is no Keras model, or takes no mask where one is given.
+        ValueError: it does not fit the field.
+    """
+    features = cell.trace_shape(field)
+    if discriminator is None:
+        discriminator = SequenceDiscriminator()
+    if not isinstance(discriminator, keras.layers.Layer):
+        raise TypeError(
+            f"{argument} must be a Keras model (B, T, ...) -> (B, 1), "
+            f"got {type(discriminator).__name__}."
+        )
+    if not discriminator.built:
+        discriminator.build((None, None, *features))
+        discriminator.built = True
+    options = {"mask": ops.ones((2, 2), "bool")} if masks else {}
+    try:
+        probe = discriminator(ops.zeros((2, 2, *features)), **options)
+    except TypeError as error:
+        if not masks:
+            raise
+        raise TypeError(f"{argument} must take a mask (B, T) beside its inputs: {error}") from error
+    except ValueError as error:
+        raise ValueError(
+            f"{argument} does not fit the model's {field} of shape "
+            f"(B, T, {', '.join(map(str, features))}): {error}"
+        ) from error
+    validation.shape_of(f"output of {argument}", probe, (2, 1))
+    return discriminator

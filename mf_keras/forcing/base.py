@@ -1,55 +1,40 @@
-"""What the training algorithms share: one pass over a batch, building, compilation, saving."""
+"""What the training algorithms share: one pass over a batch, compilation, building, saving."""
 
-import functools
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
-import numpy as np
-import tensorflow as tf
 from keras import ops
 
 from mf_keras import backend, validation
 from mf_keras.backend import strategies
 from mf_keras.cells import check_dtype
-from mf_keras.forcing import randomness
-from mf_keras.forcing.checks import DataChecks
-from mf_keras.forcing.data import CheckedData
-from mf_keras.forcing.logs import Logs
-from mf_keras.forcing.updates import Updates
-from mf_keras.losses import binary_nll
-from mf_keras.models.generator import SequenceGenerator
-from mf_keras.models.transducer import SequenceTransducer, bit_errors
+from mf_keras.forcing.data import Batch, checked, data_of
+from mf_keras.forcing.metrics import Logs, SkippedUpdates
+from mf_keras.forcing.updates import Updates, get_optimizer
+from mf_keras.models import SequenceGenerator, SequenceTransducer
+from mf_keras.types import Config, Shape, Tensor
 
 
 class Forward(NamedTuple):
-    """What one teacher-forced pass gave."""
+    """What one pass over a batch gave."""
 
     nll: Any  # (B,), nats
     trace: Any  # the cell's named tuple with (B, T, ...) tensors
-    correct: Any  # (B,) of bool, sequences without a wrong bit; None for a generator
+    correct: Any  # (B,) of 0/1, sequences without an error; None for a generator
 
 
-def compiling_loops(step):
-    """A step of a `Forcing` in which loops are compiled if `compile` was told so."""
-
-    @functools.wraps(step)
-    def run(self, data):
-        with backend.compiling_loops(self._compiles_loops):
-            return step(self, data)
-
-    return run
-
-
-class Forcing(Logs, CheckedData):
+class Forcing(keras.Model):
     """Trains a sequence model under `fit`; subclasses write `train_step`.
 
-    Data are batches of x (B, T, units) for a `SequenceGenerator`, and of (x, y, sample_weight) for
-    a `SequenceTransducer`. Arrays and `tf.data` datasets are checked: x (y for a transducer) must
-    hold only 0 and 1.
+    Data are batches of x (B, T, *step) for a `SequenceGenerator`, and of (x, y, sample_weight) for
+    a `SequenceTransducer`, in the form of the model's output. They are checked: arrays at once,
+    streams as they come.
 
     Logs of `fit` and `evaluate`, over whole sequences and whole epochs: `loss`; `nll`, nats per
     sequence; `bits_per_step` for a generator; for a transducer `correct_predictions`, the number of
-    sequences so far whose every counted bit was right, and `bit_errors`, wrong bits per sequence.
+    sequences so far whose every counted step was right, and `bit_errors` (or the log that the
+    output names), errors per sequence.
     Callbacks of Keras that compare them cannot tell which way is better: give them `mode="min"`, or
     "max" for `correct_predictions` and accuracies.
 
@@ -58,18 +43,29 @@ class Forcing(Logs, CheckedData):
     and sums, whatever share of it a replica has, and gradients are clipped as a whole.
 
     Regularizers of weights, also of a discriminator's, count in every update and in no log. Losses
-    that a layer adds by itself (`add_loss`) are not heard.
+    that a layer adds by itself (`add_loss`) are not used.
 
     Before any player's weights move, `fit` sees whether their gradient is finite. If not, the
     update is skipped: weights, momentum and `iterations` stay, as with a `LossScaleOptimizer`. The
     log `skipped_updates` counts the epoch's skipped updates of all players, the other logs leave
     values out that are not finite, and `StopOnNonFinite` ends a training that skips too many.
+
+    Args:
+        model: what is trained.
+        logs: names of the logs of `fit` beside those of `evaluate`.
+        players: who moves weights: name -> terms of the loss; the model is the first.
+        shortest: steps that a sequence must have.
+        **kwargs: `name`, as for every Keras model.
     """
 
-    shortest = 1  # steps of a sequence
-    watched = {}  # parts of the trace that discriminators see
-
-    def __init__(self, model, **kwargs):
+    def __init__(
+        self,
+        model: SequenceGenerator | SequenceTransducer,
+        logs: Iterable[str] = (),
+        players: Mapping[str, Sequence[str]] | None = None,
+        shortest: int = 1,
+        **kwargs: Any,
+    ) -> None:
         if not isinstance(model, (SequenceGenerator, SequenceTransducer)):
             raise TypeError(
                 "generator must be a SequenceGenerator or a SequenceTransducer, "
@@ -77,40 +73,117 @@ class Forcing(Logs, CheckedData):
             )
         dtype = check_dtype(kwargs.pop("dtype", None), model.cell)  # by it Keras scales losses
         super().__init__(**{"autocast": False, **kwargs, "dtype": dtype})
-        self._distributed = tf.distribute.has_strategy()
-        self._generates = isinstance(model, SequenceGenerator)
         self.generator = model
         self.built = model.built
-        self._make_logs()
-        self._updates = Updates(self._skipped, "model")
-        self._compiles_loops = False
+        self.data = data_of(model, shortest)
+        self.compiles_loops = False
+        self._distributed = strategies.distributed()
+        self._logs = Logs(["loss", "nll", *self.data.logs], logs, players)
+        self._updates = Updates(self._logs.skipped, "model")
 
-    def call(self, x, training=False):
-        """The generator's logits."""
+    def call(self, x: Tensor, training: bool = False) -> Tensor:
+        """The logits of the model that is trained."""
         return self.generator(x, training=training)
 
-    def build(self, input_shape):
-        """Build the generator for inputs of shape (B, T, D)."""
+    # The steps, and what they are made of.
+
+    @backend.step
+    def test_step(self, data: Any) -> dict[str, Tensor]:
+        """Metrics of one batch, free of any forcing term."""
+        forward = self._forward(self.data.batch(data), training=False)
+        self._logs.track({"loss": forward.nll}, training=False)
+        return self._logs.results(training=False)
+
+    @backend.step
+    def predict_step(self, data: Any) -> Tensor:
+        """The logits of one batch."""
+        return self.generator(self.data.inputs(data), training=False)
+
+    def _forward(self, batch: Batch, training: bool, keep: Sequence[str] = ()) -> Forward:
+        """One teacher-forced pass over a batch; updates the metrics."""
+        logits, trace = self.generator.trace(batch.inputs, training=training, keep=keep)
+        return self._scored(batch, logits, trace, training)
+
+    def _scored(self, batch: Batch, logits: Tensor, trace: Any, training: bool) -> Forward:
+        """What a pass gave; updates the metrics."""
+        nll = self.generator.output.nll(batch.targets, logits, batch.sample_weight)
+        measures = self.data.measures(batch, logits, nll)
+        self._logs.track({"nll": nll, **measures}, training)
+        return Forward(nll, trace, measures.get("correct_predictions"))
+
+    # Data: every method of Keras that takes some, on checked data.
+
+    fit = checked(keras.Model.fit)
+    evaluate = checked(keras.Model.evaluate)
+    predict = checked(keras.Model.predict)
+    train_on_batch = checked(keras.Model.train_on_batch)
+    test_on_batch = checked(keras.Model.test_on_batch)
+    predict_on_batch = checked(keras.Model.predict_on_batch)
+
+    # Building.
+
+    def build(self, input_shape: Shape) -> None:
+        """Build the model that is trained for inputs of shape (B, T, ...)."""
         if not self.generator.built:
             self.generator.build(input_shape)
             self.generator.built = True
         if self.compiled:
             self._build_optimizer()
 
-    # Compilation and saving.
+    def build_for(self, x: Any, training: bool) -> None:
+        """Build by the shape of the data; what is built in a step would not be saved whole.
+
+        Args:
+            x: what `fit` was given.
+            training: whether everything is needed, or only what evaluates and predicts.
+
+        Raises:
+            ValueError: x does not tell the shape of its batches.
+        """
+        if self.built or (self.generator.built and not training):
+            return
+        x = getattr(x, "element_spec", x)
+        if isinstance(x, keras.utils.PyDataset):
+            x = x[0]
+        x = x[0] if isinstance(x, tuple) else x
+        if not hasattr(x, "shape"):
+            raise ValueError(
+                "x must tell the shape of its batches, or build((None, T, D)) must be called "
+                f"before, got a {type(x).__name__}."
+            )
+        with strategies.scope_of(self):
+            if training:
+                self.build(tuple(x.shape))
+            else:
+                Forcing.build(self, tuple(x.shape))
+
+    def _build_optimizer(self):
+        # An optimizer that is not built when a checkpoint is read would be reset.
+        if self.generator.built and not self.optimizer.built:
+            self.optimizer.build(self.generator.trainable_variables)
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        """Do nothing, since all is built already.
+
+        Under a strategy Keras would average a batch over the replicas to build by, which fails
+        between workers, and where replicas have different numbers of rows. There is no public way
+        to tell it not to.
+        """
+
+    # Compilation.
 
     def compile(
         self,
-        optimizer="adam",
-        jit_compile="auto",
-        run_eagerly=False,
-        steps_per_execution=1,
-        **kwargs,
-    ):
+        optimizer: Any = "adam",
+        jit_compile: bool | str = "auto",
+        run_eagerly: bool = False,
+        steps_per_execution: int = 1,
+        **kwargs: Any,
+    ) -> None:
         """Configure training.
 
         Args:
-            optimizer: a Keras optimizer for the generator.
+            optimizer: a Keras optimizer for the generator or transducer.
             jit_compile: what XLA compiles. "loops": every loop over time by itself, for parts of
                 the batch that run side by side on the cores of a CPU; "auto" is the same. True:
                 the whole step as one program, which keeps little more than one core busy, but
@@ -142,7 +215,7 @@ class Forcing(Logs, CheckedData):
         strategies.check_steps(steps_per_execution, self._distributed)
         if not run_eagerly:
             strategies.check_whole_step(jit_compile, self._distributed)
-        self._compiles_loops = jit_compile in ("auto", "loops") and not run_eagerly
+        self.compiles_loops = jit_compile in ("auto", "loops") and not run_eagerly
         super().compile(
             optimizer=optimizer,
             jit_compile=jit_compile is True and not run_eagerly,
@@ -161,19 +234,14 @@ class Forcing(Logs, CheckedData):
             strategies.check_optimizer("optimizer", self.optimizer, self.distribute_strategy)
         self._build_optimizer()
 
-    def _build_optimizer(self):
-        # An optimizer that is not built when a checkpoint is read would be reset.
-        if self.generator.built and not self.optimizer.built:
-            self.optimizer.build(self.generator.trainable_variables)
-
-    def get_compile_config(self):
+    def get_compile_config(self) -> Config:
         """Arguments for `compile`, serialized; none of a model that is not compiled."""
         if not self.compiled:
             return {}
         optimizer = keras.optimizers.serialize(self.optimizer)
         return {"optimizer": optimizer, **self._compile_arguments}
 
-    def compile_from_config(self, config):
+    def compile_from_config(self, config: Config) -> None:
         """Compile with what `get_compile_config` gave.
 
         Under a strategy, what only makes one replica faster is left out.
@@ -184,21 +252,56 @@ class Forcing(Logs, CheckedData):
         optimizer = keras.saving.deserialize_keras_object(config["optimizer"])
         self.compile(**{**config, "optimizer": optimizer})
 
-    def export(self, *args, **kwargs):
+    # Logs.
+
+    def get_metrics_result(self) -> dict[str, Tensor]:
+        """The values of all logs of `fit`, by name."""
+        return self._logs.results(training=True)
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """The metrics that `fit` and `evaluate` report and reset."""
+        return self._logs.metrics
+
+    @property
+    def skipped_updates(self) -> SkippedUpdates:
+        """What was skipped since training began."""
+        return self._logs.skipped
+
+    @property
+    def trained_steps(self) -> int:
+        """Training steps so far, those included whose update was skipped."""
+        return int(self._logs.skipped.steps.numpy())
+
+    # Saving.
+
+    def export(self, *args: Any, **kwargs: Any) -> Any:
         """The `export` of the generator or transducer that is trained."""
         return self.generator.export(*args, **kwargs)
 
-    def save_own_variables(self, store):
-        """Keep the random states, too, so that a resumed run is the same run."""
+    def save_own_variables(self, store: Any) -> None:
+        """Keep the logs and the random states, too, so that a resumed run is the same run."""
         super().save_own_variables(store)
-        randomness.save(self, store)
+        for name, variable in self._saved_variables().items():
+            store[name] = ops.convert_to_numpy(variable)
 
-    def load_own_variables(self, store):
-        """Restore what `save_own_variables` kept."""
-        super().load_own_variables(store)
-        randomness.load(self, store)
+    def load_own_variables(self, store: Any) -> None:
+        """Restore what `save_own_variables` kept, as far as the file has it."""
+        saved = set(store.keys())
+        # Keras refuses what it did not save itself.
+        super().load_own_variables({key: store[key] for key in saved if key.isdigit()})
+        for name, variable in self._saved_variables().items():
+            if name in saved:
+                variable.assign(store[name])
 
-    def get_config(self):
+    def _saved_variables(self):
+        """What belongs to the state of a training and is no weight, by its name in a file."""
+        weights = {id(variable) for variable in self.weights}
+        random = [variable for variable in self.variables if id(variable) not in weights]
+        states = {f"random_state_{index}": variable for index, variable in enumerate(random)}
+        return {**self._logs.saved_variables(), **states}
+
+    def get_config(self) -> Config:
         """The constructor's arguments, the generator serialized."""
         return {
             **super().get_config(),
@@ -206,102 +309,11 @@ class Forcing(Logs, CheckedData):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: Config) -> "Forcing":
         """A model from what `get_config` gave."""
-        generator = keras.saving.deserialize_keras_object(config["generator"])
-        return cls(**{**config, "generator": generator, "dtype": None})  # the cell's own
-
-    # Steps.
-
-    @compiling_loops
-    def test_step(self, data):
-        """Metrics of one batch, free of any forcing term."""
-        self._track(training=False, loss=self._forward(data, training=False).nll)
-        return self._results(self._evaluation_names())
-
-    @compiling_loops
-    def predict_step(self, data):
-        """The logits of one batch."""
-        x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        return self.generator(x, training=False)  # not `self`, which Keras would build in whole
-
-    def _forward(self, data, training):
-        """One teacher-forced pass over a batch; updates the metrics."""
-        x, y, sample_weight = self._unpacked(data)
-        keep = tuple(self.watched) if training else ()
-        if self._generates:
-            logits, trace = self.generator.teacher_force(x, training=training, keep=keep)
-            return Forward(self._scored(x, logits, training), trace, correct=None)
-        logits, trace = self.generator.trace(x, training=training, keep=keep)
-        nll = binary_nll(y, logits, sample_weight)
-        errors = bit_errors(y, logits, sample_weight)
-        right = ops.equal(errors, 0.0)
-        self._trackers["correct_predictions"].update_state(ops.cast(right, "float32"))
-        self._track(training, nll=nll, bit_errors=errors)
-        return Forward(nll, trace, right)
-
-    def _unpacked(self, data):
-        """(x, y, sample_weight) of a batch; a stream's are seen here for the first time."""
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        checks = self._checks()
-        checks.alone("a batch", y, sample_weight)
-        if not self._generates:
-            checks.fitting("a batch", x, y, sample_weight)
-        return x, y, sample_weight
-
-    def _scored(self, x, logits, training):
-        """The NLL of a generator's data, (B,); updates the metrics."""
-        nll = binary_nll(x, logits)
-        steps = ops.cast(ops.shape(x)[1], nll.dtype)
-        self._track(training, nll=nll, bits_per_step=nll / (np.log(2.0) * steps))
-        return nll
-
-    # Data, and building by them.
-
-    def _checks(self):
-        size = self.generator.cell.input_size
-        return DataChecks(self.generator.units, not self._generates, self.shortest, size)
-
-    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        """Do nothing, since all is built already.
-
-        Keras would average a batch over the replicas to build by, which fails between workers, and
-        where the replicas have different numbers of rows.
-        """
-
-    def _build_for(self, x, training):
-        """Build by the shape of the data; what is built in a step would not be saved whole."""
-        if self.built:
-            return
-        build = self.build if training else self._build_to_predict
-        if isinstance(x, tf.data.Dataset):
-            x = x.element_spec
-        elif isinstance(x, keras.utils.PyDataset):
-            x = x[0]
-        x = x[0] if isinstance(x, tuple) else x
-        if not hasattr(x, "shape"):
-            raise ValueError(
-                "x must tell the shape of its batches, or build((None, T, D)) must be called "
-                f"before, got a {type(x).__name__}."
-            )
-        with self.distribute_strategy.scope():
-            build(tuple(x.shape))
-
-    def _build_to_predict(self, input_shape):
-        """Build what `evaluate` and `predict` need."""
-        self.build(input_shape)
-
-
-def get_optimizer(name, given):
-    """A Keras optimizer from itself, its name or its configuration.
-
-    Raises:
-        ValueError: it is none that Keras knows.
-    """
-    try:
-        found = keras.optimizers.get(given)
-    except (TypeError, ValueError, AttributeError, KeyError) as error:
-        raise ValueError(f"{name} must be a Keras optimizer, got {given!r}.") from error
-    if not isinstance(found, keras.optimizers.Optimizer):
-        raise ValueError(f"{name} must be a Keras optimizer, got {given!r}.")
-    return found
+        parts = {
+            name: keras.saving.deserialize_keras_object(value)
+            for name, value in config.items()
+            if isinstance(value, dict)
+        }
+        return cls(**{**config, **parts, "dtype": None})  # the cell's own

@@ -1,124 +1,403 @@
-"""What a Keras model does with data, on checked data."""
+"""The data of a model: what they must be, checked before anything is done with them."""
 
+import functools
+import inspect
 import types
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import keras
-import tensorflow as tf
+import numpy as np
+from keras import ops
 
+from mf_keras import validation
+from mf_keras.backend import datasets
 from mf_keras.callbacks.stopping import with_stop
-from mf_keras.forcing.checks import counts
+from mf_keras.models import SequenceGenerator
+from mf_keras.models.sequence_model import SequenceModel
+from mf_keras.types import Function, Tensor
+
+# Numbers of `fit` and its kin -> the smallest that makes sense.
+_SMALLEST = {
+    **dict.fromkeys(("batch_size", "steps_per_epoch", "steps"), 1),
+    **dict.fromkeys(("validation_steps", "validation_batch_size", "validation_freq"), 1),
+    **dict.fromkeys(("epochs", "initial_epoch"), 0),
+}
 
 
-class CheckedData(keras.Model):
-    """Checks data before anything is done with them.
+class Batch(NamedTuple):
+    """One batch: what the model reads, what it predicts, and which steps count."""
 
-    A subclass gives `_checks()`, its `DataChecks`, and `_build_for(x, training)`.
+    inputs: Any
+    targets: Any
+    sample_weight: Any = None
+
+
+class GeneratorData:
+    """The data of a `SequenceGenerator`: batches of x, which it both reads and predicts.
+
+    Args:
+        model: the generator.
+        shortest: steps that a sequence must have.
     """
 
-    def fit(
-        self,
-        x=None,
-        y=None,
-        batch_size=None,
-        epochs=1,
-        verbose="auto",
-        callbacks=None,
-        *,
-        sample_weight=None,
-        validation_data=None,
-        **kwargs,
-    ):
-        """`keras.Model.fit` on checked data; see the class for what the data are.
+    def __init__(self, model: SequenceModel, shortest: int = 1) -> None:
+        self.model = model
+        self.shortest = shortest
 
-        `callbacks` begins with a `StopOnNonFinite()`, unless it holds one or is a `CallbackList`.
+    @property
+    def logs(self) -> list[str]:
+        """Names of what `measures` gives."""
+        return ["bits_per_step"]
+
+    def measures(self, batch: Batch, logits: Tensor, nll: Tensor) -> dict[str, Tensor]:
+        """Logs of a batch beside the NLL (B,): (B,) each."""
+        steps = ops.cast(ops.shape(batch.targets)[1], nll.dtype)
+        return {"bits_per_step": nll / (np.log(2.0) * steps)}
+
+    def batch(self, data: Any, name: str = "a batch") -> Batch:
+        """Arrays, tensors or specs of one batch, whose shapes are checked as far as known.
 
         Raises:
-            TypeError: `class_weight` is given; a sequence of bits is of no class.
-            ValueError: data of another shape, values other than 0 and 1, a sequence of which
-                `sample_weight` counts no step, or, for a generator, anything beside x. Of a
-                dataset, the shapes are checked at once and the values as they come
-                (`tf.errors.InvalidArgumentError`).
+            ValueError: there is something beside x, or a shape is wrong.
         """
-        counts({"batch_size": batch_size, "epochs": epochs, **kwargs})
-        _no_class_weight(kwargs)
-        callbacks = with_stop(callbacks)
-        x = self._checks().data("x", "y", x, y, sample_weight)
-        if isinstance(x, (tf.data.Dataset, types.GeneratorType)):
-            kwargs.setdefault("shuffle", False)  # Keras' default only makes it warn
-        if validation_data is not None:
-            validation_data = self._checks().validation_data(validation_data)
-        self._build_for(x, training=True)
-        return super().fit(
-            x,
-            y,
-            batch_size=batch_size,
-            epochs=epochs,
-            verbose=verbose,
-            sample_weight=sample_weight,
-            validation_data=validation_data,
-            callbacks=callbacks,
-            **kwargs,
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        self.check_alone(name, y, sample_weight)
+        self.check_targets(name, x)
+        return Batch(x, x)
+
+    def check_alone(self, name: str, y: Any, sample_weight: Any) -> None:
+        """Refuse what a generator would not look at.
+
+        Raises:
+            ValueError: there is more than x.
+        """
+        if y is not None or sample_weight is not None:
+            raise ValueError(
+                f"{name} must come without anything else, a generator has no targets or sample "
+                f"weights; got {'y' if y is not None else 'sample_weight'} as well."
+            )
+
+    def check_targets(self, name: str, targets: Any) -> None:
+        """Check the shape of what is predicted."""
+        validation.shape_of(name, targets, ("B", "T", *self.model.output.step))
+        if targets.shape[1] is not None and targets.shape[1] < self.shortest:
+            raise ValueError(
+                f"{name} must have at least {self.shortest} steps, got shape {targets.shape}."
+            )
+
+    def check_arrays(self, names: "Names", x: Any, y: Any, sample_weight: Any) -> None:
+        """Check shapes and values of arrays.
+
+        Raises:
+            TypeError: one is no dense array of numbers.
+            ValueError: a shape or a value is wrong.
+        """
+        _array(names.inputs, x)
+        self.check_alone(names.inputs, y, sample_weight)
+        self.check_targets(names.inputs, x)
+        self.model.output.check_values(names.inputs, np.asarray(x))
+
+    def conditions(self, names: "Names", parts: tuple[Any, ...], any_step: Function) -> list:
+        """What must be true of the values of one batch; see `datasets.with_checks`."""
+        del any_step
+        return [_valid(self.model.output, names.targets, parts[0])]
+
+    def inputs(self, data: Any, name: str = "x") -> Any:
+        """What `predict` reads of a batch; further parts are passed over, as in Keras."""
+        x = data[0] if isinstance(data, tuple) else data
+        self.check_targets(name, x)
+        return x
+
+    def check_inputs(self, x: Any) -> None:
+        """Check the array that `predict` reads."""
+        self.check_arrays(names_of("x"), x, None, None)
+
+    def conditions_of_inputs(self, name: str, x: Any) -> list:
+        """As `conditions`, of what `predict` reads."""
+        return [_valid(self.model.output, name, x)]
+
+
+class TransducerData(GeneratorData):
+    """The data of a `SequenceTransducer`: (inputs, targets, sample_weight)."""
+
+    @property
+    def logs(self) -> list[str]:
+        """Names of what `measures` gives."""
+        return ["correct_predictions", self.model.output.errors_log]
+
+    def measures(self, batch: Batch, logits: Tensor, nll: Tensor) -> dict[str, Tensor]:
+        """Logs of a batch: (B,) each."""
+        output = self.model.output
+        errors = output.errors(batch.targets, logits, batch.sample_weight)
+        correct = ops.cast(ops.equal(errors, 0.0), "float32")
+        return {"correct_predictions": correct, output.errors_log: errors}
+
+    def batch(self, data: Any, name: str = "a batch") -> Batch:
+        """Arrays, tensors or specs of one batch, whose shapes are checked as far as known.
+
+        Raises:
+            ValueError: there are no targets, or a shape does not fit the others.
+        """
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        if y is None:
+            raise ValueError(f"{name} must give (inputs, targets, sample_weight), got no targets.")
+        self._fit_each_other(names_of(name, streamed=True), x, y, sample_weight)
+        return Batch(x, y, sample_weight)
+
+    def _fit_each_other(self, names, x, y, sample_weight):
+        validation.shape_of(names.inputs, x, ("B", "T", self._features()))
+        batch, time = (size or letter for size, letter in zip(x.shape[:2], "BT", strict=True))
+        validation.shape_of(names.targets, y, (batch, time, *self.model.output.step))
+        if sample_weight is not None:
+            validation.shape_of(names.sample_weight, sample_weight, (batch, time))
+
+    def _features(self):
+        return self.model.cell.input_size or "D"
+
+    def check_arrays(self, names: "Names", x: Any, y: Any, sample_weight: Any) -> None:
+        """Check shapes and values of arrays.
+
+        Raises:
+            TypeError: one is no dense array of numbers.
+            ValueError: a shape or a value is wrong.
+        """
+        _array(names.inputs, x)
+        if y is None:
+            raise ValueError(
+                f"{names.targets} must be given, a transducer learns targets; got None."
+            )
+        given = {names.targets: y, names.sample_weight: sample_weight}
+        for name, value in given.items():
+            if value is not None:
+                _array(name, value)
+        self._fit_each_other(names, x, y, sample_weight)
+        parts = [np.asarray(part) for part in (x, y, sample_weight) if part is not None]
+        for right, words, _ in self.conditions(names, tuple(parts), lambda x: x.any(axis=-1)):
+            if not np.all(right):
+                row = int(np.argwhere(~np.asarray(right))[0][0])
+                raise ValueError(f"{words} in sequence {row}.")
+
+    def conditions(self, names: "Names", parts: tuple[Any, ...], any_step: Function) -> list:
+        """What must be true of the values of one batch; see `datasets.with_checks`."""
+        found = [_valid(self.model.output, names.targets, parts[1])]
+        found += self.conditions_of_inputs(names.inputs, parts[0])
+        if len(parts) > 2 and parts[2] is not None:
+            weights, name = parts[2], names.sample_weight
+            words = f"{name} must be finite and not negative, got other values"
+            found.append((_finite(weights) & (weights >= 0), words, weights))
+            words = f"{name} must count at least one step of every sequence, got only zeros"
+            found.append((any_step(weights != 0), words, weights))
+        return found
+
+    def inputs(self, data: Any, name: str = "x") -> Any:
+        """What `predict` reads of a batch; further parts are passed over, as in Keras."""
+        x = data[0] if isinstance(data, tuple) else data
+        validation.shape_of(name, x, ("B", "T", self._features()))
+        return x
+
+    def check_inputs(self, x: Any) -> None:
+        """Check the array that `predict` reads."""
+        _array("x", x)
+        self.inputs(x)
+        ((right, words, _),) = self.conditions_of_inputs("x", np.asarray(x))
+        if not np.all(right):
+            raise ValueError(f"{words}.")
+
+    def conditions_of_inputs(self, name: str, x: Any) -> list:
+        """As `conditions`, of what the model reads."""
+        return [(_finite(x), f"{name} must be finite, got NaN or infinity", x)]
+
+
+def data_of(model: SequenceModel, shortest: int = 1) -> GeneratorData:
+    """The data of a model, by its kind."""
+    kind = GeneratorData if isinstance(model, SequenceGenerator) else TransducerData
+    return kind(model, shortest)
+
+
+class Names(NamedTuple):
+    """How errors call the parts of the data."""
+
+    inputs: str
+    targets: str
+    sample_weight: str
+
+
+def names_of(name: str, streamed: bool = False) -> Names:
+    """The names of the parts of "x", or of another argument that holds all of them."""
+    if streamed:
+        return Names(f"the inputs of {name}", f"the targets of {name}", f"sample_weight of {name}")
+    return Names(name, "y" if name == "x" else name, "sample_weight")
+
+
+def _valid(output, name, x):
+    return output.valid(x), f"{name} must hold only {output.values}, got other values", x
+
+
+def _finite(x):
+    return x - x == 0  # the same for arrays and tensors; inf - inf is NaN
+
+
+def _array(name, value):
+    """Raise TypeError for what is no dense array or tensor of numbers."""
+    if not (hasattr(value, "shape") and hasattr(value, "dtype")):
+        raise TypeError(
+            f"{name} must be an array, a tensor or a tf.data.Dataset, got {type(value).__name__}."
         )
-
-    def evaluate(
-        self, x=None, y=None, batch_size=None, verbose="auto", sample_weight=None, **kwargs
-    ):
-        """`keras.Model.evaluate` on checked data: NLL without any forcing term.
-
-        Raises:
-            ValueError: as for `fit`.
-        """
-        counts({"batch_size": batch_size, **kwargs})
-        x = self._checks().data("x", "y", x, y, sample_weight)
-        self._build_for(x, training=False)
-        return super().evaluate(x, y, batch_size, verbose, sample_weight, **kwargs)
-
-    def predict(self, x, batch_size=None, verbose="auto", **kwargs):
-        """`keras.Model.predict` on checked data: logits, teacher-forced for a generator.
-
-        Raises:
-            TypeError, ValueError: as for `fit`; there are no targets.
-        """
-        counts({"batch_size": batch_size, **kwargs})
-        x = self._checks().inputs(x)
-        self._build_for(x, training=False)
-        return super().predict(x, batch_size, verbose, **kwargs)
-
-    def predict_on_batch(self, x):
-        """`keras.Model.predict_on_batch` on a checked array.
-
-        Raises:
-            TypeError, ValueError: as for `fit`.
-        """
-        self._checks().inputs(x)
-        self._build_for(x, training=False)
-        return super().predict_on_batch(x)
-
-    def train_on_batch(self, x, y=None, sample_weight=None, **kwargs):
-        """`keras.Model.train_on_batch` on checked arrays: one update of every player.
-
-        Raises:
-            TypeError, ValueError: as for `fit`.
-        """
-        _no_class_weight(kwargs)
-        self._checks().batch(x, y, sample_weight)
-        self._build_for(x, training=True)
-        return super().train_on_batch(x, y, sample_weight, **kwargs)
-
-    def test_on_batch(self, x, y=None, sample_weight=None, **kwargs):
-        """`keras.Model.test_on_batch` on checked arrays.
-
-        Raises:
-            TypeError, ValueError: as for `fit`.
-        """
-        self._checks().batch(x, y, sample_weight)
-        self._build_for(x, training=False)
-        return super().test_on_batch(x, y, sample_weight, **kwargs)
+    validation.numeric(name, value)
 
 
-def _no_class_weight(arguments):
+# Where data come in.
+
+
+def _is_stream(x):
+    """Whether batches are drawn from x one by one."""
+    return isinstance(x, (keras.utils.PyDataset, types.GeneratorType)) or datasets.is_distributed(x)
+
+
+class _CheckedBatches(keras.utils.PyDataset):
+    """A `PyDataset` whose batches are checked as they are drawn."""
+
+    def __init__(self, batches, check):
+        super().__init__(
+            workers=batches.workers,
+            use_multiprocessing=batches.use_multiprocessing,
+            max_queue_size=batches.max_queue_size,
+        )
+        self.batches, self.check = batches, check
+
+    @property
+    def num_batches(self):
+        return self.batches.num_batches
+
+    def __getitem__(self, index):
+        return self.check(self.batches[index])
+
+    def on_epoch_begin(self):
+        self.batches.on_epoch_begin()
+
+    def on_epoch_end(self):
+        self.batches.on_epoch_end()
+
+
+def _checked_stream(x, check):
+    """A stream whose batches are checked as they come; that of a strategy cannot be."""
+    if isinstance(x, keras.utils.PyDataset):
+        return _CheckedBatches(x, check)
+    if isinstance(x, types.GeneratorType):
+        return _checked_generator(x, check)
+    return x
+
+
+def _checked_generator(batches: Iterator[Any], check: Function) -> Iterator[Any]:
+    for batch in batches:
+        yield check(batch)
+
+
+def checked_data(data: GeneratorData, name: str, x: Any, y: Any, sample_weight: Any) -> Any:
+    """`x`: an array that is checked now, or a stream that is checked as it is drawn.
+
+    Raises:
+        TypeError: x is nothing that holds sequences of numbers, such as a list.
+        ValueError: a shape, or a value of an array, is wrong.
+    """
+    names = names_of(name)
+    if x is None:
+        raise ValueError(f"{name} must be given, got None.")
+    if datasets.is_dataset(x):
+        data.batch(datasets.spec_of(name, x), f"a batch of {name}")
+        streamed = names_of(name, streamed=True)._replace(targets=name)
+        return datasets.with_checks(x, functools.partial(data.conditions, streamed))
+    if _is_stream(x):
+
+        def check(batch):
+            data.check_arrays(names, *keras.utils.unpack_x_y_sample_weight(batch))
+            return batch
+
+        return _checked_stream(x, check)
+    data.check_arrays(names, x, y, sample_weight)
+    return x
+
+
+def checked_inputs(data: GeneratorData, x: Any) -> Any:
+    """`x` of a prediction, like that of `checked_data`, without targets."""
+    if x is None:
+        raise ValueError("x must be given, got None.")
+    if datasets.is_dataset(x):
+        data.inputs(datasets.spec_of("x", x), "a batch of x")
+        return datasets.with_checks(x, lambda parts, _: data.conditions_of_inputs("x", parts[0]))
+    if _is_stream(x):
+
+        def check(batch):
+            data.check_inputs(batch[0] if isinstance(batch, tuple) else batch)
+            return batch
+
+        return _checked_stream(x, check)
+    data.check_inputs(x)
+    return x
+
+
+def checked_validation_data(data: GeneratorData, given: Any) -> Any:
+    """The `validation_data` of `fit`, like `x` of `checked_data`."""
+    if isinstance(given, (tuple, list)):
+        if not 1 <= len(given) <= 3:
+            raise ValueError(
+                f"validation_data must be (x, y, sample_weight), got {len(given)} part(s)."
+            )
+        x, y, sample_weight = (*given, None, None)[:3]
+        checked_data(data, "validation_data", x, y, sample_weight)
+        return given
+    return checked_data(data, "validation_data", given, None, None)
+
+
+def checked(method: Function) -> Function:
+    """A method of `keras.Model` that takes data, on checked data.
+
+    Its model has `data`, a `GeneratorData` or `TransducerData`, and `build_for(x, training)`. Of
+    arrays all is checked before anything else is done; of a dataset or another stream the shapes at
+    once, where they are known, and the values as they come.
+
+    Args:
+        method: `keras.Model.fit`, `evaluate`, `predict`, or one of those of one batch.
+    """
+    signature = inspect.signature(method)
+    predicts = method.__name__.startswith("predict")
+    of_one_batch = method.__name__.endswith("_on_batch")
+
+    @functools.wraps(method)
+    def run(self, *args, **kwargs):
+        bound = signature.bind(self, *args, **kwargs)
+        given = bound.arguments
+        _check_numbers(given)
+        x, y, sample_weight = (given.get(name) for name in ("x", "y", "sample_weight"))
+        if of_one_batch and (datasets.is_dataset(x) or _is_stream(x)):
+            raise TypeError(f"x must be one batch, an array or a tensor, got {type(x).__name__}.")
+        if "callbacks" in signature.parameters and method.__name__ == "fit":
+            given["callbacks"] = with_stop(given.get("callbacks"))
+        if predicts:
+            given["x"] = checked_inputs(self.data, x)
+        else:
+            given["x"] = checked_data(self.data, "x", x, y, sample_weight)
+        if given.get("validation_data") is not None:
+            given["validation_data"] = checked_validation_data(self.data, given["validation_data"])
+        drawn = datasets.is_dataset(x) or isinstance(x, types.GeneratorType)
+        if drawn and "shuffle" in signature.parameters:  # Keras' default only makes it warn
+            given.setdefault("shuffle", False)
+        self.build_for(x, training=not (predicts or method.__name__.startswith(("eval", "test"))))
+        return method(*bound.args, **bound.kwargs)
+
+    return run
+
+
+def _check_numbers(arguments):
+    """Check those of Keras' arguments that count something, and those that make no sense here."""
+    for name, minimum in _SMALLEST.items():
+        value = arguments.get(name)
+        # `validation_freq` may also be a list of epochs.
+        if value is not None and not (name == "validation_freq" and isinstance(value, list)):
+            validation.positive_int(name, value, minimum)
     if arguments.get("class_weight") is not None:
         raise TypeError(
-            "class_weight must not be given: sequences of bits have no classes; "
+            "class_weight must not be given: a sequence as a whole has no class; "
             f"got {arguments['class_weight']!r}."
         )

@@ -1,16 +1,18 @@
 """Positive/negative Memory Forcing: a memory like that of correct predictions."""
 
+from typing import Any
+
 import keras
-import tensorflow as tf
 from keras import ops
 
-from mf_keras import validation
+from mf_keras import backend, validation
 from mf_keras.backend import replicas
-from mf_keras.forcing.adversarial import DEFAULT_GATE, AdversarialForcing, Part
-from mf_keras.forcing.adversary import Learner, Round
-from mf_keras.forcing.base import compiling_loops
+from mf_keras.forcing.adversarial import AdversarialForcing
+from mf_keras.forcing.adversary import DEFAULT_GATE, Outcome
 from mf_keras.forcing.replay import MemoryReplay
-from mf_keras.models.transducer import SequenceTransducer, counted_steps
+from mf_keras.models import SequenceTransducer
+from mf_keras.outputs import counted_steps
+from mf_keras.types import Config, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="mf_keras")
@@ -22,19 +24,20 @@ class PositiveNegativeMemoryForcing(AdversarialForcing):
         model.fit(data.copy_task(length=12, width=6).batch(1), steps_per_epoch=1000)
 
     A step predicts, and keeps what the memory did in one of two buffers: a prediction is positive
-    if every thresholded bit that counts is right, and negative otherwise. Once both buffers hold
-    more than `discriminator_batch`, a discriminator D_p learns to tell samples of them apart (eq.
-    7, positive ones as the behaviour to imitate), and the transducer minimises NLL + C_p with C_p =
-    E[-log D_p(its memory in this step)]. Replayed samples carry no gradient to the transducer.
+    if every step that counts is right (every thresholded bit), and negative otherwise. Once both
+    buffers hold more than `discriminator_batch`, a discriminator D_p learns to tell samples of them
+    apart (eq. 7, positive ones as the behaviour to imitate), and the transducer minimises
+    NLL + C_p with C_p = E[-log D_p(its memory in this step)]. Replayed samples carry no
+    gradient to the transducer.
 
     A sequence ends with the last step that `sample_weight` counts; what its memory does in the
     padding that follows is seen by nobody.
 
     Logs beside those of `TeacherForcing`: `c_p` (nats), `discriminator_loss` (eq. 7, nats),
-    `discriminator_accuracy` and `discriminator_heard`, the share of steps in which the transducer
-    heard D_p, means over the steps of the epoch with adversarial training, 0 if there was none;
-    `loss` is NLL plus the weighted cost, whether the gate is open or not.
-    `evaluate` is free of adversarial terms and leaves the buffers alone.
+    `discriminator_accuracy` and `discriminator_gate_open`, the share of steps in which the
+    transducer received the gradient of C_p, means over the steps of the epoch with adversarial
+    training, 0 if there was none; `loss` is NLL plus the weighted cost, whether the gate is open or
+    not. `evaluate` is free of adversarial terms and leaves the buffers alone.
 
     Args:
         transducer: a `SequenceTransducer`.
@@ -42,11 +45,11 @@ class PositiveNegativeMemoryForcing(AdversarialForcing):
             for a `SequenceDiscriminator()` of the paper's sizes. It is built at once.
         replay: the buffers; None for a `MemoryReplay()`.
         discriminator_batch: positive and as many negative dynamics that D_p sees in a step.
-        gate: (lower, upper) accuracy, on a moving average: the transducer hears D_p only above
-            `lower`, D_p learns only below `upper`; None for eq. 10 to the letter.
+        gate: (lower, upper) accuracy, on a moving average: the transducer receives the gradient of
+            C_p only above `lower`, D_p learns only below `upper`; None for exactly eq. 10.
         weight: of C_p.
-        final_memory: whether D_p sees only the memory after the last step that counts, in the
-            place of the whole dynamics.
+        final_memory: whether D_p sees only the memory after the last step that counts, instead of
+            the whole dynamics.
         warm_up_steps: so many first steps of plain NLL; the buffers fill and D_p learns meanwhile.
         label_smoothing: how far the target of positive dynamics lies below 1.
         seed: of the draws from the buffers.
@@ -58,23 +61,20 @@ class PositiveNegativeMemoryForcing(AdversarialForcing):
             buffers can never hold more than `discriminator_batch`.
     """
 
-    watched = {"memory": Part("discriminator", "weight", "c_p")}
-    masks = True
-
     def __init__(
         self,
-        transducer,
-        discriminator=None,
-        replay=None,
-        discriminator_batch=8,
-        gate=DEFAULT_GATE,
-        weight=1.0,
-        final_memory=False,
-        warm_up_steps=0,
-        label_smoothing=0.0,
-        seed=0,
-        **kwargs,
-    ):
+        transducer: SequenceTransducer,
+        discriminator: Any = None,
+        replay: MemoryReplay | None = None,
+        discriminator_batch: int = 8,
+        gate: Any = DEFAULT_GATE,
+        weight: float = 1.0,
+        final_memory: bool = False,
+        warm_up_steps: int = 0,
+        label_smoothing: float = 0.0,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
         if not isinstance(transducer, SequenceTransducer):
             raise TypeError(
                 f"transducer must be a SequenceTransducer, got {type(transducer).__name__}."
@@ -91,12 +91,15 @@ class PositiveNegativeMemoryForcing(AdversarialForcing):
         final_memory = validation.boolean("final_memory", final_memory)
         super().__init__(
             transducer,
-            discriminators=(discriminator,),
-            weights=(weight,),
+            watched={"memory": "discriminator"},
+            discriminators={"memory": discriminator},
+            weights={"memory": validation.real_number("weight", weight, 0.0)},
+            costs={"memory": "c_p"},
             gate=gate,
             warm_up_steps=warm_up_steps,
             label_smoothing=label_smoothing,
             seed=seed,
+            masks=True,
             **kwargs,
         )
         self.replay = replay
@@ -105,16 +108,16 @@ class PositiveNegativeMemoryForcing(AdversarialForcing):
         self.built = self.generator.built and replay.built
 
     @property
-    def transducer(self):
+    def transducer(self) -> SequenceTransducer:
         """The model that is trained."""
         return self.generator
 
     @property
-    def discriminator(self):
+    def discriminator(self) -> keras.layers.Layer:
         """The discriminator of memory dynamics, D_p."""
         return self.adversaries["memory"].discriminator
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         """Build the transducer and the buffers for inputs of shape (B, T, D)."""
         super().build(input_shape)
         if not self.replay.built:
@@ -122,14 +125,30 @@ class PositiveNegativeMemoryForcing(AdversarialForcing):
             self.replay.build((time, *self.transducer.cell.trace_shape("memory")))
             self.replay.built = True
 
-    def _build_for(self, x, training):
-        """Build by the data; the buffers are for those of training alone, which may be longer."""
-        if training or not self.transducer.built:
-            super()._build_for(x, training)
+    @backend.step
+    def train_step(self, data: Any) -> dict[str, Tensor]:
+        """One step of both players: eq. 7 for D_p on samples, eq. 10 for the transducer."""
+        batch, variables = self.data.batch(data), self.transducer.trainable_variables
+        self._check_length(batch.inputs)
 
-    def _build_to_predict(self, input_shape):
-        """Build the transducer."""
-        super().build(input_shape)
+        def behave():
+            forward = self._forward(batch, training=True, keep=("memory",))
+            memory, steps = self._watched_memory(forward.trace.memory, batch.sample_weight)
+            return [replicas.mean(forward.nll), memory], (forward, steps)
+
+        (mean_nll, memory), (forward, steps), pull = backend.pullback(behave, variables)
+        self.replay.push(*replicas.gather((memory, ops.cast(forward.correct, "bool"), steps)))
+        ready = ops.all(self.replay.counts > self.discriminator_batch)
+        scale = self.optimizer.scale_loss(ops.ones_like(mean_nll))
+        weight = self.cost_weights["memory"] * self._warm(mean_nll.dtype)
+        outcome = self._play_if(ready, memory, steps, scale * weight)
+        to_memory = outcome.gradients["own"]
+        gradients, _ = pull([scale, to_memory])
+        self._track_game("memory", outcome, played=ops.cast(ready, "float32"))
+        terms = {"nll": mean_nll, "c_p": to_memory}
+        self._updates.apply(self.optimizer, gradients, variables, terms)
+        self._logs.track({"loss": forward.nll + weight * outcome.cost})
+        return self.get_metrics_result()
 
     def _check_length(self, x):
         """Refuse sequences that the buffers have no room for, where their length is known."""
@@ -139,30 +158,6 @@ class PositiveNegativeMemoryForcing(AdversarialForcing):
                 f"x must have at most {length} steps, as the buffers of `replay` are built for, "
                 f"got {time}; MemoryReplay(length=...) makes longer ones."
             )
-
-    @compiling_loops
-    def train_step(self, data):
-        """One step of both players."""
-        x, _, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        self._check_length(x)
-        variables = self.transducer.trainable_variables
-        with tf.GradientTape() as tape:
-            forward = self._forward(data, training=True)
-            mean_nll = replicas.mean(forward.nll)
-            memory, steps = self._watched_memory(forward.trace.memory, sample_weight)
-        self.replay.push(*replicas.gather((memory, forward.correct, steps)))
-        ready = ops.all(self.replay.counts > self.discriminator_batch)
-        scale = self.optimizer.scale_loss(ops.ones_like(mean_nll))
-        weight = self.cost_weights["memory"] * self._warm(mean_nll.dtype)
-        game = self._play_if(ready, memory, steps, scale * weight)
-        gradients = tape.gradient(
-            [mean_nll, memory], variables, output_gradients=[scale, game.to_imitation]
-        )
-        terms = {"nll": mean_nll, "c_p": game.to_imitation}
-        self._track_game("memory", game, played=ops.cast(ready, "float32"))
-        self._updates.apply(self.optimizer, gradients, variables, terms)
-        self._track(loss=forward.nll + weight * game.cost)
-        return self.get_metrics_result()
 
     def _watched_memory(self, memory, sample_weight):
         """What D_p sees, (B, T, N, W), and the number of steps that count, (B,)."""
@@ -177,7 +172,7 @@ class PositiveNegativeMemoryForcing(AdversarialForcing):
         return ops.take_along_axis(memory, last, axis=1), ops.ones_like(steps)
 
     def _play_if(self, ready, memory, steps, scale):
-        """The round of this step; one of zeros while the buffers are not ready."""
+        """The outcome of this step; zeros while the buffers are not ready."""
         # Drawn in every step, so that the branch does not take in the whole buffers.
         # All replicas draw the same, and D_p sees a part of it on each.
         samples, sample_steps = self.replay.sample(self.discriminator_batch, self.seed_generator)
@@ -185,34 +180,37 @@ class PositiveNegativeMemoryForcing(AdversarialForcing):
 
         def play():
             positive, negative = self._shares(samples)
-            game = self.adversaries["memory"].play(
+            return self.adversaries["memory"].play_on_samples(
                 positive,
                 negative,
+                memory,
                 mask=_mask(samples, ops.concatenate(self._shares(sample_steps))),
+                own_mask=_mask(memory, steps),
                 scale=scale,
-                learner=Learner(memory, _mask(memory, steps)),
             )
-            return game.discriminator_loss, game.accuracy, game.cost, game.to_imitation, game.heard
 
         def wait():
             nothing = ops.zeros((), scale.dtype)
-            return nothing, ops.zeros((), "float32"), nothing, ops.zeros_like(memory), nothing
+            accuracy = ops.zeros((), "float32")
+            gradients = {"own": ops.zeros_like(memory)}
+            return Outcome(nothing, accuracy, nothing, nothing, nothing, gradients)
 
-        loss, accuracy, cost, to_memory, heard = replicas.cond(ready, play, wait)
-        return Round(loss, accuracy, cost, to_memory, None, None, heard)
+        return replicas.cond(ready, play, wait)
 
     def _shares(self, samples):
         """This replica's share of the positive and of the negative samples."""
         count = self.discriminator_batch
         return replicas.share(samples[:count]), replicas.share(samples[count:])
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """The constructor's arguments, models serialized."""
         config = super().get_config()
         transducer = config.pop("generator")
         return {
             **config,
             "transducer": transducer,
+            "discriminator": keras.saving.serialize_keras_object(self.discriminator),
+            "weight": self.cost_weights["memory"],
             "replay": keras.saving.serialize_keras_object(self.replay),
             "discriminator_batch": self.discriminator_batch,
             "final_memory": self.final_memory,

@@ -1,10 +1,15 @@
-"""Teacher forcing: maximum likelihood, the baseline and the ground of the other algorithms."""
+"""Teacher forcing: maximum likelihood, the baseline of the other algorithms."""
+
+from typing import Any
 
 import keras
-import tensorflow as tf
+from keras import ops
 
+from mf_keras import backend
 from mf_keras.backend import replicas
-from mf_keras.forcing.base import Forcing, compiling_loops
+from mf_keras.forcing.base import Forcing
+from mf_keras.models import SequenceGenerator, SequenceTransducer
+from mf_keras.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="mf_keras")
@@ -23,16 +28,20 @@ class TeacherForcing(Forcing):
         TypeError: `generator` is neither.
     """
 
-    def __init__(self, generator, **kwargs):
+    def __init__(self, generator: SequenceGenerator | SequenceTransducer, **kwargs: Any) -> None:
         super().__init__(generator, **kwargs)
 
-    @compiling_loops
-    def train_step(self, data):
+    @backend.step
+    def train_step(self, data: Any) -> dict[str, Tensor]:
         """One step of maximum likelihood."""
-        with tf.GradientTape() as tape:
-            nll = self._forward(data, training=True).nll
-            loss = self.optimizer.scale_loss(replicas.mean(nll))
-        variables = self.generator.trainable_variables
-        self._updates.apply(self.optimizer, tape.gradient(loss, variables), variables)
-        self._track(loss=nll)
+        batch, variables = self.data.batch(data), self.generator.trainable_variables
+
+        def behave():
+            nll = self._forward(batch, training=True).nll
+            return [self.optimizer.scale_loss(replicas.mean(nll))], nll
+
+        (loss,), nll, pull = backend.pullback(behave, variables)
+        gradients, _ = pull([ops.ones_like(loss)])
+        self._updates.apply(self.optimizer, gradients, variables)
+        self._logs.track({"loss": nll})
         return self.get_metrics_result()

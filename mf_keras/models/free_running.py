@@ -6,103 +6,123 @@ from keras import ops
 
 from mf_keras import backend
 from mf_keras.models.unroll import kept_fields, unroll
+from mf_keras.outputs import Output
+from mf_keras.types import Chunk, Keep, State, Tensor
 
-# Uniform noise is kept this far from 0 and 1, where its logit is infinite.
-_NOISE_MARGIN = 1e-7
 
-
-def teacher_force(cell, x, *, training=False, keep=None, chunk=None):
-    """Logits and trace with the data as input: the cell reads zeros, then x without its last step.
+def teacher_force(
+    cell: Any,
+    output: Output,
+    x: Tensor,
+    *,
+    training: bool = False,
+    keep: Keep = None,
+    chunk: Chunk = None,
+) -> tuple[Tensor, State]:
+    """Parameters and trace with the data as input: the cell reads zeros, then x but its last step.
 
     Args:
-        cell: a memory cell whose `units` is the size of its input, too.
-        x: (B, T, units) of 0/1.
+        cell: a memory cell that reads and gives what `output` wants.
+        output: what a step is.
+        x: (B, T, *step), the data.
         training: passed on to the cell.
         keep: fields of the trace to return, as for `unroll`.
         chunk: of states to keep for the gradient, as for `unroll`.
 
     Returns:
-        `(logits, trace)`: (B, T, units), where logit t depends on x[:, :t] alone, and the cell's
-        named tuple with (B, T, ...) tensors.
+        `(parameters, trace)`: (B, T, size), those of step t depending on x[:, :t] only, and the
+        cell's named tuple with (B, T, ...) tensors.
     """
-    logits, trace, _ = unroll(cell, shift_right(x), training=training, keep=keep, chunk=chunk)
-    return logits, trace
+    inputs = shift_right(output.encode(x, cell.compute_dtype))
+    parameters, trace, _ = unroll(cell, inputs, training=training, keep=keep, chunk=chunk)
+    return parameters, trace
 
 
-def free_run(cell, thresholds, state=None, *, training=False, keep=None, chunk=None):
-    """Logits and trace with the cell's own samples as input.
+def free_run(
+    cell: Any,
+    output: Output,
+    thresholds: Tensor,
+    state: State | None = None,
+    *,
+    training: bool = False,
+    keep: Keep = None,
+    chunk: Chunk = None,
+) -> tuple[Tensor, Tensor, State]:
+    """Samples, parameters and trace with the cell's own samples as input.
 
     Args:
-        cell: a memory cell whose `units` is the size of its input, too.
-        thresholds: (B, T, units), what a logit must exceed for a 1: from `thresholds`; -inf and inf
-            force a 1 and a 0.
+        cell: a memory cell that reads and gives what `output` wants.
+        output: what a step is.
+        thresholds: (B, T, noise_size), of `output.thresholds` or `output.forced`.
         state: a `FreeRunningState` to start from; None for the cell's own start.
         training: passed on to the cell.
         keep: fields of the cell's trace to return, as for `unroll`.
         chunk: of states to keep for the gradient, as for `unroll`.
 
     Returns:
-        `(samples, logits, trace)`: (B, T, units) of 0/1; (B, T, units); the cell's named tuple
-        with (B, T, ...) tensors.
+        `(samples, parameters, trace)`: (B, T, *step), (B, T, size), and the cell's named tuple with
+        (B, T, ...) tensors.
     """
     if keep is not None:
         kept_fields(keep, cell.initial_state(1))  # before fields are added that are not the cell's
         keep = ("samples", *keep)
-    cell = _FreeRunningCell(cell)
-    logits, trace, _ = unroll(
-        cell, thresholds, initial_state=state, training=training, keep=keep, chunk=chunk
+    parameters, trace, _ = unroll(
+        _FreeRunningCell(cell, output),
+        thresholds,
+        initial_state=state,
+        training=training,
+        keep=keep,
+        chunk=chunk,
     )
-    return trace.samples, logits, trace.cell
+    return trace.samples, parameters, trace.cell
 
 
-def in_both_modes(cell, x, thresholds, *, training=False, keep=None, chunk=None):
+def in_both_modes(
+    cell: Any,
+    output: Output,
+    x: Tensor,
+    thresholds: Tensor,
+    *,
+    training: bool = False,
+    keep: Keep = None,
+    chunk: Chunk = None,
+) -> list[tuple[Tensor, State]]:
     """Teacher forcing and free running side by side, by one program that is compiled once.
 
     Teacher forcing is free running with thresholds that force the data upon the samples.
 
     Args:
-        cell: a memory cell whose `units` is the size of its input, too.
-        x: (B, T, units) of 0/1, the data.
-        thresholds: (B, T, units), those of free running.
+        cell: a memory cell that reads and gives what `output` wants.
+        output: what a step is.
+        x: (B, T, *step), the data.
+        thresholds: (B, T, noise_size), those of free running.
         training: passed on to the cell.
         keep: fields of the traces to return, as for `unroll`.
         chunk: of states to keep for the gradient, as for `unroll`.
 
     Returns:
-        `((logits, trace), (logits, trace))`, teacher-forced and free-running, as `teacher_force`
-        and `free_run` give them.
+        `[(parameters, trace), (parameters, trace)]`, teacher-forced and free-running, as
+        `teacher_force` and `free_run` give them.
     """
-    infinity = ops.cast(float("inf"), thresholds.dtype)
-    forcing = ops.where(ops.cast(x, "bool"), -infinity, infinity)
+    forced = output.forced(x, thresholds.dtype)
 
     def run(thresholds):
-        return free_run(cell, thresholds, training=training, keep=keep, chunk=chunk)[1:]
+        options = {"training": training, "keep": keep, "chunk": chunk}
+        return free_run(cell, output, thresholds, **options)[1:]
 
-    return backend.side_by_side(run, [(forcing,), (ops.reshape(thresholds, ops.shape(x)),)])
-
-
-def thresholds(noise, temperature):
-    """What a logit l must exceed for a 1: temperature x logit(u).
-
-    u < sigmoid(l / temperature) means l > temperature x logit(u), defined at temperature 0 too.
-
-    Args:
-        noise: u, uniform in [0, 1), of any shape.
-        temperature: a number or a tensor that broadcasts to `noise`.
-    """
-    noise = ops.clip(noise, _NOISE_MARGIN, 1.0 - _NOISE_MARGIN)
-    return temperature * (ops.log(noise) - ops.log1p(-noise))
+    # Both have one static shape, so that they share one program.
+    return backend.side_by_side(run, [(forced,), (ops.reshape(thresholds, ops.shape(forced)),)])
 
 
-def shift_right(x):
-    """What the cell reads: zeros, then x without its last step."""
+def shift_right(x: Tensor) -> Tensor:
+    """What the cell reads: zeros, then x (B, T, ...) without its last step."""
     return ops.concatenate([ops.zeros_like(x[:, :1]), x[:, :-1]], axis=1)
 
 
 class FreeRunningState(NamedTuple):
     """State of a free-running cell: the last sample is the next input."""
 
-    samples: Any  # (B, units) of 0/1
+    samples: Any  # (B, *step)
     cell: tuple  # the memory cell's named tuple
 
 
@@ -114,24 +134,26 @@ class _FreeRunningCell:
 
     built = True
 
-    def __init__(self, cell):
+    def __init__(self, cell: Any, output: Output) -> None:
         self.cell = cell
+        self.output = output
         self.compute_dtype = cell.compute_dtype
-        self.output_size = cell.units
-        self.input_size = cell.units
+        self.output_size = output.size
+        self.input_size = output.noise_size
         self.variables = cell.variables
 
     def initial_state(self, batch_size):
-        samples = ops.zeros((batch_size, self.cell.units), dtype=self.compute_dtype)
+        samples = self.output.start(batch_size, self.compute_dtype)
         return FreeRunningState(samples, self.cell.initial_state(batch_size))
 
     def in_loop(self, batch_size):
         """As `MemoryCell.in_loop`."""
         cell, axes = self.cell.in_loop(batch_size)
-        return _FreeRunningCell(cell), FreeRunningState(0, axes)
+        return _FreeRunningCell(cell, self.output), FreeRunningState(0, axes)
 
     def step(self, thresholds, state, training=False):
-        """Logits of this step, and the state with the sample that they and the noise give."""
-        logits, cell_state = self.cell.step(state.samples, state.cell, training=training)
-        samples = ops.cast(ops.cast(logits, thresholds.dtype) > thresholds, self.compute_dtype)
-        return logits, FreeRunningState(samples, cell_state)
+        """Parameters of this step, and the state with the sample that they and the noise give."""
+        inputs = self.output.encode(state.samples, self.compute_dtype)
+        parameters, cell_state = self.cell.step(inputs, state.cell, training=training)
+        samples = self.output.draw(parameters, thresholds)
+        return parameters, FreeRunningState(samples, cell_state)

@@ -1,63 +1,73 @@
-"""SequenceGenerator: an autoregressive model of binary sequences with a memory."""
+"""SequenceGenerator: an autoregressive model of sequences with a memory."""
+
+from typing import Any
 
 import keras
 from keras import ops
 
 from mf_keras import backend, validation
-from mf_keras.cells import MemoryCell, check_dtype
-from mf_keras.losses import binary_nll
+from mf_keras.cells import MemoryCell
 from mf_keras.models import free_running
-from mf_keras.models.unroll import check_chunk, unroll
+from mf_keras.models.sequence_model import SequenceModel
+from mf_keras.models.unroll import unroll
+from mf_keras.outputs import Output
+from mf_keras.types import ArrayLike, Chunk, Keep, Seed, State, Tensor
 
 
 @keras.saving.register_keras_serializable(package="mf_keras")
-class SequenceGenerator(keras.Model):
-    """Models binary sequences one step at a time: p(x) = prod_t p(x_t | x_1..x_{t-1}).
+class SequenceGenerator(SequenceModel):
+    """Models sequences one step at a time: p(x) = prod_t p(x_t | x_1..x_{t-1}).
 
     A memory cell reads the sequence shifted right by one step, beginning with zeros, and gives the
-    logits of the next step, so logit t depends on x[:, :t] alone. One loop, `unroll`, serves all:
-    teacher forcing feeds the data, free running feeds the model's own samples.
+    parameters of the next step's distribution, such as logits; those of step t depend on x[:, :t]
+    only. One loop, `unroll`, serves all: teacher forcing feeds the data, free running feeds the
+    model's own samples.
 
         generator = SequenceGenerator(DNCCell(keras.layers.GRUCell(64), units=1))
-        logits = generator(x)                                   # (B, T, 1)
+        logits = generator(x)                                   # (B, T, 1), of bits x (B, T, 1)
         images = generator.sample(16, length=784, seed=0)       # (16, 784, 1)
 
-    Samples are a pure function of weights, seed and temperature: step t is 1 where the noise
-    u_t < sigmoid(logit_t / temperature). Temperature 0 takes the likelier value at every step, and
-    0 where both are equally likely.
+        output = outputs.Categorical(65)                        # of tokens x (B, T)
+        generator = SequenceGenerator(DNCCell(keras.layers.GRUCell(64), units=65), output)
+
+    Samples are a pure function of weights, seed and temperature. Temperature 0 takes the likeliest
+    value at every step.
 
     The weights are created at once; no input shape is needed.
 
     Args:
-        cell: a memory cell, e.g. `DNCCell`; its `units` is the size of a step of the sequences.
-        chunk: None, or "sqrt" or a number of steps to train long sequences in little memory: the
-            gradient keeps the states at the ends of such chunks alone, as `unroll` explains.
+        cell: a memory cell, e.g. `DNCCell`; its `units` is the size of `output`.
+        output: what a step is, an `mf_keras.outputs.Output`; None for `Bernoulli(cell.units)`.
+        chunk: None, or "sqrt" or a number of steps to train long sequences in little memory
+            (gradient checkpointing): the gradient keeps only the states at the ends of such chunks,
+            as `unroll` explains.
         dtype: None, or the cell's. The controller computes in its own: give it to that as well.
         **kwargs: `name`, as for every Keras model.
 
     Raises:
-        TypeError: `cell` is no memory cell, or `chunk` has the wrong type.
-        ValueError: `cell` is built already, for inputs of another size than `units`, or `chunk` is
-            below 1 or an unknown word, or `dtype` is not the cell's.
+        TypeError: `cell` is no memory cell, `output` no output, or `chunk` has the wrong type.
+        ValueError: `cell` is built already, for inputs of another size than `output` has, `output`
+            is of another size than the cell's units, `chunk` is below 1 or an unknown word, or
+            `dtype` is not the cell's.
     """
 
-    def __init__(self, cell, chunk=None, dtype=None, **kwargs):
-        if not isinstance(cell, MemoryCell):
-            raise TypeError(f"cell must be a memory cell such as DNCCell, got {cell!r}.")
-        chunk = check_chunk(chunk)
-        # The cell casts its own weights, step by step; cast here, their gradients would be rounded.
-        dtype = check_dtype(dtype, cell)
-        super().__init__(**{"autocast": False, **kwargs, "dtype": dtype})
-        self.cell = cell
-        self.chunk = chunk
-        self.units = cell.units
+    def __init__(
+        self,
+        cell: MemoryCell,
+        output: Output | None = None,
+        chunk: Chunk = None,
+        dtype: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(cell, output, chunk, dtype, **kwargs)
+        size = self.output.input_size
         if not cell.built:
-            cell.build((None, cell.units))
+            cell.build((None, size))
             cell.built = True
-        if cell.input_size != cell.units:
+        if cell.input_size != size:
             raise ValueError(
-                f"cell must read what it predicts, sequences of {cell.units} unit(s), but this "
-                f"cell is built for inputs of size {cell.input_size}."
+                f"cell must read what it predicts, {self.output.description} of size {size}, but "
+                f"this cell is built for inputs of size {cell.input_size}."
             )
         self.built = True
         self._compiled_sample = backend.CompiledFor(
@@ -65,53 +75,80 @@ class SequenceGenerator(keras.Model):
         )
         self._compiled_complete = backend.CompiledFor(cell, self._complete)
 
-    def call(self, x, training=False):
-        """Logits of every step, teacher-forced.
+    def call(self, x: ArrayLike, training: bool = False) -> Tensor:
+        """The parameters (logits) of every step, teacher-forced.
 
         Args:
-            x: (B, T, units) of 0/1.
+            x: (B, T, *step), in the output's form: (B, T, units) of 0/1, (B, T) of tokens.
             training: passed on to the cell.
 
         Returns:
-            (B, T, units); logit t depends on x[:, :t] alone.
+            (B, T, size); those of step t depend on x[:, :t] only.
         """
         logits, _ = self.teacher_force(x, training=training, keep=())
         return logits
 
-    def teacher_force(self, x, training=False, keep=None):
-        """Logits and trace with the data as input.
+    def teacher_force(
+        self, x: ArrayLike, training: bool = False, keep: Keep = None
+    ) -> tuple[Tensor, State]:
+        """Parameters (logits) and trace with the data as input.
 
         Args:
-            x: (B, T, units) of 0/1.
+            x: (B, T, *step).
             training: passed on to the cell.
             keep: names of the fields that the trace shall have; the others are None. None for all.
                 The gradient needs their states all the same, unless there are chunks.
 
         Returns:
-            `(logits, trace)`: (B, T, units), and the cell's named tuple with (B, T, ...) tensors.
+            `(logits, trace)`: (B, T, size), and the cell's named tuple with (B, T, ...) tensors.
         """
-        x = self._check("x", x)
-        return free_running.teacher_force(
-            self.cell, x, training=training, keep=keep, chunk=self.chunk
-        )
+        x = self._steps("x", x)
+        options = {"training": training, "keep": keep, "chunk": self.chunk}
+        return free_running.teacher_force(self.cell, self.output, x, **options)
 
-    def nll(self, x, training=False):
+    def trace(
+        self, inputs: ArrayLike, training: bool = False, keep: Keep = None
+    ) -> tuple[Tensor, State]:
+        """`teacher_force`, by the name that a `SequenceTransducer` has for it."""
+        return self.teacher_force(inputs, training=training, keep=keep)
+
+    def in_both_modes(
+        self, x: Tensor, noise: Tensor, training: bool = False, keep: Keep = None
+    ) -> list[tuple[Tensor, State]]:
+        """Teacher forcing on x and free running from noise, side by side.
+
+        Args:
+            x: (B, T, *step).
+            noise: (B, T, noise_size), uniform in [0, 1).
+            training: passed on to the cell.
+            keep: as in `teacher_force`.
+
+        Returns:
+            `[(logits, trace), (logits, trace)]`, teacher-forced and free-running.
+        """
+        thresholds = self.output.thresholds(noise, temperature=1.0)
+        options = {"training": training, "keep": keep, "chunk": self.chunk}
+        return free_running.in_both_modes(self.cell, self.output, x, thresholds, **options)
+
+    def nll(self, x: ArrayLike, training: bool = False) -> Tensor:
         """Negative log-likelihood of whole sequences.
 
         Args:
-            x: (B, T, units) of 0/1.
+            x: (B, T, *step).
             training: passed on to the cell.
 
         Returns:
-            (B,), nats, summed over T and units, in at least float32.
+            (B,), nats, summed over the steps, in at least float32.
 
         Raises:
             ValueError: x has another shape or other values.
         """
-        x = self._check("x", x)
-        return binary_nll(x, self(x, training=training))
+        x = self._steps("x", x)
+        return self.output.nll(x, self(x, training=training))
 
-    def sample(self, num_samples, length, seed, temperature=1.0):
+    def sample(
+        self, num_samples: int, length: int, seed: Seed, temperature: float | Tensor = 1.0
+    ) -> Tensor:
         """Draw sequences from the model.
 
         Args:
@@ -121,7 +158,7 @@ class SequenceGenerator(keras.Model):
             temperature: divides the logits; 1 for the model itself, 0 for the mode of each step.
 
         Returns:
-            (num_samples, length, units) of 0/1.
+            (num_samples, length, *step).
 
         Raises:
             TypeError, ValueError: an argument has the wrong type or range.
@@ -130,7 +167,14 @@ class SequenceGenerator(keras.Model):
         length = validation.positive_int("length", length)
         return self._compiled_sample(self._thresholds(num_samples, length, seed, temperature))
 
-    def free_run(self, batch_size, length, seed, temperature=1.0, keep=None):
+    def free_run(
+        self,
+        batch_size: int | Tensor,
+        length: int | Tensor,
+        seed: Seed,
+        temperature: float | Tensor = 1.0,
+        keep: Keep = None,
+    ) -> tuple[Tensor, Tensor, State]:
         """Draw sequences and keep what the model did meanwhile.
 
         Samples are detached draws; gradients flow through logits and trace. Runs as it is called:
@@ -144,8 +188,8 @@ class SequenceGenerator(keras.Model):
             keep: names of the fields that the trace shall have, as in `teacher_force`.
 
         Returns:
-            `(samples, logits, trace)`: (B, T, units) of 0/1; (B, T, units); the cell's named tuple
-            with (B, T, ...) tensors.
+            `(samples, logits, trace)`: (B, T, *step); (B, T, size); the cell's named tuple with
+            (B, T, ...) tensors.
 
         Raises:
             TypeError, ValueError: an argument has the wrong type or range.
@@ -157,22 +201,24 @@ class SequenceGenerator(keras.Model):
         thresholds = self._thresholds(batch_size, length, seed, temperature)
         return self._free_run(thresholds, keep=keep)
 
-    def complete(self, prefix, length, seed, temperature=1.0):
+    def complete(
+        self, prefix: ArrayLike, length: int, seed: Seed, temperature: float | Tensor = 1.0
+    ) -> Tensor:
         """Continue sequences from their beginnings.
 
         Args:
-            prefix: (B, t0, units) of 0/1.
+            prefix: (B, t0, *step).
             length: number of steps of the result, at least t0.
             seed: int >= 0, or a `keras.random.SeedGenerator`.
             temperature: as in `sample`.
 
         Returns:
-            (B, length, units) of 0/1, beginning with the prefix.
+            (B, length, *step), beginning with the prefix.
 
         Raises:
             TypeError, ValueError: an argument has the wrong type, shape or range.
         """
-        prefix = self._check("prefix", prefix)
+        prefix = self._steps("prefix", prefix)
         if prefix.shape[1] is None:
             raise ValueError("prefix must have a known number of steps, got one that is unknown.")
         length = validation.positive_int("length", length, minimum=prefix.shape[1])
@@ -182,7 +228,14 @@ class SequenceGenerator(keras.Model):
         thresholds = self._thresholds(ops.shape(prefix)[0], rest, seed, temperature)
         return self._compiled_complete(prefix, thresholds)
 
-    def export(self, filepath, length, card=None, overwrite=False, jit_compile=False):
+    def export(
+        self,
+        filepath: Any,
+        length: int,
+        card: dict[str, str] | None = None,
+        overwrite: bool = False,
+        jit_compile: bool = False,
+    ) -> None:
         """Write a SavedModel that TF Serving samples from, without Keras.
 
             generator.export("saved_models/digits/1", length=64)
@@ -210,20 +263,23 @@ class SequenceGenerator(keras.Model):
         """
         from mf_keras import export  # a model does not need its deployment
 
-        export.save(self.cell, filepath, length, card, overwrite, jit_compile)
+        export.save(self, filepath, length, card, overwrite, jit_compile)
 
     def _free_run(self, thresholds, state=None, keep=None):
-        """Free running as a function of weights and thresholds (B, T, units) alone."""
-        return free_running.free_run(self.cell, thresholds, state, keep=keep, chunk=self.chunk)
+        """Free running as a function of weights and thresholds (B, T, noise_size) only."""
+        return free_running.free_run(
+            self.cell, self.output, thresholds, state, keep=keep, chunk=self.chunk
+        )
 
     def _complete(self, prefix, thresholds):
-        _, _, state = unroll(self.cell, free_running.shift_right(prefix), keep=())
+        inputs = self.output.encode(prefix, self.cell.compute_dtype)
+        _, _, state = unroll(self.cell, free_running.shift_right(inputs), keep=())
         start = free_running.FreeRunningState(samples=prefix[:, -1], cell=state)
         samples, _, _ = self._free_run(thresholds, start, keep=())
         return ops.concatenate([prefix, samples], axis=1)
 
     def _thresholds(self, batch_size, length, seed, temperature):
-        """What a logit must exceed for a 1, of shape (batch_size, length, units)."""
+        """What `output.draw` compares with, of shape (batch_size, length, noise_size)."""
         if not isinstance(seed, keras.random.SeedGenerator):
             seed = validation.seed("seed", seed)
         if backend.is_concrete(temperature):
@@ -232,26 +288,9 @@ class SequenceGenerator(keras.Model):
             validation.shape_of("temperature", temperature, ())
         else:
             temperature = validation.real_number("temperature", temperature, minimum=0.0)
-        noise = keras.random.uniform((batch_size, length, self.units), seed=seed, dtype="float32")
-        return free_running.thresholds(noise, temperature)
+        shape = (batch_size, length, self.output.noise_size)
+        noise = keras.random.uniform(shape, seed=seed, dtype="float32")
+        return self.output.thresholds(noise, temperature)
 
-    def _check(self, name, x):
-        x = backend.to_tensor(name, x)
-        validation.shape_of(name, x, ("B", "T", self.units))
-        if backend.is_concrete(x):
-            validation.binary_values(name, ops.convert_to_numpy(x))
-        return ops.cast(x, self.cell.compute_dtype)
-
-    def get_config(self):
-        """The constructor's arguments, the cell serialized."""
-        return {
-            **super().get_config(),
-            "cell": keras.saving.serialize_keras_object(self.cell),
-            "chunk": self.chunk,
-        }
-
-    @classmethod
-    def from_config(cls, config):
-        """A generator from what `get_config` gave."""
-        cell = keras.saving.deserialize_keras_object(config["cell"])
-        return cls(**{**config, "cell": cell, "dtype": None})  # the cell's own
+    def _steps(self, name, x):
+        return self.output.to_steps(name, x, self.cell.compute_dtype)

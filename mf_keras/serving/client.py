@@ -8,6 +8,7 @@ import urllib.parse
 import numpy as np
 
 from mf_keras import validation
+from mf_keras.outputs import Bernoulli, Output
 from mf_keras.serving.errors import ServerError
 from mf_keras.serving.rest import RestTransport
 from mf_keras.serving.rpc import GrpcTransport
@@ -33,13 +34,15 @@ class Client:
         version: its version, an integer >= 1; None for the newest.
         timeout: seconds for an answer, all tries together.
         retries: how often a request is sent again while the server is UNAVAILABLE.
+        output: what a step of the model's sequences is, an `mf_keras.outputs.Output`; None for
+            bits.
 
     Raises:
         TypeError, ValueError: an argument has the wrong type or range.
         ImportError: gRPC is asked for, and the extra `[serving]` is not installed.
     """
 
-    def __init__(self, url, model="digits", version=None, timeout=10.0, retries=4):
+    def __init__(self, url, model="digits", version=None, timeout=10.0, retries=4, output=None):
         self._where = f"model {model!r} at {url}"
         scheme = _scheme(url)
         if not isinstance(model, str) or not model:
@@ -50,6 +53,9 @@ class Client:
             version = validation.positive_int("version", version)
         self._timeout = validation.real_number("timeout", timeout, minimum=1e-3)
         self._retries = validation.positive_int("retries", retries, minimum=0)
+        if not isinstance(output, Output | None):
+            raise TypeError(f"output must be an mf_keras.outputs.Output or None, got {output!r}.")
+        self._output = output
         self._transport = TRANSPORTS[scheme](url, model, version)
 
     def sample(self, seed, temperature=1.0):
@@ -60,20 +66,20 @@ class Client:
             temperature: above 0; a number, or one for every row.
 
         Returns:
-            `(samples, nll)`: (B, length, units) of 0/1, and (B,) in nats, float32.
+            `(samples, nll)`: (B, length, *step), and (B,) in nats, float32.
 
         Raises:
             TypeError, ValueError: an argument has the wrong type or range.
             ServerError: the server refused or did not answer.
         """
         answer = self._ask("sample", _draw(seed, temperature), ("samples", "nll"))
-        return answer["samples"], answer["nll"]
+        return self._samples(answer), answer["nll"]
 
     def score(self, sequences):
         """Negative log-likelihood of whole sequences.
 
         Args:
-            sequences: (B, length, units) of 0/1.
+            sequences: (B, length, *step).
 
         Returns:
             (B,), nats, float32.
@@ -82,27 +88,50 @@ class Client:
             TypeError, ValueError: `sequences` has another rank or other values.
             ServerError: the server refused, e.g. another length, or did not answer.
         """
-        return self._ask("score", {"sequences": _bits("sequences", sequences)}, ("nll",))["nll"]
+        return self._ask("score", {"sequences": self._sequences("sequences", sequences)}, ("nll",))[
+            "nll"
+        ]
 
     def complete(self, prefix, seed, temperature=1.0):
         """Continue sequences from their beginnings.
 
         Args:
-            prefix: (B, t0, units) of 0/1, t0 from 1 to length.
+            prefix: (B, t0, *step), t0 from 1 to length.
             seed: an integer, or one for every row. A row's own seed and temperature continue its
                 sample as it was.
             temperature: above 0; a number, or one for every row.
 
         Returns:
-            (B, length, units) of 0/1, float32, beginning with the prefix.
+            (B, length, *step), beginning with the prefix.
 
         Raises:
             TypeError, ValueError: an argument has the wrong type, shape or range.
             ServerError: the server refused or did not answer.
         """
-        prefix = _bits("prefix", prefix)
+        prefix = self._sequences("prefix", prefix)
         inputs = {"prefix": prefix, **_draw(seed, temperature, len(prefix))}
-        return self._ask("complete", inputs, ("samples",))["samples"]
+        return self._samples(self._ask("complete", inputs, ("samples",)))
+
+    def _samples(self, answer):
+        """The samples of an answer, in the output's dtype, which JSON does not tell."""
+        dtype = "float32" if self._output is None else self._output.dtype
+        return answer["samples"].astype(dtype)
+
+    def _sequences(self, name, value):
+        """Sequences as an array that the server takes; bits where no output is given."""
+        try:
+            array = np.asarray(value)
+        except ValueError as error:  # rows of different lengths
+            raise ValueError(f"{name} must be an array of numbers: {error}") from error
+        if array.dtype.kind not in "biuf":
+            raise TypeError(f"{name} must be an array of numbers, got {type(value).__name__}.")
+        output = self._output
+        if output is None:
+            validation.shape_of(name, array, ("B", "T", "units"))
+            output = Bernoulli(array.shape[-1])
+        validation.shape_of(name, array, ("B", "T", *output.step))
+        output.check_values(name, array)
+        return array.astype(output.dtype)
 
     def close(self):
         """Let go of the connection."""
@@ -174,15 +203,3 @@ def _draw(seed, temperature, rows=None):
         "seed": np.broadcast_to(seeds.astype("int64"), rows),
         "temperature": np.broadcast_to(temperatures, rows),
     }
-
-
-def _bits(name, value):
-    try:
-        array = np.asarray(value)
-    except ValueError as error:  # rows of different lengths
-        raise ValueError(f"{name} must be an array of numbers: {error}") from error
-    if array.dtype.kind not in "biuf":
-        raise TypeError(f"{name} must be an array of numbers, got {type(value).__name__}.")
-    validation.shape_of(name, array, ("B", "T", "units"))
-    validation.binary_values(name, array)
-    return array.astype("float32")

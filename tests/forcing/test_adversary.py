@@ -5,10 +5,16 @@ import tensorflow as tf
 
 from mf_keras import SequenceDiscriminator
 from mf_keras.forcing.adversary import Adversary
+from mf_keras.forcing.metrics import SkippedUpdates
+from mf_keras.forcing.updates import Updates
 
 
 def sequences(*shape, seed=0):
     return tf.constant(np.random.default_rng(seed).normal(size=shape).astype("float32"))
+
+
+def updates():
+    return Updates(SkippedUpdates({"discriminator": ("loss",)}), "discriminator")
 
 
 def adversary(gate=None, rate=0.1, scale=1.0, **kwargs):
@@ -17,7 +23,7 @@ def adversary(gate=None, rate=0.1, scale=1.0, **kwargs):
     discriminator.build((None, None, 2))
     for variable in discriminator.trainable_variables:
         variable.assign(scale * variable)
-    made = Adversary(discriminator, gate, **kwargs)
+    made = Adversary(discriminator, gate, updates(), **kwargs)
     made.set_optimizer(keras.optimizers.SGD(rate, momentum=0.9))
     return made
 
@@ -43,14 +49,14 @@ def test_the_discriminator_descends_eq_7():
         np.testing.assert_allclose(a, b, atol=1e-6)
 
 
-def test_the_imitation_hears_the_gradient_of_eq_8_before_the_discriminator_moves():
+def test_the_fake_behaviour_gets_the_gradient_of_eq_8_from_before_the_update():
     expected, fake = adversary().discriminator, tf.identity(FAKE)
     with tf.GradientTape() as tape:
         tape.watch(fake)
         cost = -tf.reduce_mean(tf.math.log(probability(expected, fake)))
     result = adversary().play(REAL, FAKE, scale=3.0)
     np.testing.assert_allclose(result.cost, cost, rtol=1e-5)
-    np.testing.assert_allclose(result.to_imitation, 3.0 * tape.gradient(cost, fake), rtol=1e-4)
+    np.testing.assert_allclose(result.gradients["fake"], 3.0 * tape.gradient(cost, fake), rtol=1e-4)
 
 
 def test_the_reverse_cost_is_that_of_the_model_side():
@@ -58,16 +64,17 @@ def test_the_reverse_cost_is_that_of_the_model_side():
     with tf.GradientTape() as tape:
         tape.watch(real)
         cost = -tf.reduce_mean(tf.math.log(1.0 - probability(expected, real)))
-    result = adversary().play(REAL, FAKE, reverse=True)
+    result = adversary().play(REAL, FAKE, reverse_scale=1.0)
     np.testing.assert_allclose(result.reverse_cost, cost, rtol=1e-5)
-    np.testing.assert_allclose(result.to_model, tape.gradient(cost, real), rtol=1e-4)
+    np.testing.assert_allclose(result.gradients["real"], tape.gradient(cost, real), rtol=1e-4)
 
 
 def test_the_reverse_cost_compiles():
-    expected = adversary().play(REAL, FAKE, reverse=True)
+    expected = adversary().play(REAL, FAKE, reverse_scale=1.0)
     game = adversary()
-    compiled = tf.function(lambda: game.play(REAL, FAKE, reverse=True), jit_compile=True)
-    for a, b in zip(compiled(), expected, strict=True):
+    compiled = tf.function(lambda: game.play(REAL, FAKE, reverse_scale=1.0), jit_compile=True)
+    pairs = zip(keras.tree.flatten(compiled()), keras.tree.flatten(expected), strict=True)
+    for a, b in pairs:
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 
 
@@ -80,7 +87,7 @@ def test_no_gradient_of_eq_7_reaches_the_behaviours():
 
 
 def test_eq_8_moves_no_weight_of_the_discriminator():
-    """The update is that of eq. 7 alone, whatever the scale of what the model hears."""
+    """The update is that of eq. 7 alone, whatever the scale of the cost."""
     quiet, loud = adversary(), adversary()
     quiet.play(REAL, FAKE, scale=0.0)
     loud.play(REAL, FAKE, scale=1e6)
@@ -109,7 +116,7 @@ def test_label_smoothing_is_cross_entropy_with_soft_targets():
 
 def test_any_keras_model_may_judge():
     judge, game = adversary().discriminator, adversary()
-    plain = Adversary(keras.Sequential([keras.Input((None, 2)), judge]), None)
+    plain = Adversary(keras.Sequential([keras.Input((None, 2)), judge]), None, updates())
     plain.set_optimizer(keras.optimizers.SGD(0.1, momentum=0.9))
     for a, b in zip(plain.play(REAL, FAKE)[:4], game.play(REAL, FAKE)[:4], strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
@@ -126,7 +133,7 @@ def test_a_certain_discriminator_gives_finite_gradients(scale, policy):
     game.discriminator.logit.bias.assign([-scale])
     dtype = keras.config.dtype_policy().compute_dtype
     result = game.play(tf.cast(REAL, dtype), tf.cast(FAKE, dtype))
-    for part in (result.discriminator_loss, result.cost, result.to_imitation):
+    for part in (result.discriminator_loss, result.cost, result.gradients["fake"]):
         assert np.isfinite(part).all()
 
 
@@ -142,25 +149,25 @@ def moved(game):
         (a != np.array(b)).any() for a, b in zip(momentum, game.optimizer.variables, strict=True)
     )
     assert weights == slots
-    assert float(result.heard) == np.any(result.to_imitation)
-    return weights, bool(np.any(result.to_imitation))
+    assert float(result.gate_open) == np.any(result.gradients["fake"])
+    return weights, bool(np.any(result.gradients["fake"]))
 
 
 def test_gate_edges():
-    """The average after the step decides: heard only above lower, learning only below upper."""
+    """The average after the step decides: open only above lower, learning only below upper."""
     average = float(adversary(decay=0.5).play(REAL, FAKE).accuracy) * 0.5 + 0.25
     step = 1e-6
-    for lower, heard in ((average - step, True), (average, False), (average + step, False)):
-        assert moved(adversary(gate=(lower, 1.1), decay=0.5)) == (True, heard)
+    for lower, gate_open in ((average - step, True), (average, False), (average + step, False)):
+        assert moved(adversary(gate=(lower, 1.1), decay=0.5)) == (True, gate_open)
     for upper, learns in ((average - step, False), (average, False), (average + step, True)):
         assert moved(adversary(gate=(0.0, upper), decay=0.5)) == (learns, True)
 
 
-def test_without_a_gate_all_is_heard_and_learned():
+def test_without_a_gate_the_model_and_the_discriminator_always_learn():
     assert moved(adversary(gate=None)) == (True, True)
 
 
-def test_compiled_rounds_equal_eager_ones():
+def test_compiled_steps_equal_eager_ones():
     eager, compiled = adversary(gate=(0.4, 0.9)), adversary(gate=(0.4, 0.9))
     play = tf.function(lambda a, b: compiled.play(a, b)[:4], jit_compile=True)
     for _ in range(3):

@@ -16,13 +16,14 @@ from mf_keras import (
 from tests.small import LouderInTraining, binary, small_generator, small_transducer
 
 BOTH = pytest.mark.parametrize("method", [ProfessorForcing, MemoryForcing])
+WATCHED = {ProfessorForcing: ("hidden",), MemoryForcing: ("hidden", "memory")}
 SHAPES = {"hidden": (None, None, 8), "memory": (None, None, 5, 4)}
 
 
 def discriminators(method):
     """Small discriminators, the same at every call."""
     made = {}
-    for index, part in enumerate(method.watched):
+    for index, part in enumerate(WATCHED[method]):
         keras.utils.set_random_seed(10 + index)
         discriminator = SequenceDiscriminator(gru_units=4, dense_units=(3,))
         discriminator.build(SHAPES[part])
@@ -100,7 +101,7 @@ def plain_step(model, x, weights, reverse=0.0):
 @pytest.mark.parametrize("reverse", [0.0, 0.5])
 def test_a_step_equals_the_plainly_written_one(method, reverse):
     weights = {"hidden": 2.0, "memory": 3.0}
-    options = {f"{part}_weight": weights[part] for part in method.watched}
+    options = {f"{part}_weight": weights[part] for part in WATCHED[method]}
     options |= {"gate": None, "reverse_weight": reverse}
     x = binary(4, 3, 1)
     expected = make(method, **options)
@@ -113,7 +114,7 @@ def test_a_step_equals_the_plainly_written_one(method, reverse):
 
 @BOTH
 def test_with_weights_of_zero_a_step_moves_the_generator_as_teacher_forcing_does(method):
-    options = {f"{part}_weight": 0.0 for part in method.watched}
+    options = {f"{part}_weight": 0.0 for part in WATCHED[method]}
     x = binary(4, 3, 1)
     models = [make(TeacherForcing), make(method, gate=None, **options)]
     for model in models:
@@ -164,14 +165,14 @@ def test_warm_up_is_teacher_forcing_with_learning_discriminators():
     assert any((a != b).any() for a, b in pairs)
 
 
-def test_logs_say_how_often_the_generator_heard_a_discriminator():
-    def heard(**options):
+def test_logs_give_the_share_of_steps_with_an_open_gate():
+    def gate_open(**options):
         history = make(**options).fit(binary(4, 3, 1), batch_size=2, verbose=0).history
-        return [history[f"{part}_discriminator_heard"] for part in ("hidden", "memory")]
+        return [history[f"{part}_discriminator_gate_open"] for part in ("hidden", "memory")]
 
-    assert heard(gate=None) == [[1.0]] * 2
-    assert heard(gate=(1.0, 0.0)) == [[0.0]] * 2
-    assert heard(gate=None, warm_up_steps=1) == [[0.5]] * 2
+    assert gate_open(gate=None) == [[1.0]] * 2
+    assert gate_open(gate=(1.0, 0.0)) == [[0.0]] * 2
+    assert gate_open(gate=None, warm_up_steps=1) == [[0.5]] * 2
 
 
 def test_bits_as_booleans_are_those_bits():
@@ -190,12 +191,12 @@ def test_warm_up_counts_steps_and_not_accumulated_updates():
         optimizer = keras.optimizers.SGD(0.1, gradient_accumulation_steps=2)
         made.append(make(optimizer=optimizer, gate=None, warm_up_steps=warm_up_steps))
         made[-1].fit(x[:4], batch_size=1, shuffle=False, verbose=0)
-    heard, warm, warming = (weights_of(model.generator) for model in made)
+    cold, warm, warming = (weights_of(model.generator) for model in made)
     optimizer = keras.optimizers.SGD(0.1, gradient_accumulation_steps=2)
     teacher = make(TeacherForcing, optimizer)
     teacher.fit(x[:4], batch_size=1, shuffle=False, verbose=0)
     assert_same(warming, weights_of(teacher.generator))
-    for other in (heard, warming):
+    for other in (cold, warming):
         assert any((a != b).any() for a, b in zip(warm, other, strict=True))
 
 
@@ -206,7 +207,7 @@ def test_logs_and_evaluation():
     adversarial = {"c_h", "c_m"} | {
         f"{part}_discriminator_{log}"
         for part in ("hidden", "memory")
-        for log in ("loss", "accuracy", "heard")
+        for log in ("loss", "accuracy", "gate_open")
     }
     shared = {"loss", "nll", "bits_per_step"}
     own = adversarial | {"skipped_updates"}
@@ -467,7 +468,7 @@ def test_weights_of_costs_are_kept_as_numbers():
     assert isinstance(model.get_config()["hidden_weight"], float)
 
 
-def test_regularizers_of_discriminators_are_heard():
+def test_regularizers_of_discriminators_are_gate_open():
     x, moved = binary(4, 3, 1), {}
     for strength in (0.0, 0.5):
         model = make(ProfessorForcing, gate=None)

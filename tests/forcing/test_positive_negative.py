@@ -12,7 +12,9 @@ from mf_keras import (
     SequenceTransducer,
     TeacherForcing,
 )
-from mf_keras.forcing.adversary import Adversary, Learner, Round
+from mf_keras.forcing.adversary import Adversary, Outcome
+from mf_keras.forcing.metrics import SkippedUpdates
+from mf_keras.forcing.updates import Updates
 from tests.small import binary, small_generator, small_transducer
 
 TIME, UNITS = 4, 1
@@ -218,11 +220,11 @@ def test_warm_up_is_teacher_forcing_with_a_learning_discriminator():
         each.fit(stream(2), verbose=0)
     assert_same(weights_of(model.transducer), weights_of(teacher.generator))
     assert differ(weights_of(model.discriminator), before)
-    assert model.get_metrics_result()["discriminator_heard"] == 0.0
+    assert model.get_metrics_result()["discriminator_gate_open"] == 0.0
     for each in (teacher, model):
         each.fit(stream(1), verbose=0)
     assert differ(weights_of(model.transducer), weights_of(teacher.generator))
-    assert model.get_metrics_result()["discriminator_heard"] == 1.0
+    assert model.get_metrics_result()["discriminator_gate_open"] == 1.0
 
 
 def test_predictions_go_to_the_buffer_of_their_kind():
@@ -241,7 +243,7 @@ def test_logs_and_evaluation():
     fill(model)
     history = model.fit(stream(2), validation_data=stream(1), verbose=0).history
     shared = {"loss", "nll", "correct_predictions", "bit_errors"}
-    judged = {f"discriminator_{log}" for log in ("loss", "accuracy", "heard")}
+    judged = {f"discriminator_{log}" for log in ("loss", "accuracy", "gate_open")}
     own = {"c_p", "skipped_updates", *judged}
     assert set(history) == shared | own | {f"val_{name}" for name in shared}
     buffers = [np.array(v) for v in model.replay.variables]
@@ -308,14 +310,15 @@ def test_trains_where_keras_floats_are_float64(ready):
     assert (history["c_p"][0] > 0.0) == ready
 
 
-def test_the_learner_of_a_game_is_judged_and_not_learned_from():
-    """Adversary: C and its gradient are the learner's, the discriminator moves as without it."""
+def test_the_discriminator_does_not_learn_from_the_model_s_own_behaviour():
+    """C and its gradient are those of its own behaviour, the discriminator moves as without it."""
 
     def adversary():
         keras.utils.set_random_seed(2)
         discriminator = SequenceDiscriminator(gru_units=4, dense_units=(3,))
         discriminator.build((None, None, 2))
-        made = Adversary(discriminator, gate=None)
+        updates = Updates(SkippedUpdates({"discriminator": ("loss",)}), "discriminator")
+        made = Adversary(discriminator, None, updates)
         made.set_optimizer(keras.optimizers.SGD(0.1))
         return made
 
@@ -323,13 +326,13 @@ def test_the_learner_of_a_game_is_judged_and_not_learned_from():
     expected, judge = adversary(), adversary().discriminator
     expected.play(real, fake)
     game = adversary()
-    result = game.play(real, fake, scale=3.0, learner=Learner(own))
+    result = game.play_on_samples(real, fake, own, None, None, scale=3.0)
     assert_same(weights_of(game), weights_of(expected))
     with tf.GradientTape() as tape:
         tape.watch(own)
         cost = tf.reduce_mean(-tf.math.log(tf.sigmoid(judge(own))))
     np.testing.assert_allclose(result.cost, cost, rtol=1e-5)
-    np.testing.assert_allclose(result.to_imitation, 3.0 * tape.gradient(cost, own), rtol=1e-4)
+    np.testing.assert_allclose(result.gradients["own"], 3.0 * tape.gradient(cost, own), rtol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -438,10 +441,10 @@ def test_a_config_keeps_every_option():
 
 def test_logs_of_the_game_are_means_over_the_steps_that_played():
     model, no, yes = make(), np.float32(0.0), np.float32(1.0)
-    nothing = Round(0.0, 0.0, 0.0, None, None, None, no)
-    model._track_game("memory", Round(3.0, 0.75, 2.0, None, None, None, yes), played=1.0)
+    nothing = Outcome(0.0, 0.0, 0.0, 0.0, no, {})
+    model._track_game("memory", Outcome(3.0, 0.75, 2.0, 0.0, yes, {}), played=1.0)
     model._track_game("memory", nothing, played=0.0)
     logs = model.get_metrics_result()
     expected = {"c_p": 2.0, "discriminator_loss": 3.0, "discriminator_accuracy": 0.75}
-    expected["discriminator_heard"] = 1.0
+    expected["discriminator_gate_open"] = 1.0
     assert {name: float(logs[name]) for name in expected} == expected

@@ -42,7 +42,7 @@ def test_a_step_is_gradient_descent_on_the_mean_nll():
         np.testing.assert_allclose(new, old - 0.1 * gradient, rtol=1e-5, atol=1e-5)
 
 
-def test_regularizers_are_heard():
+def test_regularizers_are_gate_open():
     x, moved = binary(4, 6, 1), {}
     for strength in (0.0, 0.5):
         keras.utils.set_random_seed(0)

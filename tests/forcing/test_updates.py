@@ -16,8 +16,7 @@ from mf_keras import (
     TeacherForcing,
     callbacks,
 )
-from mf_keras.forcing.metrics import FiniteMean
-from mf_keras.forcing.updates import SkippedUpdates
+from mf_keras.forcing.metrics import FiniteMean, SkippedUpdates
 from tests.small import binary
 
 BAD = 9.0  # an input that a `Fragile` cell does not survive
@@ -185,7 +184,7 @@ def test_where_only_the_gradient_is_wrong_all_terms_are_named():
     gradients[0] = gradients[0] * np.inf
     terms = {"nll": loss, "c_h": (tf.zeros(2), None), "c_m": tf.zeros(2)}
     model._updates.apply(model.optimizer, gradients, variables, terms)
-    assert model.skipped_updates.rows()["model"] == (1, ["nll", "c_h", "c_m"])
+    assert model.skipped_updates.streaks()["model"] == (1, ["nll", "c_h", "c_m"])
     assert int(model.optimizer.iterations) == 0
 
 

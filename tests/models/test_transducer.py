@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from mf_keras import SequenceTransducer
-from mf_keras.models.transducer import bit_errors, correct
+from mf_keras.outputs import Bernoulli
 from tests.small import binary, small_transducer
 
 
@@ -30,16 +30,18 @@ def test_correct_looks_at_the_weighted_steps_alone():
     logits[1, 1, 0] *= -1  # a wrong bit that counts
     logits[2, 0, 0] *= -1  # a wrong bit that does not
     weights = np.array([[0, 1]] * 3, "float32")
-    np.testing.assert_array_equal(correct(targets, logits, weights), [True, False, True])
-    np.testing.assert_array_equal(correct(targets, logits), [True, False, False])
+    np.testing.assert_array_equal(
+        Bernoulli(2).correct(targets, logits, weights), [True, False, True]
+    )
+    np.testing.assert_array_equal(Bernoulli(2).correct(targets, logits), [True, False, False])
 
 
 def test_weights_scale_the_nll_and_only_choose_the_bits():
     targets, weights = np.zeros((2, 3, 2), "float32"), np.float32([[0.0, 0.5, 3.0]] * 2)
     logits = targets - 1.0
     logits[0] = 1.0
-    np.testing.assert_array_equal(bit_errors(targets, logits), [6.0, 0.0])
-    np.testing.assert_array_equal(bit_errors(targets, logits, weights), [4.0, 0.0])
+    np.testing.assert_array_equal(Bernoulli(2).errors(targets, logits), [6.0, 0.0])
+    np.testing.assert_array_equal(Bernoulli(2).errors(targets, logits, weights), [4.0, 0.0])
     transducer, x, y = small_transducer(), binary(2, 3, 3), binary(2, 3, 2, seed=1)
     steps = [transducer.nll(x, y, np.eye(3, dtype="float32")[[t, t]]) for t in range(3)]
     expected = weights[0] @ np.stack(steps)

@@ -1,6 +1,6 @@
 """The functions of `mf_keras.backend` on TensorFlow."""
 
-from mf_keras.backend.tensorflow import replicas, strategies
+from mf_keras.backend.tensorflow import datasets, replicas, strategies
 from mf_keras.backend.tensorflow.compilation import (
     CompiledFor,
     compiled,
@@ -15,6 +15,7 @@ from mf_keras.backend.tensorflow.cores import (
 )
 from mf_keras.backend.tensorflow.events import EventFile
 from mf_keras.backend.tensorflow.scan import scan
+from mf_keras.backend.tensorflow.steps import after, cond, pullback, step
 from mf_keras.backend.tensorflow.tensors import (
     has_state,
     is_concrete,
@@ -26,16 +27,21 @@ from mf_keras.backend.tensorflow.tensors import (
 __all__ = [
     "CompiledFor",
     "EventFile",
+    "after",
     "compiled",
     "compiling_loops",
+    "cond",
+    "datasets",
     "has_state",
     "is_concrete",
     "loops_are_compiled",
     "on_cores",
+    "pullback",
     "read_rows",
     "replicas",
     "scan",
     "side_by_side",
+    "step",
     "strategies",
     "to_tensor",
     "together_on_cores",

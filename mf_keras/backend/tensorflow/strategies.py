@@ -1,5 +1,17 @@
 """What can be compiled under a `tf.distribute` strategy, and what must lie in its scope."""
 
+import tensorflow as tf
+
+
+def distributed():
+    """Whether a strategy's scope is open, in which models are created once for each replica."""
+    return tf.distribute.has_strategy()
+
+
+def scope_of(model):
+    """The scope of the strategy that a model was created in."""
+    return model.distribute_strategy.scope()
+
 
 def check_whole_step(jit_compile, distributed):
     """Refuse to compile a whole training step under a strategy.

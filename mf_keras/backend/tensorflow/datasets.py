@@ -1,0 +1,71 @@
+"""What is TensorFlow's own in the data of `fit`: `tf.data`, and the datasets of strategies."""
+
+from typing import Any
+
+import tensorflow as tf
+
+from mf_keras.types import Function
+
+
+def is_dataset(x: Any) -> bool:
+    """Whether x is a `tf.data.Dataset`."""
+    return isinstance(x, tf.data.Dataset)
+
+
+def is_distributed(x: Any) -> bool:
+    """Whether x is the dataset of a strategy, which cannot be looked at before it is used."""
+    return isinstance(x, tf.distribute.DistributedDataset)
+
+
+def spec_of(name: str, dataset: Any) -> Any:
+    """The shapes and dtypes of a dataset's batches: a spec, or a tuple of specs.
+
+    Raises:
+        TypeError: a part is ragged, or no tensor.
+        ValueError: of a part not even the rank is known.
+    """
+    spec = dataset.element_spec
+    for part in tf.nest.flatten(spec):
+        if not hasattr(part, "shape") or isinstance(part, tf.RaggedTensorSpec):
+            raise TypeError(f"{name} must give dense tensors, got {part!r}.")
+        if part.shape.rank is None:
+            raise ValueError(
+                f"{name} must give tensors of a known rank, got {part}; from_generator has "
+                "output_signature for that."
+            )
+    return spec
+
+
+def with_checks(dataset: Any, conditions: Function) -> Any:
+    """The dataset, whose values are checked as they come.
+
+    Args:
+        dataset: of tensors, or of tuples of them.
+        conditions: of a tuple of tensors of floats, and of a function that tells whether any entry
+            along the last axis is True: what must be true, and what is said where it is not, a list
+            of `(bools, words, values)`.
+
+    Raises:
+        tf.errors.InvalidArgumentError: from the dataset, where a condition does not hold.
+    """
+
+    def check(*parts):
+        known = tuple(None if x is None else _as_floats(x) for x in parts)
+        checks = [
+            tf.debugging.Assert(tf.reduce_all(right), [words, values])
+            for right, words, values in conditions(known, lambda x: tf.reduce_any(x, axis=-1))
+        ]
+        with tf.control_dependencies(checks):
+            parts = tf.nest.map_structure(lambda x: None if x is None else tf.identity(x), parts)
+        return parts if len(parts) > 1 else parts[0]
+
+    return dataset.map(check)
+
+
+def sizes(parts: tuple[Any, ...]) -> Any:
+    """(parts, 2): how many rows and steps each part has, while the graph runs."""
+    return tf.stack([tf.shape(part)[:2] for part in parts])
+
+
+def _as_floats(x):
+    return x if x.dtype in (tf.float32, tf.float64) else tf.cast(x, tf.float32)

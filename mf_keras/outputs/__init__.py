@@ -1,0 +1,7 @@
+"""What a step of a sequence is: bits, a token. One file an output; nothing else knows."""
+
+from mf_keras.outputs.bernoulli import Bernoulli
+from mf_keras.outputs.categorical import Categorical
+from mf_keras.outputs.output import Output, check_output, counted_steps
+
+__all__ = ["Bernoulli", "Categorical", "Output", "check_output", "counted_steps"]

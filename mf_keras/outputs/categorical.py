@@ -1,0 +1,82 @@
+"""Categorical: a step of one token."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from mf_keras import validation
+from mf_keras.outputs.output import Output, clipped
+from mf_keras.types import ArrayLike, Config, Tensor
+
+_BEFORE_THE_FIRST = -1  # a token of no class: its one-hot vector is zero
+
+
+@keras.saving.register_keras_serializable(package="mf_keras")
+class Categorical(Output):
+    """A step is one of `classes` tokens: x (B, T) of integers from 0 to classes - 1.
+
+    The cell gives a logit l_c a class, and reads one-hot vectors. Samples are drawn by Gumbel noise
+    g = -log(-log u): argmax_c (l_c + temperature x g_c). At temperature 0 that is the likeliest
+    class, the lowest of several.
+
+    Args:
+        classes: number of tokens.
+
+    Raises:
+        TypeError, ValueError: `classes` is no integer >= 2.
+    """
+
+    step = ()
+    dtype = "int32"
+    errors_log = "token_errors"
+
+    def __init__(self, classes: int) -> None:
+        classes = validation.positive_int("classes", classes, minimum=2)
+        self.size = self.input_size = self.noise_size = classes
+        self.values = f"integers from 0 to {classes - 1}"
+        self.description = f"one of {classes} tokens"
+
+    def valid(self, x: ArrayLike) -> Tensor:
+        """Which entries are classes: whole numbers in the range."""
+        return (x >= 0) & (x < self.size) & (x % 1 == 0)
+
+    def encode(self, x: Tensor, dtype: str) -> Tensor:
+        """One-hot vectors."""
+        return ops.one_hot(ops.cast(x, "int32"), self.size, dtype=dtype)
+
+    def start(self, batch_size: int | Tensor, dtype: str) -> Tensor:
+        """A token of no class."""
+        return ops.full((batch_size,), _BEFORE_THE_FIRST, dtype="int32")
+
+    def thresholds(self, noise: Tensor, temperature: float | Tensor) -> Tensor:
+        """What is taken off the logits before the largest is chosen: -temperature x g."""
+        return temperature * ops.log(-ops.log(clipped(noise)))
+
+    def forced(self, x: Tensor, dtype: str = "float32") -> Tensor:
+        """-inf for the class x, and inf for the others."""
+        infinity = ops.cast(float("inf"), dtype)
+        return ops.where(self.encode(x, "bool"), -infinity, infinity)
+
+    def draw(self, parameters: Tensor, thresholds: Tensor) -> Tensor:
+        """The class of the largest logit, less its threshold."""
+        values = ops.cast(parameters, thresholds.dtype) - thresholds
+        return ops.cast(ops.argmax(values, axis=-1), "int32")
+
+    def step_nll(self, x: Tensor, parameters: Tensor) -> Tensor:
+        """The cross-entropy of each step."""
+        return ops.sparse_categorical_crossentropy(
+            ops.cast(x, "int32"), parameters, from_logits=True
+        )
+
+    def step_errors(self, x: Tensor, parameters: Tensor) -> Tensor:
+        """1 where the class of the largest logit is another, else 0."""
+        predicted = ops.cast(ops.argmax(parameters, axis=-1), "int32")
+        return ops.cast(ops.not_equal(predicted, ops.cast(x, "int32")), "float32")
+
+    def as_pixels(self, x: ArrayLike) -> np.ndarray:
+        """Levels of grey, from class 0 to the last one."""
+        return np.asarray(x) / (self.size - 1)
+
+    def get_config(self) -> Config:
+        """The constructor's arguments."""
+        return {"classes": self.size}

@@ -1,0 +1,248 @@
+"""Output: what a step of a sequence is, and how the numbers that a cell gives become one."""
+
+import numpy as np
+from keras import ops
+
+from mf_keras import backend, validation
+from mf_keras.types import ArrayLike, Config, Tensor
+
+# Uniform noise is kept this far from 0 and 1, where its logarithms are infinite.
+_NOISE_MARGIN = 1e-7
+
+
+class Output:
+    """What a step of a sequence is: its arrays, its likelihood, its samples.
+
+    Models, training, export and clients ask an output and know nothing of steps themselves. Shapes
+    use B batch, T time, and `step`, the shape of one step in a user's arrays: (units,) for bits, ()
+    for tokens. "Parameters" are what a cell gives for a step: the logits of bits or of tokens.
+
+    A sample is a pure function of parameters and uniform noise u:
+
+        draw(parameters, thresholds(u, temperature))
+
+    and `draw(parameters, forced(x))` is x whatever the parameters are, so that teacher forcing is
+    free running with other thresholds.
+
+    A subclass gives the attributes and the methods that raise NotImplementedError here, and is
+    registered by `keras.saving.register_keras_serializable`.
+
+    Attributes:
+        size: how many parameters a cell must give for a step, its `units`.
+        input_size: how many numbers the cell reads for a step.
+        noise_size: how many uniform numbers one draw takes.
+        step: shape of a step in arrays.
+        dtype: of arrays outside of the models: "float32" or "int32".
+        values: what a step may hold, in words: "0 and 1".
+        description: what a step is, in words: "1 bit(s)".
+        errors_log: name of the log of wrong parts of a step: "bit_errors".
+    """
+
+    size: int
+    input_size: int
+    noise_size: int
+    step: tuple[int, ...]
+    dtype: str
+    values: str
+    description: str
+    errors_log: str
+
+    # What a subclass gives.
+
+    def valid(self, x: ArrayLike) -> Tensor:
+        """Which entries of x, a NumPy array or a tensor (..., *step), a step may hold: bools."""
+        raise NotImplementedError(f"{type(self).__name__} must define valid(x).")
+
+    def encode(self, x: Tensor, dtype: str) -> Tensor:
+        """What the cell reads for steps x (..., *step): (..., input_size), of that dtype."""
+        raise NotImplementedError(f"{type(self).__name__} must define encode(x, dtype).")
+
+    def start(self, batch_size: int | Tensor, dtype: str) -> Tensor:
+        """The step before the first one, (batch_size, *step), which `encode` maps to zeros."""
+        raise NotImplementedError(f"{type(self).__name__} must define start(batch_size, dtype).")
+
+    def thresholds(self, noise: Tensor, temperature: float | Tensor) -> Tensor:
+        """What `draw` compares parameters with.
+
+        Args:
+            noise: (..., noise_size), uniform in [0, 1).
+            temperature: 1 for the model itself, 0 for the likeliest value of each step; a number
+                or a tensor that broadcasts to `noise`.
+
+        Returns:
+            (..., noise_size).
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define thresholds(...).")
+
+    def forced(self, x: Tensor, dtype: str = "float32") -> Tensor:
+        """The thresholds (..., noise_size) with which `draw` gives x (..., *step)."""
+        raise NotImplementedError(f"{type(self).__name__} must define forced(x, dtype).")
+
+    def draw(self, parameters: Tensor, thresholds: Tensor) -> Tensor:
+        """A step (B, *step) from parameters (B, size) and thresholds (B, noise_size).
+
+        Steps of real numbers come in the dtype of the parameters, tokens as int32.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define draw(...).")
+
+    def step_nll(self, x: Tensor, parameters: Tensor) -> Tensor:
+        """-log p(x) of each step, (B, T), nats, from x (B, T, *step) and (B, T, size).
+
+        The parameters come in float32 at least.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define step_nll(x, parameters).")
+
+    def step_errors(self, x: Tensor, parameters: Tensor) -> Tensor:
+        """How many parts of each step the likeliest values miss: (B, T) of float32."""
+        raise NotImplementedError(f"{type(self).__name__} must define step_errors(...).")
+
+    def as_pixels(self, x: ArrayLike) -> np.ndarray:
+        """Steps x (n, T, *step) as pixels of grey images, (n, T) in [0, 1].
+
+        Raises:
+            ValueError: a step is no pixel.
+        """
+        raise ValueError(
+            f"a step of the generator must be a pixel to be drawn, got {self.description}."
+        )
+
+    def get_config(self) -> Config:
+        """The constructor's arguments."""
+        raise NotImplementedError(f"{type(self).__name__} must define get_config().")
+
+    @classmethod
+    def from_config(cls, config: Config) -> "Output":
+        """An output from what `get_config` gave."""
+        return cls(**config)
+
+    # What follows from it.
+
+    def nll(self, x: Tensor, parameters: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+        """-log p(x), summed over the steps.
+
+        Args:
+            x: (B, T, *step).
+            parameters: (B, T, size).
+            sample_weight: optional (B, T), how much each step counts.
+
+        Returns:
+            (B,), nats, in at least float32.
+
+        Raises:
+            ValueError: the shapes do not fit each other.
+        """
+        batch, time = parameters.shape[:2]
+        expected = (batch or "B", time or "T")
+        validation.shape_of("targets", x, (*expected, *self.step))
+        precise = "float64" if parameters.dtype == "float64" else "float32"
+        steps = self.step_nll(x, ops.cast(parameters, precise))
+        if sample_weight is not None:
+            validation.shape_of("sample_weight", sample_weight, expected)
+            steps = steps * ops.cast(sample_weight, precise)
+        return ops.sum(steps, axis=-1)
+
+    def errors(self, x: Tensor, parameters: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+        """How many parts of the steps that count are predicted wrong: (B,) of float32.
+
+        Args:
+            x: (B, T, *step).
+            parameters: (B, T, size); the prediction is the likeliest value.
+            sample_weight: optional (B, T); steps of weight 0 do not count, all others count once.
+        """
+        wrong = self.step_errors(x, parameters)
+        if sample_weight is not None:
+            wrong = ops.where(ops.equal(sample_weight, 0), 0.0, wrong)
+        return ops.sum(wrong, axis=-1)
+
+    def correct(self, x: Tensor, parameters: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+        """Which sequences are exactly right, every part of every step that counts: (B,) of bool.
+
+        For bits, the paper's "Euclidean distance 0 between thresholded output and target".
+        Arguments are those of `errors`.
+        """
+        return ops.equal(self.errors(x, parameters, sample_weight), 0.0)
+
+    def to_steps(self, name: str, x: ArrayLike, dtype: str) -> Tensor:
+        """x (B, T, *step), checked, as a tensor in the dtype that the loop over time carries.
+
+        Args:
+            name: the argument's name.
+            x: what the user gives.
+            dtype: of real numbers; tokens are int32.
+
+        Raises:
+            TypeError: it is no tensor of numbers.
+            ValueError: the shape is another; or, in eager code, a value is none of a step's.
+        """
+        x = backend.to_tensor(name, x)
+        validation.shape_of(name, x, ("B", "T", *self.step))
+        if backend.is_concrete(x):
+            self.check_values(name, ops.convert_to_numpy(x))
+        return ops.cast(x, "int32" if self.dtype == "int32" else dtype)
+
+    def check_values(self, name: str, array: np.ndarray) -> None:
+        """Refuse values that no step may hold.
+
+        Raises:
+            ValueError: an entry is one.
+        """
+        wrong = ~np.asarray(self.valid(array))
+        if wrong.any():
+            example = array[wrong].flat[0]
+            raise ValueError(
+                f"{name} must hold only {self.values}, got {int(wrong.sum())} other values, "
+                f"the first of them {example!r}."
+            )
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self.get_config() == other.get_config()
+
+    def __hash__(self) -> int:
+        return hash((type(self), repr(sorted(self.get_config().items()))))
+
+    def __repr__(self) -> str:
+        arguments = ", ".join(f"{k}={v!r}" for k, v in self.get_config().items())
+        return f"{type(self).__name__}({arguments})"
+
+
+def clipped(noise: Tensor) -> Tensor:
+    """Uniform noise, away from 0 and 1, where its logarithms are infinite."""
+    return ops.clip(noise, _NOISE_MARGIN, 1.0 - _NOISE_MARGIN)
+
+
+def check_output(output: Output | None, units: int) -> Output:
+    """The output of a model around a cell; None is `Bernoulli(units)`.
+
+    Args:
+        output: what the model was given.
+        units: of the cell.
+
+    Raises:
+        TypeError: it is no output.
+        ValueError: it needs another number of units than the cell has.
+    """
+    if output is None:
+        from mf_keras.outputs.bernoulli import Bernoulli  # which is a subclass of what is here
+
+        return Bernoulli(units)
+    if not isinstance(output, Output):
+        raise TypeError(f"output must be an mf_keras.outputs.Output or None, got {output!r}.")
+    if output.size != units:
+        raise ValueError(
+            f"output must have the size of the cell's units, {units}, got {output!r}, "
+            f"for which a cell must have units={output.size}."
+        )
+    return output
+
+
+def counted_steps(sample_weight: Tensor) -> Tensor:
+    """The number of steps up to the last one that counts; what follows is padding.
+
+    Args:
+        sample_weight: (B, T).
+
+    Returns:
+        (B,) of int32.
+    """
+    positions = ops.arange(1, ops.shape(sample_weight)[1] + 1, dtype="int32")
+    return ops.max(ops.where(ops.equal(sample_weight, 0), 0, positions), axis=1)
