@@ -74,7 +74,7 @@ def main(arguments=None):
     parser.add_argument("--rounds", type=int, default=20, help="default: 20")
     measure.add_json_option(parser)
     options = parser.parse_args(arguments)
-    from mf_keras.backend.tensorflow import cores
+    from mf_keras.backend.tensorflow import execution as cores
 
     if options.batch < FEWEST_ROWS * cores.count():
         parser.error(

@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from mf_keras import backend
-from mf_keras.backend.tensorflow import cores
+from mf_keras.backend.tensorflow import execution as cores
 from mf_keras.backend.tensorflow.scan import _chunk_length
 
 XLA_ROUNDS = {"rtol": 1e-9, "atol": 1e-12}  # otherwise than TensorFlow

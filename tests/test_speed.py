@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from mf_keras import DNCCell, SequenceTransducer, TeacherForcing, sparse_linkage, unroll
-from mf_keras.backend.tensorflow import cores
+from mf_keras.backend.tensorflow import execution as cores
 
 
 def seconds(*functions, rounds=4):

@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from mf_keras import validation
-from mf_keras.backend import strategies
+from mf_keras.backend import replicas
 from mf_keras.forcing.adversary import Adversary, Outcome, check_gate
 from mf_keras.forcing.base import Forcing
 from mf_keras.forcing.discriminator import SequenceDiscriminator
@@ -152,7 +152,7 @@ class AdversarialForcing(Forcing):
             own = self._scaled_if_needed(optimizers[field], adversary.discriminator)
             if self._distributed:
                 argument = f"discriminator_optimizer ({field})"
-                strategies.check_optimizer(argument, own, self.distribute_strategy)
+                replicas.check_optimizer(argument, own, self.distribute_strategy)
             adversary.set_optimizer(own)
 
     def _discriminator_optimizers(self, given):

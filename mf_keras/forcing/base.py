@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from mf_keras import backend, validation
-from mf_keras.backend import strategies
+from mf_keras.backend import replicas
 from mf_keras.cells import check_dtype
 from mf_keras.forcing.data import Batch, checked, data_of
 from mf_keras.forcing.metrics import Logs, SkippedUpdates
@@ -77,7 +77,7 @@ class Forcing(keras.Model):
         self.built = model.built
         self.data = data_of(model, shortest)
         self.compiles_loops = False
-        self._distributed = strategies.distributed()
+        self._distributed = replicas.distributed()
         self._logs = Logs(["loss", "nll", *self.data.logs], logs, players)
         self._updates = Updates(self._logs.skipped, "model")
 
@@ -151,7 +151,7 @@ class Forcing(keras.Model):
                 "x must tell the shape of its batches, or build((None, T, D)) must be called "
                 f"before, got a {type(x).__name__}."
             )
-        with strategies.scope_of(self):
+        with replicas.scope_of(self):
             if training:
                 self.build(tuple(x.shape))
             else:
@@ -212,9 +212,9 @@ class Forcing(keras.Model):
             jit_compile = validation.boolean("jit_compile", jit_compile)
         validation.boolean("run_eagerly", run_eagerly)
         optimizer = get_optimizer("optimizer", optimizer)
-        strategies.check_steps(steps_per_execution, self._distributed)
+        replicas.check_steps(steps_per_execution, self._distributed)
         if not run_eagerly:
-            strategies.check_whole_step(jit_compile, self._distributed)
+            replicas.check_whole_step(jit_compile, self._distributed)
         self.compiles_loops = jit_compile in ("auto", "loops") and not run_eagerly
         super().compile(
             optimizer=optimizer,
@@ -230,8 +230,8 @@ class Forcing(keras.Model):
             **kwargs,
         }
         if self._distributed:
-            strategies.check_variables(self)
-            strategies.check_optimizer("optimizer", self.optimizer, self.distribute_strategy)
+            replicas.check_variables(self)
+            replicas.check_optimizer("optimizer", self.optimizer, self.distribute_strategy)
         self._build_optimizer()
 
     def get_compile_config(self) -> Config:

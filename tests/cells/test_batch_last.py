@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from mf_keras import DNCCell, NTMCell, backend, unroll
-from mf_keras.backend.tensorflow import cores
+from mf_keras.backend.tensorflow import execution as cores
 from mf_keras.cells import dnc
 from mf_keras.cells.batch_last import BatchLastDNC
 from mf_keras.models import free_running

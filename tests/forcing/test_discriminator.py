@@ -4,8 +4,8 @@ import pytest
 import tensorflow as tf
 
 from mf_keras import SequenceDiscriminator, backend
-from mf_keras.backend.tensorflow import cores
-from mf_keras.forcing.gru import PooledGRU
+from mf_keras.backend.tensorflow import execution as cores
+from mf_keras.forcing.discriminator import PooledGRU
 
 SMALL = {"gru_units": 6, "dense_units": (5, 4)}
 

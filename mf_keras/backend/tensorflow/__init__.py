@@ -1,28 +1,29 @@
 """The functions of `mf_keras.backend` on TensorFlow."""
 
-from mf_keras.backend.tensorflow import datasets, replicas, strategies
-from mf_keras.backend.tensorflow.compilation import (
+from mf_keras.backend.tensorflow import datasets, replicas
+from mf_keras.backend.tensorflow.events import EventFile
+from mf_keras.backend.tensorflow.execution import (
     CompiledFor,
     compiled,
     compiling_loops,
     loops_are_compiled,
-)
-from mf_keras.backend.tensorflow.cores import (
     on_cores,
     side_by_side,
     together_on_cores,
     usable_cores,
 )
-from mf_keras.backend.tensorflow.events import EventFile
-from mf_keras.backend.tensorflow.scan import scan
-from mf_keras.backend.tensorflow.steps import after, cond, pullback, step
-from mf_keras.backend.tensorflow.tensors import (
+from mf_keras.backend.tensorflow.primitives import (
+    after,
+    cond,
     has_state,
     is_concrete,
+    pullback,
     read_rows,
+    step,
     to_tensor,
     write_rows,
 )
+from mf_keras.backend.tensorflow.scan import scan
 
 __all__ = [
     "CompiledFor",
@@ -42,7 +43,6 @@ __all__ = [
     "scan",
     "side_by_side",
     "step",
-    "strategies",
     "to_tensor",
     "together_on_cores",
     "usable_cores",

@@ -1,0 +1,120 @@
+"""What `keras.ops` lacks: gradients, branches that assign variables, concrete tensors, rows."""
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from mf_keras.backend.tensorflow.execution import compiling_loops
+from mf_keras.types import Function, Tensor
+
+
+def pullback(
+    function: Function, variables: Sequence[Any], sources: Sequence[Tensor] = ()
+) -> tuple[list[Tensor], Any, Function]:
+    """`function(*sources)`, and the function that pulls cotangents of its targets back.
+
+    Args:
+        function: gives `(targets, aux)`, a list of tensors and anything else.
+        variables: Keras variables that are to get gradients.
+        sources: tensors that are to get gradients.
+
+    Returns:
+        `(targets, aux, pull)`. `pull(cotangents)`, one for each target, gives
+        `(to_variables, to_sources)`: the gradients of sum(target x cotangent), None where there is
+        none. It can be called once.
+    """
+    variables, sources = list(variables), list(sources)
+    with tf.GradientTape() as tape:
+        tape.watch(sources)
+        targets, aux = function(*sources)
+
+    def pull(cotangents: Sequence[Tensor]) -> Any:
+        return tape.gradient(targets, (variables, sources), list(cotangents))
+
+    return targets, aux, pull
+
+
+def cond(predicate: Tensor, true_fn: Function, false_fn: Function) -> Any:
+    """One of two functions, which give tensors of one structure and may assign variables.
+
+    Where the replicas of a strategy exchange tensors within, it is `replicas.cond`.
+    """
+    return tf.cond(predicate, true_fn, false_fn)
+
+
+def step(function: Function) -> Function:
+    """A decorator for the training, test and prediction steps of a `Forcing`.
+
+    Loops are compiled within if `compile` was told so.
+    """
+
+    @functools.wraps(function)
+    def run(self, data):
+        with compiling_loops(self.compiles_loops):
+            return function(self, data)
+
+    return run
+
+
+def after(tensors: Sequence[Tensor]) -> Any:
+    """A context in which computation begins when these tensors are there."""
+    return tf.control_dependencies(tensors)
+
+
+def to_tensor(name, value):
+    """`value` as a tensor.
+
+    Raises:
+        TypeError: it cannot be one.
+    """
+    wrong = f"{name} must be a tensor of numbers, got {type(value).__name__}."
+    try:
+        tensor = keras.ops.convert_to_tensor(value)
+        if isinstance(tensor, tf.Variable):  # which Keras leaves as it is
+            tensor = tf.convert_to_tensor(tensor)
+    except Exception as error:
+        raise TypeError(wrong) from error
+    real = isinstance(tensor, tf.Tensor) and not tensor.dtype.is_complex  # not ragged, not sparse
+    if not real or tensor.dtype == tf.string:
+        raise TypeError(wrong)
+    return tensor
+
+
+def is_concrete(tensor):
+    """Whether the tensor has values now, rather than in a graph that is being traced."""
+    return hasattr(tensor, "numpy") and tf.executing_eagerly()
+
+
+def read_rows(variable, rows):
+    """Rows of a Keras variable, (n, ...), read alone where TensorFlow can.
+
+    Args:
+        variable: a Keras variable (m, ...).
+        rows: (n,) of integers.
+    """
+    return tf.gather(variable.value, rows)
+
+
+def write_rows(variable, rows, values, in_place):
+    """Set rows of a Keras variable.
+
+    Args:
+        variable: a Keras variable (m, ...).
+        rows: (n,) of integers, none of them twice.
+        values: (n, ...).
+        in_place: whether they may be written alone; else the whole is copied and assigned, as a
+            strategy and a `keras.StatelessScope` need it.
+    """
+    values = tf.cast(values, variable.dtype)
+    if in_place and not tf.distribute.has_strategy():
+        variable.value.scatter_update(tf.IndexedSlices(values, rows))
+    else:
+        variable.assign(keras.ops.scatter_update(variable, rows[:, None], values))
+
+
+def has_state(variable):
+    """Whether a Keras variable that was just assigned has changed, and not a `StatelessScope`."""
+    return isinstance(variable.value, tf.Variable)
