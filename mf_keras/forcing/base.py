@@ -9,7 +9,8 @@ from keras import ops
 from mf_keras import backend, validation
 from mf_keras.backend import replicas
 from mf_keras.cells import check_dtype
-from mf_keras.forcing.data import Batch, checked, data_of
+from mf_keras.forcing.checked import checked
+from mf_keras.forcing.data import Batch, data_of
 from mf_keras.forcing.metrics import Logs, SkippedUpdates
 from mf_keras.forcing.updates import Updates, get_optimizer
 from mf_keras.models import SequenceGenerator, SequenceTransducer

@@ -1,9 +1,5 @@
-"""The data of a model: what they must be, checked before anything is done with them."""
+"""The data of a model: what they must be, and what is logged of a batch."""
 
-import functools
-import inspect
-import types
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import keras
@@ -11,18 +7,9 @@ import numpy as np
 from keras import ops
 
 from mf_keras import validation
-from mf_keras.backend import datasets
-from mf_keras.callbacks.stopping import with_stop
 from mf_keras.models import SequenceGenerator
 from mf_keras.models.sequence_model import SequenceModel
 from mf_keras.types import Function, Tensor
-
-# Numbers of `fit` and its kin -> the smallest that makes sense.
-_SMALLEST = {
-    **dict.fromkeys(("batch_size", "steps_per_epoch", "steps"), 1),
-    **dict.fromkeys(("validation_steps", "validation_batch_size", "validation_freq"), 1),
-    **dict.fromkeys(("epochs", "initial_epoch"), 0),
-}
 
 
 class Batch(NamedTuple):
@@ -245,159 +232,3 @@ def _array(name, value):
             f"{name} must be an array, a tensor or a tf.data.Dataset, got {type(value).__name__}."
         )
     validation.numeric(name, value)
-
-
-# Where data come in.
-
-
-def _is_stream(x):
-    """Whether batches are drawn from x one by one."""
-    return isinstance(x, (keras.utils.PyDataset, types.GeneratorType)) or datasets.is_distributed(x)
-
-
-class _CheckedBatches(keras.utils.PyDataset):
-    """A `PyDataset` whose batches are checked as they are drawn."""
-
-    def __init__(self, batches, check):
-        super().__init__(
-            workers=batches.workers,
-            use_multiprocessing=batches.use_multiprocessing,
-            max_queue_size=batches.max_queue_size,
-        )
-        self.batches, self.check = batches, check
-
-    @property
-    def num_batches(self):
-        return self.batches.num_batches
-
-    def __getitem__(self, index):
-        return self.check(self.batches[index])
-
-    def on_epoch_begin(self):
-        self.batches.on_epoch_begin()
-
-    def on_epoch_end(self):
-        self.batches.on_epoch_end()
-
-
-def _checked_stream(x, check):
-    """A stream whose batches are checked as they come; that of a strategy cannot be."""
-    if isinstance(x, keras.utils.PyDataset):
-        return _CheckedBatches(x, check)
-    if isinstance(x, types.GeneratorType):
-        return _checked_generator(x, check)
-    return x
-
-
-def _checked_generator(batches: Iterator[Any], check: Function) -> Iterator[Any]:
-    for batch in batches:
-        yield check(batch)
-
-
-def checked_data(data: GeneratorData, name: str, x: Any, y: Any, sample_weight: Any) -> Any:
-    """`x`: an array that is checked now, or a stream that is checked as it is drawn.
-
-    Raises:
-        TypeError: x is nothing that holds sequences of numbers, such as a list.
-        ValueError: a shape, or a value of an array, is wrong.
-    """
-    names = names_of(name)
-    if x is None:
-        raise ValueError(f"{name} must be given, got None.")
-    if datasets.is_dataset(x):
-        data.batch(datasets.spec_of(name, x), f"a batch of {name}")
-        streamed = names_of(name, streamed=True)._replace(targets=name)
-        return datasets.with_checks(x, functools.partial(data.conditions, streamed))
-    if _is_stream(x):
-
-        def check(batch):
-            data.check_arrays(names, *keras.utils.unpack_x_y_sample_weight(batch))
-            return batch
-
-        return _checked_stream(x, check)
-    data.check_arrays(names, x, y, sample_weight)
-    return x
-
-
-def checked_inputs(data: GeneratorData, x: Any) -> Any:
-    """`x` of a prediction, like that of `checked_data`, without targets."""
-    if x is None:
-        raise ValueError("x must be given, got None.")
-    if datasets.is_dataset(x):
-        data.inputs(datasets.spec_of("x", x), "a batch of x")
-        return datasets.with_checks(x, lambda parts, _: data.conditions_of_inputs("x", parts[0]))
-    if _is_stream(x):
-
-        def check(batch):
-            data.check_inputs(batch[0] if isinstance(batch, tuple) else batch)
-            return batch
-
-        return _checked_stream(x, check)
-    data.check_inputs(x)
-    return x
-
-
-def checked_validation_data(data: GeneratorData, given: Any) -> Any:
-    """The `validation_data` of `fit`, like `x` of `checked_data`."""
-    if isinstance(given, (tuple, list)):
-        if not 1 <= len(given) <= 3:
-            raise ValueError(
-                f"validation_data must be (x, y, sample_weight), got {len(given)} part(s)."
-            )
-        x, y, sample_weight = (*given, None, None)[:3]
-        checked_data(data, "validation_data", x, y, sample_weight)
-        return given
-    return checked_data(data, "validation_data", given, None, None)
-
-
-def checked(method: Function) -> Function:
-    """A method of `keras.Model` that takes data, on checked data.
-
-    Its model has `data`, a `GeneratorData` or `TransducerData`, and `build_for(x, training)`. Of
-    arrays all is checked before anything else is done; of a dataset or another stream the shapes at
-    once, where they are known, and the values as they come.
-
-    Args:
-        method: `keras.Model.fit`, `evaluate`, `predict`, or one of those of one batch.
-    """
-    signature = inspect.signature(method)
-    predicts = method.__name__.startswith("predict")
-    of_one_batch = method.__name__.endswith("_on_batch")
-
-    @functools.wraps(method)
-    def run(self, *args, **kwargs):
-        bound = signature.bind(self, *args, **kwargs)
-        given = bound.arguments
-        _check_numbers(given)
-        x, y, sample_weight = (given.get(name) for name in ("x", "y", "sample_weight"))
-        if of_one_batch and (datasets.is_dataset(x) or _is_stream(x)):
-            raise TypeError(f"x must be one batch, an array or a tensor, got {type(x).__name__}.")
-        if "callbacks" in signature.parameters and method.__name__ == "fit":
-            given["callbacks"] = with_stop(given.get("callbacks"))
-        if predicts:
-            given["x"] = checked_inputs(self.data, x)
-        else:
-            given["x"] = checked_data(self.data, "x", x, y, sample_weight)
-        if given.get("validation_data") is not None:
-            given["validation_data"] = checked_validation_data(self.data, given["validation_data"])
-        drawn = datasets.is_dataset(x) or isinstance(x, types.GeneratorType)
-        if drawn and "shuffle" in signature.parameters:  # Keras' default only makes it warn
-            given.setdefault("shuffle", False)
-        self.build_for(x, training=not (predicts or method.__name__.startswith(("eval", "test"))))
-        return method(*bound.args, **bound.kwargs)
-
-    return run
-
-
-def _check_numbers(arguments):
-    """Check those of Keras' arguments that count something, and those that make no sense here."""
-    for name, minimum in _SMALLEST.items():
-        value = arguments.get(name)
-        # `validation_freq` may also be a list of epochs.
-        if value is not None and not (name == "validation_freq" and isinstance(value, list)):
-            validation.positive_int(name, value, minimum)
-    if arguments.get("class_weight") is not None:
-        raise TypeError(
-            "class_weight must not be given: a sequence as a whole has no class; "
-            f"got {arguments['class_weight']!r}."
-        )

@@ -102,15 +102,14 @@ class SequenceGenerator(SequenceModel):
         Returns:
             `(logits, trace)`: (B, T, size), and the cell's named tuple with (B, T, ...) tensors.
         """
-        x = self._steps("x", x)
-        options = {"training": training, "keep": keep, "chunk": self.chunk}
-        return free_running.teacher_force(self.cell, self.output, x, **options)
+        return self.trace(self._steps("x", x), training=training, keep=keep)
 
     def trace(
         self, inputs: ArrayLike, training: bool = False, keep: Keep = None
     ) -> tuple[Tensor, State]:
-        """`teacher_force`, by the name that a `SequenceTransducer` has for it."""
-        return self.teacher_force(inputs, training=training, keep=keep)
+        """`teacher_force` on data that have been checked, as for a `SequenceTransducer`."""
+        options = {"training": training, "keep": keep, "chunk": self.chunk}
+        return free_running.teacher_force(self.cell, self.output, inputs, **options)
 
     def in_both_modes(
         self, x: Tensor, noise: Tensor, training: bool = False, keep: Keep = None
@@ -144,7 +143,8 @@ class SequenceGenerator(SequenceModel):
             ValueError: x has another shape or other values.
         """
         x = self._steps("x", x)
-        return self.output.nll(x, self(x, training=training))
+        logits, _ = self.trace(x, training=training, keep=())
+        return self.output.nll(x, logits)
 
     def sample(
         self, num_samples: int, length: int, seed: Seed, temperature: float | Tensor = 1.0

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from mf_keras import backend
+from mf_keras import backend, validation
 from mf_keras.models.sequence_model import SequenceModel
 from mf_keras.models.unroll import unroll
 from mf_keras.types import ArrayLike, Keep, Shape, State, Tensor
@@ -98,9 +98,13 @@ class SequenceTransducer(SequenceModel):
         """
         inputs = backend.to_tensor("inputs", inputs)
         targets = self.output.to_steps("targets", targets, "float32")
+        logits = self(inputs, training=training)
+        shape = logits.shape[0] or "B", logits.shape[1] or "T"
+        validation.shape_of("targets", targets, (*shape, *self.output.step))
         if sample_weight is not None:
             sample_weight = backend.to_tensor("sample_weight", sample_weight)
-        return self.output.nll(targets, self(inputs, training=training), sample_weight)
+            validation.shape_of("sample_weight", sample_weight, shape)
+        return self.output.nll(targets, logits, sample_weight)
 
     def export(self, filepath: Any, *args: Any, **kwargs: Any) -> Any:
         """`keras.Model.export`, also of what was trained by an algorithm of this package.

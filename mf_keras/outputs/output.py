@@ -118,7 +118,7 @@ class Output:
     # What follows from it.
 
     def nll(self, x: Tensor, parameters: Tensor, sample_weight: Tensor | None = None) -> Tensor:
-        """-log p(x), summed over the steps.
+        """-log p(x), summed over the steps. The shapes are not checked.
 
         Args:
             x: (B, T, *step).
@@ -127,17 +127,10 @@ class Output:
 
         Returns:
             (B,), nats, in at least float32.
-
-        Raises:
-            ValueError: the shapes do not fit each other.
         """
-        batch, time = parameters.shape[:2]
-        expected = (batch or "B", time or "T")
-        validation.shape_of("targets", x, (*expected, *self.step))
         precise = "float64" if parameters.dtype == "float64" else "float32"
         steps = self.step_nll(x, ops.cast(parameters, precise))
         if sample_weight is not None:
-            validation.shape_of("sample_weight", sample_weight, expected)
             steps = steps * ops.cast(sample_weight, precise)
         return ops.sum(steps, axis=-1)
 
