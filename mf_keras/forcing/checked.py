@@ -79,7 +79,8 @@ def checked_data(data: GeneratorData, name: str, x: Any, y: Any, sample_weight: 
     if datasets.is_dataset(x):
         data.batch(datasets.spec_of(name, x), f"a batch of {name}")
         streamed = names_of(name, streamed=True)._replace(targets=name)
-        return datasets.with_checks(x, functools.partial(data.conditions, streamed))
+        words = f"{name} must have as many sequences and steps in all its parts, got"
+        return datasets.with_checks(x, functools.partial(data.conditions, streamed), words)
     if _is_stream(x):
 
         def check(batch):

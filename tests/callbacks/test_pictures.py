@@ -57,8 +57,8 @@ def test_pictures_pass_over_logs_that_are_arrays(tmp_path, monkeypatch):
     assert pictures.history == {"nll": [(1, 2.0)]}
 
 
-def test_pictures_are_of_one_bit_a_step(tmp_path):
-    with pytest.raises(ValueError, match="generator must have 1 unit"):
+def test_pictures_are_of_one_pixel_a_step(tmp_path):
+    with pytest.raises(ValueError, match="a step of the generator must be a pixel"):
         callbacks.Pictures(tmp_path, small_generator(2), binary(4, 2), (2, 2))
 
 

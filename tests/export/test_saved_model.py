@@ -170,7 +170,7 @@ def test_half_precision_exports_alike(policy, tmp_path):
         generator.export(tmp_path / "model" / "1", length=3)
         functions = tf.saved_model.load(str(tmp_path / "model" / "1")).signatures
     else:
-        functions = endpoints(generator.cell, 3)
+        functions = endpoints(generator, 3)
     drawn = functions["sample"](
         seed=tf.range(4, dtype=tf.int64), temperature=tf.constant([0.5, 1.0, 1.5, 2.0])
     )

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mf_keras import NTMCell
+from mf_keras import NTMCell, SequenceGenerator, outputs
 from mf_keras.export.signatures import endpoints
 from tests.small import binary, small_cell
 
@@ -140,8 +140,7 @@ def test_refuses_bad_requests(ask, name, inputs, words):
 
 def test_ntm_and_several_units():
     cell = NTMCell(keras.layers.GRUCell(4), 3, memory_size=4, word_size=2, num_reads=1)
-    cell.build((None, 3))
-    functions = endpoints(cell, 4)
+    functions = endpoints(SequenceGenerator(cell), 4)
     answer = functions["sample"](**draw([1, 2]))
     assert answer["samples"].shape == (2, 4, 3)
     np.testing.assert_array_equal(functions["score"](answer["samples"])["nll"], answer["nll"])
@@ -149,13 +148,28 @@ def test_ntm_and_several_units():
 
 
 def test_compiled_by_xla_it_answers_the_same():
-    cell = small_cell()
-    cell.build((None, 1))
+    generator = SequenceGenerator(small_cell())
     request = draw(np.arange(8))
-    expected = endpoints(cell, 3)["sample"](**request)
-    function = endpoints(cell, 3, jit_compile=True)["sample"]
+    expected = endpoints(generator, 3)["sample"](**request)
+    function = endpoints(generator, 3, jit_compile=True)["sample"]
     answer = function(**request)
     np.testing.assert_array_equal(answer["samples"], expected["samples"])
     np.testing.assert_allclose(answer["nll"], expected["nll"], atol=1e-4)
     with pytest.raises(tf.errors.InvalidArgumentError, match="temperature must be finite"):
         function(**draw([1], 0.0))
+
+
+def test_tokens_are_integers_of_one_axis():
+    cell = NTMCell(keras.layers.GRUCell(4), 3, memory_size=4, word_size=2, num_reads=1)
+    generator = SequenceGenerator(cell, outputs.Categorical(3))
+    functions = endpoints(generator, 4)
+    answer = functions["sample"](**draw([1, 2]))
+    assert answer["samples"].dtype == tf.int32
+    assert answer["samples"].shape == (2, 4)
+    np.testing.assert_allclose(answer["nll"], generator.nll(answer["samples"]), rtol=1e-5)
+    np.testing.assert_array_equal(functions["score"](answer["samples"])["nll"], answer["nll"])
+    prefix = answer["samples"][:, :2]
+    completed = functions["complete"](prefix, **draw([1, 2]))["samples"]
+    np.testing.assert_array_equal(completed, answer["samples"])
+    with pytest.raises(tf.errors.InvalidArgumentError, match="must hold only integers from 0 to 2"):
+        functions["score"](tf.constant([[0, 1, 2, 3]]))

@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from mf_keras import DNCCell, SequenceGenerator, TeacherForcing, backend
-from mf_keras.models.free_running import free_run, in_both_modes, thresholds
+from mf_keras.models.free_running import free_run
 from tests.small import LouderInTraining, binary, small_cell, small_generator
 
 
@@ -97,15 +97,16 @@ def test_free_running_is_no_training(keep):
 @pytest.mark.parametrize("compiling", [False, True])
 def test_both_modes_are_teacher_forcing_and_free_running(generator, compiling):
     x, variables = tf.constant(binary(3, 6, 1)), [v.value for v in generator.trainable_variables]
-    limits = thresholds(np.random.default_rng(0).uniform(size=(3, 6, 1)).astype("float32"), 1.0)
+    noise = np.random.default_rng(0).uniform(size=(3, 6, 1)).astype("float32")
     keep = ("hidden", "memory")
 
     def apart():
-        _, *free = free_run(generator.cell, limits, keep=keep)
+        limits = generator.output.thresholds(noise, 1.0)
+        _, *free = free_run(generator.cell, generator.output, limits, keep=keep)
         return generator.teacher_force(x, keep=keep), free
 
     def together():
-        return in_both_modes(generator.cell, x, limits, keep=keep)
+        return generator.in_both_modes(x, noise, keep=keep)
 
     def gradients(run):
         with tf.GradientTape() as tape:

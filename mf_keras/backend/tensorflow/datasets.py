@@ -36,7 +36,7 @@ def spec_of(name: str, dataset: Any) -> Any:
     return spec
 
 
-def with_checks(dataset: Any, conditions: Function) -> Any:
+def with_checks(dataset: Any, conditions: Function, same_sizes: str | None = None) -> Any:
     """The dataset, whose values are checked as they come.
 
     Args:
@@ -44,6 +44,8 @@ def with_checks(dataset: Any, conditions: Function) -> Any:
         conditions: of a tuple of tensors of floats, and of a function that tells whether any entry
             along the last axis is True: what must be true, and what is said where it is not, a list
             of `(bools, words, values)`.
+        same_sizes: what is said where the parts of a batch differ in their first two sizes; None to
+            allow it.
 
     Raises:
         tf.errors.InvalidArgumentError: from the dataset, where a condition does not hold.
@@ -51,20 +53,19 @@ def with_checks(dataset: Any, conditions: Function) -> Any:
 
     def check(*parts):
         known = tuple(None if x is None else _as_floats(x) for x in parts)
+        found = conditions(known, lambda x: tf.reduce_any(x, axis=-1))
+        if same_sizes is not None:
+            sizes = tf.stack([tf.shape(x)[:2] for x in known if x is not None])  # (parts, 2)
+            found.append((tf.equal(sizes, sizes[0]), same_sizes, sizes))
         checks = [
             tf.debugging.Assert(tf.reduce_all(right), [words, values])
-            for right, words, values in conditions(known, lambda x: tf.reduce_any(x, axis=-1))
+            for right, words, values in found
         ]
         with tf.control_dependencies(checks):
             parts = tf.nest.map_structure(lambda x: None if x is None else tf.identity(x), parts)
         return parts if len(parts) > 1 else parts[0]
 
     return dataset.map(check)
-
-
-def sizes(parts: tuple[Any, ...]) -> Any:
-    """(parts, 2): how many rows and steps each part has, while the graph runs."""
-    return tf.stack([tf.shape(part)[:2] for part in parts])
 
 
 def _as_floats(x):
