@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 from keras import ops
 
 from mf_keras import backend
+from mf_keras.layouts import BATCH_FIRST
 from mf_keras.models.unroll import kept_fields, unroll
 
 # Uniform noise is kept this far from 0 and 1, where its logit is infinite.
@@ -125,13 +126,17 @@ class _FreeRunningCell:
         samples = ops.zeros((batch_size, self.cell.units), dtype=self.compute_dtype)
         return FreeRunningState(samples, self.cell.initial_state(batch_size))
 
-    def in_loop(self, batch_size):
-        """As `MemoryCell.in_loop`."""
-        cell, axes = self.cell.in_loop(batch_size)
-        return _FreeRunningCell(cell), FreeRunningState(0, axes)
+    def choose_layout(self, batch_size):
+        """As `MemoryCell.choose_layout`."""
+        choose = getattr(self.cell, "choose_layout", None)
+        return BATCH_FIRST if choose is None else choose(batch_size)
 
-    def step(self, thresholds, state, training=False):
+    def batch_axes(self, layout):
+        """As `MemoryCell.batch_axes`."""
+        return FreeRunningState(0, self.cell.batch_axes(layout))
+
+    def step(self, thresholds, state, training=False, **options):
         """Logits of this step, and the state with the sample that they and the noise give."""
-        logits, cell_state = self.cell.step(state.samples, state.cell, training=training)
+        logits, cell_state = self.cell.step(state.samples, state.cell, training=training, **options)
         samples = ops.cast(ops.cast(logits, thresholds.dtype) > thresholds, self.compute_dtype)
         return logits, FreeRunningState(samples, cell_state)

@@ -9,11 +9,13 @@ from mf_keras.backend.tensorflow.compilation import (
 )
 from mf_keras.backend.tensorflow.cores import (
     on_cores,
+    on_cpu,
     side_by_side,
     together_on_cores,
     usable_cores,
 )
 from mf_keras.backend.tensorflow.events import EventFile
+from mf_keras.backend.tensorflow.fusion import materialize, materialized_transpose
 from mf_keras.backend.tensorflow.scan import scan
 from mf_keras.backend.tensorflow.tensors import (
     has_state,
@@ -31,7 +33,10 @@ __all__ = [
     "has_state",
     "is_concrete",
     "loops_are_compiled",
+    "materialize",
+    "materialized_transpose",
     "on_cores",
+    "on_cpu",
     "read_rows",
     "replicas",
     "scan",
