@@ -263,6 +263,27 @@ def allocation_of_heads(
     return layout.stack(weights)
 
 
+@equation(usage="BN")
+def least_used(layout: Layout, usage: Tensor, count: int = 1) -> Tensor:
+    """1 at the `count` slots of least usage, 0 elsewhere; no gradient flows through it.
+
+    Santoro et al. 2016, arXiv:1605.06065, eq. 6. Ties are broken as by `allocation_weights`.
+
+    Args:
+        usage: (B, N), non-negative, of the order of 1.
+        count: number of slots.
+
+    Returns:
+        (B, N) of 0 and 1.
+    """
+
+    def comes_before(i, key_i, j, key_j):
+        return ops.cast(_before(i, *key_i, j, *key_j), "float32")
+
+    rank = layout.sum_over_pairs(comes_before, _order_keys(layout, usage))
+    return ops.cast(rank < count - 0.5, usage.dtype)
+
+
 @equation(allocation="BHN", content="BHN", allocation_gates="BH", write_gates="BH")
 def write_weighting(
     layout: Layout,

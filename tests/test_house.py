@@ -12,9 +12,9 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # From the ground up; a module imports from the floors below its own, or its own folder.
 FLOORS = [
     ["validation", "version", "files", "types"],
-    ["backend", "allocation", "contraction"],
+    ["backend"],
+    ["layouts"],
     ["addressing", "sparse_linkage", "losses", "data", "plots", "checkpoints"],
-    ["batch_last"],
     ["cells"],
     ["models", "callbacks"],
     ["export", "serving"],

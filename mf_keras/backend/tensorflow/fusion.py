@@ -19,7 +19,7 @@ def materialize(x: Tensor) -> Tensor:
     Returns:
         The same values.
     """
-    sizes = [size or 0 for size in x.shape[:-1]]
+    sizes = [size or 0 for size in x.shape[:-1]] or [0]
     axis = int(np.argmax(sizes))
     return ops.take(x, np.arange(sizes[axis]), axis=axis) if sizes[axis] else x
 
