@@ -9,20 +9,31 @@ Sources, cited below by these short names:
   De-allocation, and Link Distribution Sharpness Control", ICLR 2019, arXiv:1904.10278.
 
 Shapes use the letters B batch, N memory slots, W word size, H heads (of either kind), R read heads,
-and K the shift range. Everything is batch first and written in `keras.ops` alone, so the functions
-run on any Keras backend, in any floating dtype, and can be differentiated. Suffix `_t` marks the
-current time step and `_tm1` the one before.
+and K the shift range. The functions run on any Keras backend, in any floating dtype, and can be
+differentiated. Suffix `_t` marks the current time step and `_tm1` the one before.
 
-`batch_last` has those of a DNC's step once more, with the batch as the last axis.
+Each equation stands here once, over a `layouts.Layout`, which knows where the batch lies. It can be
+called in two ways:
 
-All of them raise TypeError for an argument that is no tensor of floating-point numbers, and
-ValueError for one whose shape is another than documented or does not fit those of the others.
+    addressing.retention(free_gates, read_weights)  # batch first, arguments are checked
+    eq = addressing.over(layout)
+    eq.retention(free_gates, read_weights)  # in any layout, unchecked: what a cell's step does
+
+The checked functions raise TypeError for an argument that is no tensor of floating-point numbers,
+and ValueError for one whose shape is another than documented or does not fit those of the others.
 """
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 from keras import ops
 
-from mf_keras import allocation, validation
+from mf_keras import layouts, validation
+from mf_keras.layouts import Layout
+from mf_keras.types import Function, Tensor
 
 # Vectors shorter than this are treated as if they had this length, which keeps the cosine and its
 # gradient finite at zero. It lies below the norm of a memory row at its initial value of 1e-6.
@@ -34,13 +45,81 @@ _MIN_NORM_FLOAT16 = 1e-2  # its square is still a normal float16 number
 # even was not measured.
 _COMPARE_ALL_PAIRS = 64
 
+# What the order of allocation adds to a usage for every slot before; a few roundings of a usage.
+_TIE = 2.0**-20
+
+# What the gradient of allocation takes a usage to be at least.
+_MIN_USAGE = 1e-12
+_MIN_USAGE_FLOAT16 = 1e-4
+
 # `sharpen` takes an entry below this part of its row's peak for 0. Below the smallest normal number
 # 1 / x overflows, and with it the gradient of log x.
 _MIN_RATIO = 1e-37
 _MIN_RATIO_FLOAT16 = 1e-4
 
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+_EQUATIONS: dict[str, Function] = {}
 
-def oneplus(x):
+
+def equation(
+    **shapes: str,
+) -> Callable[[Callable[Concatenate[Layout, _P], _R]], Callable[_P, _R]]:
+    """A decorator that makes the checked batch-first function of an equation over a layout.
+
+    The equation itself, under its name, becomes a function of `over(layout)`.
+
+    Args:
+        **shapes: name of an argument -> its dimensions, as for `validation.shapes`.
+    """
+
+    def decorate(function: Callable[Concatenate[Layout, _P], _R]) -> Callable[_P, _R]:
+        name = function.__name__
+        _EQUATIONS[name] = function
+        signature = inspect.signature(function)
+        public = signature.replace(parameters=list(signature.parameters.values())[1:])
+
+        @functools.wraps(function)
+        def batch_first(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+            return function(layouts.BATCH_FIRST, *args, **kwargs)
+
+        batch_first.__signature__ = public  # type: ignore[attr-defined]
+        checked = validation.shapes(**shapes)(batch_first)
+        checked.equation = name
+        return checked
+
+    return decorate
+
+
+class Equations:
+    """The equations of this module over one layout, as methods of the same names and arguments.
+
+    Args:
+        layout: where the batch lies.
+    """
+
+    def __init__(self, layout: Layout):
+        self.layout = layout
+        for name, function in _EQUATIONS.items():
+            setattr(self, name, functools.partial(function, layout))
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"{name} is no equation of addressing.")
+
+    def apply(self, function: Function, x: Tensor) -> Tensor:
+        """`function(x)`; over the layout, if it is one of this module, such as `softmax`."""
+        name = getattr(function, "equation", None)
+        return function(x) if name is None else getattr(self, name)(x)
+
+
+@functools.cache
+def over(layout: Layout) -> Equations:
+    """The equations over a layout."""
+    return Equations(layout)
+
+
+@equation(x="...")
+def oneplus(layout: Layout, x: Tensor) -> Tensor:
     """1 + log(1 + e^x), the DNC's map onto [1, inf) for strengths.
 
     Args:
@@ -49,12 +128,26 @@ def oneplus(x):
     Returns:
         Tensor of the same shape, values >= 1.
     """
-    validation.floating("x", x)
     return 1.0 + ops.softplus(x)
 
 
-@validation.shapes(memory="BNW", keys="BHW", strengths="BH", masks="BHW")
-def content_weights(memory, keys, strengths, masks=None):
+@equation(x="...")
+def softmax(layout: Layout, x: Tensor) -> Tensor:
+    """Softmax over the last axis besides the batch.
+
+    Args:
+        x: tensor (B, ..., N).
+
+    Returns:
+        Tensor of the same shape, each row a distribution.
+    """
+    return layout.softmax(x)
+
+
+@equation(memory="BNW", keys="BHW", strengths="BH", masks="BHW")
+def content_weights(
+    layout: Layout, memory: Tensor, keys: Tensor, strengths: Tensor, masks: Tensor | None = None
+) -> Tensor:
     """Content-based addressing C(M, k, beta): softmax over slots of beta x cosine(key, row).
 
     DNC "content-based addressing"; NTM eq. 5 and 6. A zero key or a zero row has cosine 0, and its
@@ -70,32 +163,29 @@ def content_weights(memory, keys, strengths, masks=None):
     Returns:
         (B, H, N), each row a distribution over the slots.
     """
+    product = layout.contract
     if masks is None:
-        dots = _product_transposed(keys, memory)  # (B, H, N)
-        row_squares = ops.expand_dims(ops.sum(ops.square(memory), axis=-1), 1)  # (B, 1, N)
+        dots = product("hw,nw->hn", keys, memory)
+        row_norms = inverse_norm(product("nw,nw->n", memory, memory))
+        scaled = product("n,hn->hn", row_norms, dots)
     else:
         keys = keys * masks
-        dots = _product_transposed(keys * masks, memory)
-        row_squares = _product_transposed(ops.square(masks), ops.square(memory))  # (B, H, N)
-    key_squares = ops.sum(ops.square(keys), axis=-1, keepdims=True)  # (B, H, 1)
-    cosine = dots * inverse_norm(key_squares) * inverse_norm(row_squares)
-    return softmax(cosine * ops.expand_dims(strengths, -1))
+        dots = product("hw,nw->hn", keys * masks, memory)
+        row_norms = inverse_norm(product("hw,nw->hn", ops.square(masks), ops.square(memory)))
+        scaled = row_norms * dots
+    key_norms = inverse_norm(product("hw,hw->h", keys, keys))
+    return layout.softmax(product("h,hn->hn", strengths * key_norms, scaled))
 
 
-def softmax(x):
-    """Softmax over the last axis; where that has size 1, as Keras warns about, it is just 1."""
-    return ops.ones_like(x) if x.shape[-1] == 1 else ops.softmax(x, axis=-1)
-
-
-def inverse_norm(squares):
+def inverse_norm(squares: Tensor) -> Tensor:
     """1 / norm from squared norms of any shape; finite for 0, and so is its gradient."""
     half = squares.dtype == "float16"
     floor = _MIN_NORM_FLOAT16 if half else _MIN_NORM
     return ops.rsqrt(ops.maximum(squares, floor * floor))
 
 
-@validation.shapes(free_gates="BR", read_weights="BRN")
-def retention(free_gates, read_weights):
+@equation(free_gates="BR", read_weights="BRN")
+def retention(layout: Layout, free_gates: Tensor, read_weights: Tensor) -> Tensor:
     """psi = prod over read heads of (1 - f w_r): how much of each slot the free gates keep.
 
     DNC "memory retention vector".
@@ -107,11 +197,11 @@ def retention(free_gates, read_weights):
     Returns:
         (B, N) in [0, 1].
     """
-    return _product_over_heads(1.0 - ops.expand_dims(free_gates, -1) * read_weights)
+    return layout.product(1.0 - layout.contract("r,rn->rn", free_gates, read_weights))
 
 
-@validation.shapes(usage="BN", write_weights="BHN", retention="BN")
-def update_usage(usage, write_weights, retention):
+@equation(usage="BN", write_weights="BHN", retention="BN")
+def update_usage(layout: Layout, usage: Tensor, write_weights: Tensor, retention: Tensor) -> Tensor:
     """u_t = (u + w - u w) psi, with w = 1 - prod over write heads of (1 - w_h).
 
     DNC "usage vector". With one write head w is that head's weighting, as in the paper.
@@ -124,15 +214,18 @@ def update_usage(usage, write_weights, retention):
     Returns:
         (B, N) in [0, 1].
     """
-    written = 1.0 - _product_over_heads(1.0 - write_weights)
+    written = 1.0 - layout.product(1.0 - write_weights)
     return (usage + written - usage * written) * retention
 
 
-@validation.shapes(usage="BN")
-def allocation_weights(usage):
+@equation(usage="BN")
+def allocation_weights(layout: Layout, usage: Tensor) -> Tensor:
     """a[phi_j] = (1 - u[phi_j]) prod_{i<j} u[phi_i], phi the ascending order of usage.
 
-    DNC "allocation weighting". The sort is stable: slots of equal usage are taken in slot order.
+    DNC "allocation weighting". The order is that of u_i + i 2^-20, then that of the slots. So
+    usages that differ by rounding only, such as those of slots that were never written, count as
+    tied, and the lower slot comes first: in every layout, on every machine. Usages that differ by
+    less than 2^-20 for each slot between them are in slot order, too.
 
     Args:
         usage: (B, N) in [0, 1].
@@ -140,12 +233,102 @@ def allocation_weights(usage):
     Returns:
         (B, N), non-negative, sum <= 1.
     """
-    few = usage.shape[-1] <= _COMPARE_ALL_PAIRS
-    return allocation.by_comparison(usage) if few else allocation.by_sorting(usage)
+    if layout.size(usage, 0) <= _COMPARE_ALL_PAIRS:
+        return _allocation_by_comparison(layout, usage)
+    rows = ops.moveaxis(usage, layout.batch_axis, 0)
+    return ops.moveaxis(_allocation_by_sorting(rows), 0, layout.batch_axis)
 
 
-@validation.shapes(link="BHNN", precedence="BHN", write_weights="BHN")
-def update_link(link, precedence, write_weights):
+@equation(usage="BN", allocation_gates="BH", write_gates="BH")
+def allocation_of_heads(
+    layout: Layout, usage: Tensor, allocation_gates: Tensor, write_gates: Tensor
+) -> Tensor:
+    """The allocation weighting of each write head; each sees what the heads before it would use.
+
+    With one head, "allocation weighting" of the DNC. With several, as in DeepMind's code: after a
+    head, usage is u + (1 - u) g^a g^w a.
+
+    Args:
+        usage: (B, N) in [0, 1].
+        allocation_gates: (B, H) in [0, 1], g^a.
+        write_gates: (B, H) in [0, 1], g^w.
+
+    Returns:
+        (B, H, N), each row non-negative, sum <= 1.
+    """
+    weights = [over(layout).allocation_weights(usage)]
+    for gate in layout.unstack(allocation_gates * write_gates)[:-1]:
+        usage = usage + layout.contract(",n->n", gate, (1.0 - usage) * weights[-1])
+        weights.append(over(layout).allocation_weights(usage))
+    return layout.stack(weights)
+
+
+@equation(usage="BN")
+def least_used(layout: Layout, usage: Tensor, count: int = 1) -> Tensor:
+    """1 at the `count` slots of least usage, 0 elsewhere; no gradient flows through it.
+
+    Santoro et al. 2016, arXiv:1605.06065, eq. 6. Ties are broken as by `allocation_weights`.
+
+    Args:
+        usage: (B, N), non-negative, of the order of 1.
+        count: number of slots.
+
+    Returns:
+        (B, N) of 0 and 1.
+    """
+
+    def comes_before(i, key_i, j, key_j):
+        return ops.cast(_before(i, *key_i, j, *key_j), "float32")
+
+    rank = layout.sum_over_pairs(comes_before, _order_keys(layout, usage))
+    return ops.cast(rank < count - 0.5, usage.dtype)
+
+
+@equation(allocation="BHN", content="BHN", allocation_gates="BH", write_gates="BH")
+def write_weighting(
+    layout: Layout,
+    allocation: Tensor,
+    content: Tensor,
+    allocation_gates: Tensor,
+    write_gates: Tensor,
+) -> Tensor:
+    """w^w = g^w (g^a a + (1 - g^a) c^w).
+
+    DNC "write weighting".
+
+    Args:
+        allocation: (B, H, N), a.
+        content: (B, H, N), c^w, the content weightings of the write heads.
+        allocation_gates: (B, H) in [0, 1], g^a.
+        write_gates: (B, H) in [0, 1], g^w.
+
+    Returns:
+        (B, H, N), each row sums to at most 1.
+    """
+    g_a, g_w = allocation_gates, write_gates
+    return layout.contract("h,hn->hn", g_w * g_a, allocation) + layout.contract(
+        "h,hn->hn", g_w * (1.0 - g_a), content
+    )
+
+
+@equation(memory="BNW", retention="BN")
+def deallocate(layout: Layout, memory: Tensor, retention: Tensor) -> Tensor:
+    """M psi: what the free gates release is also erased.
+
+    CS19 "de-allocation".
+
+    Args:
+        memory: (B, N, W), M of the last step.
+        retention: (B, N), psi.
+
+    Returns:
+        (B, N, W).
+    """
+    return layout.contract("n,nw->nw", retention, memory)
+
+
+@equation(link="BHNN", precedence="BHN", write_weights="BHN")
+def update_link(layout: Layout, link: Tensor, precedence: Tensor, write_weights: Tensor) -> Tensor:
     """L[i, j] = (1 - w_i - w_j) L[i, j] + w_i p_j, diagonal 0.
 
     DNC "temporal link matrix": L[i, j] is near 1 where slot i was written right after slot j.
@@ -158,15 +341,17 @@ def update_link(link, precedence, write_weights):
     Returns:
         (B, H, N, N), values in [0, 1], row and column sums <= 1, diagonal exactly 0.
     """
-    w_i = ops.expand_dims(write_weights, -1)  # (B, H, N, 1)
-    w_j = ops.expand_dims(write_weights, -2)  # (B, H, 1, N)
-    updated = (1.0 - w_i - w_j) * link + w_i * ops.expand_dims(precedence, -2)
-    off_diagonal = 1.0 - np.eye(link.shape[-1])
-    return updated * ops.cast(off_diagonal, updated.dtype)
+    kept = (
+        link
+        - layout.contract("hi,hij->hij", write_weights, link)
+        - layout.contract("hj,hij->hij", write_weights, link)
+    )
+    updated = kept + layout.contract("hi,hj->hij", write_weights, precedence)
+    return updated * layout.constant(1.0 - np.eye(layout.size(link, 1)), updated.dtype)
 
 
-@validation.shapes(precedence="BHN", write_weights="BHN")
-def update_precedence(precedence, write_weights):
+@equation(precedence="BHN", write_weights="BHN")
+def update_precedence(layout: Layout, precedence: Tensor, write_weights: Tensor) -> Tensor:
     """p_t = (1 - sum_i w_i) p + w: to what degree each slot was the last one written.
 
     DNC "precedence weighting".
@@ -178,11 +363,12 @@ def update_precedence(precedence, write_weights):
     Returns:
         (B, H, N), non-negative, sum <= 1.
     """
-    return (1.0 - ops.sum(write_weights, axis=-1, keepdims=True)) * precedence + write_weights
+    kept = 1.0 - layout.sum(write_weights)
+    return layout.contract("h,hn->hn", kept, precedence) + write_weights
 
 
-@validation.shapes(link="BHNN", read_weights="BRN")
-def follow_links(link, read_weights):
+@equation(link="BHNN", read_weights="BRN")
+def follow_links(layout: Layout, link: Tensor, read_weights: Tensor) -> tuple[Tensor, Tensor]:
     """Forward and backward weightings f = L w_r and b = L^T w_r.
 
     DNC "forward weighting" and "backward weighting".
@@ -194,14 +380,40 @@ def follow_links(link, read_weights):
     Returns:
         `(forward, backward)`, each (B, R, H, N).
     """
-    links = ops.unstack(link, axis=1)  # one (B, N, N) for each write head
-    forward = [_product_transposed(read_weights, each) for each in links]
-    backward = [_product(read_weights, each) for each in links]
-    return ops.stack(forward, axis=2), ops.stack(backward, axis=2)
+    forward = layout.contract("hij,rj->rhi", link, read_weights)
+    return forward, layout.contract("hij,ri->rhj", link, read_weights)
 
 
-@validation.shapes(memory="BNW", write_weights="BHN", erase="BHW", add="BHW")
-def erase_and_write(memory, write_weights, erase, add):
+@equation(backward="BRHN", content="BRN", forward="BRHN", read_modes="BRM")
+def read_weighting(
+    layout: Layout, backward: Tensor, content: Tensor, forward: Tensor, read_modes: Tensor
+) -> Tensor:
+    """w^r = pi_1 b + pi_2 c^r + pi_3 f, summed over the write heads.
+
+    DNC "read weighting".
+
+    Args:
+        backward: (B, R, H, N), b, of every write head.
+        content: (B, R, N), c^r, the content weightings of the read heads.
+        forward: (B, R, H, N), f.
+        read_modes: (B, R, 2H + 1), pi: H backward, content, H forward; sums to 1.
+
+    Returns:
+        (B, R, N), each row sums to at most 1.
+    """
+    heads = layout.size(backward, 1)
+    pi_b, pi_c, pi_f = layout.split(read_modes, [heads, 1, heads], 1)
+    return (
+        layout.contract("rh,rhn->rn", pi_b, backward)
+        + layout.contract("r,rn->rn", ops.squeeze(pi_c, layout.axis(1)), content)
+        + layout.contract("rh,rhn->rn", pi_f, forward)
+    )
+
+
+@equation(memory="BNW", write_weights="BHN", erase="BHW", add="BHW")
+def erase_and_write(
+    layout: Layout, memory: Tensor, write_weights: Tensor, erase: Tensor, add: Tensor
+) -> Tensor:
     """M_t = M prod_h (1 - w_h e_h^T) + sum_h w_h a_h^T: every head erases, then every head adds.
 
     DNC "memory write"; NTM eq. 3 and 4.
@@ -215,13 +427,12 @@ def erase_and_write(memory, write_weights, erase, add):
     Returns:
         (B, N, W).
     """
-    w = ops.expand_dims(write_weights, -1)  # (B, H, N, 1)
-    kept = _product_over_heads(1.0 - w * ops.expand_dims(erase, -2))  # (B, N, W)
-    return memory * kept + ops.matmul(ops.transpose(write_weights, (0, 2, 1)), add)
+    kept = layout.product(1.0 - layout.contract("hn,hw->hnw", write_weights, erase))
+    return memory * kept + layout.contract("hn,hw->nw", write_weights, add)
 
 
-@validation.shapes(memory="BNW", read_weights="BRN")
-def read(memory, read_weights):
+@equation(memory="BNW", read_weights="BRN")
+def read(layout: Layout, memory: Tensor, read_weights: Tensor) -> Tensor:
     """Read vectors r = sum_i w_i M_i.
 
     DNC "memory read"; NTM eq. 2.
@@ -233,11 +444,11 @@ def read(memory, read_weights):
     Returns:
         (B, R, W).
     """
-    return _product(read_weights, memory)
+    return layout.contract("rn,nw->rw", read_weights, memory)
 
 
-@validation.shapes(content="BHN", previous="BHN", gate="BH")
-def interpolate(content, previous, gate):
+@equation(content="BHN", previous="BHN", gate="BH")
+def interpolate(layout: Layout, content: Tensor, previous: Tensor, gate: Tensor) -> Tensor:
     """w_g = g w_c + (1 - g) w_{t-1}.
 
     NTM eq. 7.
@@ -250,12 +461,13 @@ def interpolate(content, previous, gate):
     Returns:
         (B, H, N).
     """
-    gate = ops.expand_dims(gate, -1)
-    return gate * content + (1.0 - gate) * previous
+    return layout.contract("h,hn->hn", gate, content) + layout.contract(
+        "h,hn->hn", 1.0 - gate, previous
+    )
 
 
-@validation.shapes(weights="BHN", taps="BHK")
-def shift(weights, taps):
+@equation(weights="BHN", taps="BHK")
+def shift(layout: Layout, weights: Tensor, taps: Tensor) -> Tensor:
     """Circular convolution of each weighting with its shift distribution.
 
     NTM eq. 8. Mass on the tap of offset +1 moves slot 0 to slot 1.
@@ -270,20 +482,19 @@ def shift(weights, taps):
     Raises:
         ValueError: the number of taps is even.
     """
-    num_taps = taps.shape[-1]
+    num_taps = layout.size(taps, 1)
     if num_taps % 2 == 0:
         raise ValueError(f"taps must have an odd last dimension 2K + 1, got shape {taps.shape}.")
-    shift_range = num_taps // 2
-    return sum(
-        taps[..., k : k + 1] * ops.roll(weights, k - shift_range, axis=-1) for k in range(num_taps)
-    )
+    offsets = range(-(num_taps // 2), num_taps // 2 + 1)
+    moved = [ops.roll(weights, offset, axis=layout.last) for offset in offsets]
+    return layout.contract("hk,hkn->hn", taps, layout.stack(moved, 1))
 
 
-@validation.shapes(weights="BHN", gamma="BH")
-def sharpen(weights, gamma):
+@equation(weights="BHN", gamma="BH")
+def sharpen(layout: Layout, weights: Tensor, gamma: Tensor) -> Tensor:
     """w^gamma / sum w^gamma. A row of zeros stays zeros; gradients are finite everywhere.
 
-    NTM eq. 9, and the sharpness control S(d, s) of CS19 for links.
+    NTM eq. 9.
 
     Args:
         weights: (B, H, N), non-negative.
@@ -294,54 +505,124 @@ def sharpen(weights, gamma):
     """
     # The result does not depend on the scale of the row. Dividing by its largest entry first keeps
     # a high power from underflowing to an empty weighting.
-    peak = ops.stop_gradient(ops.max(weights, axis=-1, keepdims=True))
+    peak = layout.max(ops.stop_gradient(weights))
     scaled = weights / ops.where(peak > 0, peak, ops.ones_like(peak))
     positive = scaled > (_MIN_RATIO_FLOAT16 if scaled.dtype == "float16" else _MIN_RATIO)
     base = ops.where(positive, scaled, ops.ones_like(scaled))
-    powered = ops.exp(ops.expand_dims(gamma, -1) * ops.log(base))
+    powered = ops.exp(layout.contract("h,hn->hn", gamma, ops.log(base)))
     powered = ops.where(positive, powered, ops.zeros_like(powered))
-    total = ops.sum(powered, axis=-1, keepdims=True)  # 0, or at least 1
-    return powered / ops.maximum(total, 1.0)
+    total = layout.sum(powered)  # 0, or at least 1
+    return layout.contract("h,hn->hn", 1.0 / ops.maximum(total, 1.0), powered)
 
 
-# The products of weightings or keys with a matrix. Their gradient with respect to the matrix is a
-# sum of outer products, one a head, which is written as such: XLA's CPU backend takes long for the
-# batched product in its place, whose first factor is transposed and has few rows.
+@equation(weights="BRHN", sharpness="BRH")
+def sharpen_links(layout: Layout, weights: Tensor, sharpness: Tensor) -> Tensor:
+    """S(d, s) = d^s / sum d^s of each forward or backward weighting, as `sharpen`.
+
+    CS19 "sharpness of temporal link distributions".
+
+    Args:
+        weights: (B, R, H, N), non-negative, of every read and write head.
+        sharpness: (B, R, H), >= 1.
+
+    Returns:
+        (B, R, H, N), each row sums to 1, or is 0 where the weighting was.
+    """
+    reads, writes, slots = (layout.size(weights, i) for i in range(3))
+    rows = layout.reshape(weights, (reads * writes, slots))
+    sharp = over(layout).sharpen(rows, layout.reshape(sharpness, (reads * writes,)))
+    return layout.reshape(sharp, (reads, writes, slots))
 
 
-@ops.custom_gradient
-def _product(rows, matrix):
-    """(B, H, N) times (B, N, W): (B, H, W)."""
-
-    def gradient(*args, upstream=None):
-        upstream = args[0] if upstream is None else upstream
-        to_rows = ops.matmul(upstream, ops.transpose(matrix, (0, 2, 1)))
-        return to_rows, _sum_of_outer_products(rows, upstream)
-
-    return ops.matmul(rows, matrix), gradient
+# The two ways to compute an allocation weighting. Their gradients are finite everywhere.
 
 
-@ops.custom_gradient
-def _product_transposed(rows, matrix):
-    """(B, H, W) times the transposed (B, N, W): (B, H, N)."""
-
-    def gradient(*args, upstream=None):
-        upstream = args[0] if upstream is None else upstream
-        return ops.matmul(upstream, matrix), _sum_of_outer_products(upstream, rows)
-
-    return ops.matmul(rows, ops.transpose(matrix, (0, 2, 1))), gradient
+def _order_keys(layout: Layout, usage: Tensor) -> Tensor:
+    """What the order of allocation goes by, in at least float32, without a gradient."""
+    dtype = "float32" if usage.dtype in ("float16", "bfloat16") else usage.dtype
+    ties = _TIE * np.arange(layout.size(usage, 0))
+    return ops.cast(ops.stop_gradient(usage), dtype) + layout.constant(ties, dtype)
 
 
-def _sum_of_outer_products(x, y):
-    """sum over the heads of x_h y_h^T: (B, H, N) and (B, H, W) to (B, N, W)."""
-    pairs = zip(ops.unstack(x, axis=1), ops.unstack(y, axis=1), strict=True)
-    return sum(ops.expand_dims(a, 2) * ops.expand_dims(b, 1) for a, b in pairs)
+def _positive(usage: Tensor) -> Tensor:
+    """Usage that is at least tiny."""
+    return ops.maximum(usage, _MIN_USAGE_FLOAT16 if usage.dtype == "float16" else _MIN_USAGE)
 
 
-def _product_over_heads(x):
-    """Product over axis 1, by plain multiplication: its gradient needs no division."""
-    heads = ops.unstack(x, axis=1)
-    product = heads[0]
-    for head in heads[1:]:
-        product = product * head
-    return product
+def _allocation_by_sorting(usage: Tensor) -> Tensor:
+    """In time N log N, of usage (B, N)."""
+    keys = _order_keys(layouts.BATCH_FIRST, usage)
+    order = ops.argsort(keys, axis=-1)  # stable
+    ascending = layouts.at_slots(usage, order)
+    allocation = (1.0 - ascending) * _exclusive_cumprod(ascending)
+    return layouts.at_slots(allocation, ops.argsort(order, axis=-1))
+
+
+def _exclusive_cumprod(x: Tensor) -> Tensor:
+    """[1, x_0, x_0 x_1, ...] over the last axis of (B, N), in log2(N) multiplications.
+
+    The usual cumulative product has a gradient that divides by x, which is NaN at an unused slot.
+    """
+    size = x.shape[-1]
+    x = ops.concatenate([ops.ones_like(x[:, :1]), x[:, :-1]], axis=-1)
+    offset = 1
+    while offset < size:
+        x = ops.concatenate([x[:, :offset], x[:, offset:] * x[:, :-offset]], axis=-1)
+        offset *= 2
+    return x
+
+
+def _allocation_by_comparison(layout: Layout, usage: Tensor) -> Tensor:
+    """a_j = (1 - u_j) prod_{i before j} u_i without a sort: N^2 work, all of it elementwise.
+
+    The gradient is derived by hand, with s_j = (dL/da_j) a_j:
+
+        dL/du_i = -(dL/da_i) prod_{k before i} u_k + sum_{j after i} s_j / u_i
+    """
+
+    @ops.custom_gradient
+    def allocate(usage):
+        usage = layout.materialize(usage)
+        keys = layout.materialize(_order_keys(layout, usage))
+        product = _product_before(layout, keys, usage)
+        # A product without one of its factors is the product divided by it. That a factor of 0
+        # stands for a tiny one makes this right where one factor is 0, and where more are.
+        positive = _positive(usage)
+
+        def gradient(*args, upstream=None):
+            upstream = args[0] if upstream is None else upstream
+            a_j = (1.0 - usage) * _product_before(layout, keys, positive)
+            s_j = layout.materialize(upstream * a_j)
+            return _sum_after(layout, keys, s_j) / positive - upstream * product
+
+        return (1.0 - usage) * product, gradient
+
+    return allocate(usage)
+
+
+def _product_before(layout: Layout, keys: Tensor, factors: Tensor) -> Tensor:
+    """The product of the factors of the slots i that come before slot j."""
+
+    def factor(i, slot_i, j, slot_j):
+        (key_i, factor_i), (key_j, _) = slot_i, slot_j
+        return ops.where(_before(i, key_i, j, key_j), factor_i, ops.ones_like(factor_i))
+
+    return layout.product_over_pairs(factor, keys, factors)
+
+
+def _sum_after(layout: Layout, keys: Tensor, terms: Tensor) -> Tensor:
+    """The sum of the terms of the slots i that come after slot j."""
+
+    def term(i, slot_i, j, slot_j):
+        (key_i, term_i), (key_j, _) = slot_i, slot_j
+        return ops.where(_before(j, key_j, i, key_i), term_i, ops.zeros_like(term_i))
+
+    return layout.sum_over_pairs(term, keys, terms)
+
+
+def _before(i: Any, key_i: Tensor, j: Any, key_j: Tensor) -> Tensor:
+    """Whether slot i comes before slot j, in a total order."""
+    # XLA may compute a key twice, to another rounding; a slot never comes before itself.
+    return ops.logical_or(
+        ops.logical_and(key_i < key_j, i != j), ops.logical_and(key_i == key_j, i < j)
+    )

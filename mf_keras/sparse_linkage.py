@@ -4,7 +4,7 @@ The DNC's link matrix L (Nature 538, 2016, Methods) costs N^2. Rae et al., "Scal
 Neural Networks with Sparse Reads and Writes", 2016, arXiv:1610.09027, give the DNC sparse links.
 This is the idea in a form of its own: one sparse matrix, row by row the K largest entries of what
 the dense update would make of the last step's sparse matrix and of the K largest precedences.
-Nothing else is approximated, so that with K = N it is the dense linkage.
+Nothing else is approximated, so that with K = N it is the dense linkage. Everything is batch first.
 
 A link matrix is two tensors, B batch, H write heads, K links, N slots:
 
@@ -18,13 +18,16 @@ is the matrix without links. No row names a slot twice.
 import numpy as np
 from keras import ops
 
-from mf_keras.allocation import at_slots
+from mf_keras.layouts import at_slots
+from mf_keras.types import Tensor
 
 # Below every link, which is >= 0 but for rounding.
 _NEVER = -1.0
 
 
-def update_link(weights, slots, precedence, write_weights):
+def update_link(
+    weights: Tensor, slots: Tensor, precedence: Tensor, write_weights: Tensor
+) -> tuple[Tensor, Tensor]:
     """L[i, j] = (1 - w_i - w_j) L[i, j] + w_i p_j, diagonal 0; then the K largest of every row.
 
     DNC "temporal link matrix". No gradient flows through the choice of the K.
@@ -59,7 +62,7 @@ def update_link(weights, slots, precedence, write_weights):
     )
 
 
-def follow_links(weights, slots, read_weights):
+def follow_links(weights: Tensor, slots: Tensor, read_weights: Tensor) -> tuple[Tensor, Tensor]:
     """Forward and backward weightings f = L w_r and b = L^T w_r.
 
     DNC "forward weighting" and "backward weighting".

@@ -175,8 +175,9 @@ def shapes(**expected):
     """A decorator that checks the floating tensors a function is given.
 
     Args:
-        **expected: name of an argument -> its dimensions, a letter each. The same letter stands for
-            the same size; sizes that are unknown while tracing fit all. None is let through.
+        **expected: name of an argument -> its dimensions, a letter each, or "..." for any. The same
+            letter stands for the same size; sizes that are unknown while tracing fit all. None is
+            let through where it is the default.
     """
 
     def decorate(function):
@@ -190,6 +191,9 @@ def shapes(**expected):
             for name, letters in expected.items():
                 tensor = given.get(name)
                 if tensor is None and (name in optional or name not in given):
+                    continue
+                if letters == "...":
+                    floating(name, tensor)
                     continue
                 shape_of(name, tensor, [known.get(letter) or letter for letter in letters])
                 floating(name, tensor)

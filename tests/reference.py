@@ -5,6 +5,7 @@ NTM: Graves et al. 2014. DNC: Graves et al., Nature 2016, Methods. CS19: Csordas
 
 import numpy as np
 
+TIE = 2.0**-20  # usages that differ by less count as tied
 MIN_NORM = 1e-6  # a vector shorter than this counts as this long in a cosine
 
 
@@ -69,12 +70,49 @@ def allocation_weights(usage):
     batch, slots = usage.shape
     allocation = np.zeros((batch, slots))
     for b in range(batch):
-        free_list = sorted(range(slots), key=lambda i: usage[b, i])  # stable
+        free_list = sorted(range(slots), key=lambda i: (usage[b, i] + i * TIE, i))
         product = 1.0
         for slot in free_list:
             allocation[b, slot] = (1.0 - usage[b, slot]) * product
             product *= usage[b, slot]
     return allocation
+
+
+def allocation_of_heads(usage, allocation_gates, write_gates):
+    """Each later head allocates on the usage that the allocation of the heads before causes."""
+    batch, slots = usage.shape
+    heads = allocation_gates.shape[1]
+    allocation = np.zeros((batch, heads, slots))
+    usage = usage.copy()
+    for h in range(heads):
+        allocation[:, h] = allocation_weights(usage)
+        for b in range(batch):
+            gate = allocation_gates[b, h] * write_gates[b, h]
+            for i in range(slots):
+                usage[b, i] += (1.0 - usage[b, i]) * gate * allocation[b, h, i]
+    return allocation
+
+
+def write_weighting(allocation, content, allocation_gates, write_gates):
+    batch, heads, slots = content.shape
+    weights = np.zeros((batch, heads, slots))
+    for b in range(batch):
+        for h in range(heads):
+            g_a, g_w = allocation_gates[b, h], write_gates[b, h]
+            for i in range(slots):
+                a, c = allocation[b, h, i], content[b, h, i]
+                weights[b, h, i] = g_w * (g_a * a + (1.0 - g_a) * c)
+    return weights
+
+
+def deallocate(memory, psi):
+    """CS19, section 3.2."""
+    batch, slots, _ = memory.shape
+    kept = np.zeros(memory.shape)
+    for b in range(batch):
+        for i in range(slots):
+            kept[b, i] = memory[b, i] * psi[b, i]
+    return kept
 
 
 def update_link(link, precedence, write_weights):
@@ -142,6 +180,18 @@ def follow_links(link, read_weights):
     return forward, backward
 
 
+def read_weighting(backward, content, forward, modes):
+    batch, reads, writes, slots = forward.shape
+    weights = np.zeros((batch, reads, slots))
+    for b in range(batch):
+        for r in range(reads):
+            for h in range(writes):
+                weights[b, r] += modes[b, r, h] * backward[b, r, h]
+                weights[b, r] += modes[b, r, writes + 1 + h] * forward[b, r, h]
+            weights[b, r] += modes[b, r, writes] * content[b, r]
+    return weights
+
+
 def erase_and_write(memory, write_weights, erase, add):
     """DNC "memory write", NTM eq. 3 and 4: all heads erase, then all heads add."""
     batch, slots, width = memory.shape
@@ -203,6 +253,13 @@ def sharpen(weights, gamma):
             if powered.sum() > 0:
                 sharp[b, h] = powered / powered.sum()
     return sharp
+
+
+def sharpen_links(weights, sharpness):
+    """CS19, section 3.3: every weighting by itself."""
+    heads = weights.shape[2]
+    each = [sharpen(weights[:, :, h], sharpness[:, :, h]) for h in range(heads)]
+    return np.stack(each, axis=2)
 
 
 def gru(weights, inputs, hidden):
@@ -289,18 +346,21 @@ def dnc_step(
     psi = retention(free_gates, state["read_weights"])
     usage = update_usage(state["usage"], state["write_weights"], psi)
     content = content_weights(memory, write_keys, write_strengths, write_masks)
-    write_weights = _write_weights(usage, content, allocation_gates, write_gates)
+    allocation = allocation_of_heads(usage, allocation_gates, write_gates)
+    write_weights = write_weighting(allocation, content, allocation_gates, write_gates)
     if erase_on_deallocation:
-        memory = memory * psi[:, :, None]  # CS19, section 3.2
+        memory = deallocate(memory, psi)
     memory = erase_and_write(memory, write_weights, erase, write_vectors)
     links = _links(state, write_weights, linkage, num_links)
     content = content_weights(memory, read_keys, read_strengths, read_masks)
     if linkage is None:
         read_weights = content
     else:
-        read_weights = _read_weights(
-            content, links["link"], state["read_weights"], modes, sharpness
-        )
+        forward, backward = follow_links(links["link"], state["read_weights"])
+        if sharpness is not None:
+            backward = sharpen_links(backward, sharpness[..., :writes])
+            forward = sharpen_links(forward, sharpness[..., writes:])
+        read_weights = read_weighting(backward, content, forward, modes)
     read_vectors = read(memory, read_weights)
     return readout(weights, hidden, read_vectors), {
         "hidden": hidden,
@@ -321,38 +381,6 @@ def _links(state, write_weights, linkage, num_links):
     old = state["link"], state["precedence"], write_weights
     link = update_link(*old) if linkage == "dense" else update_sparse_link(*old, num_links)
     return {"link": link, "precedence": update_precedence(state["precedence"], write_weights)}
-
-
-def _read_weights(content, link, read_weights_tm1, modes, sharpness):
-    forward, backward = follow_links(link, read_weights_tm1)
-    batch, reads, writes, slots = forward.shape
-    read_weights = np.zeros((batch, reads, slots))
-    for r in range(reads):
-        for h in range(writes):
-            b, f = backward[:, r, h : h + 1], forward[:, r, h : h + 1]
-            if sharpness is not None:  # CS19, section 3.3
-                b = sharpen(b, sharpness[:, r, h : h + 1])
-                f = sharpen(f, sharpness[:, r, writes + h : writes + h + 1])
-            read_weights[:, r] += modes[:, r, h, None] * b[:, 0]
-            read_weights[:, r] += modes[:, r, writes + 1 + h, None] * f[:, 0]
-        read_weights[:, r] += modes[:, r, writes, None] * content[:, r]
-    return read_weights
-
-
-def _write_weights(usage, content, allocation_gates, write_gates):
-    """Each later head allocates on the usage that the allocation of the heads before causes."""
-    batch, heads, slots = content.shape
-    weights = np.zeros((batch, heads, slots))
-    usage = usage.copy()
-    for h in range(heads):
-        allocation = allocation_weights(usage)
-        for b in range(batch):
-            g_a, g_w = allocation_gates[b, h], write_gates[b, h]
-            for i in range(slots):
-                a = allocation[b, i]
-                weights[b, h, i] = g_w * (g_a * a + (1.0 - g_a) * content[b, h, i])
-                usage[b, i] += (1.0 - usage[b, i]) * g_w * g_a * a
-    return weights
 
 
 def ntm_step(weights, inputs, state, shift_range=1, clip=20.0):

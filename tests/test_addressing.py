@@ -1,3 +1,4 @@
+import inspect
 from typing import NamedTuple
 
 import numpy as np
@@ -6,7 +7,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mf_keras import addressing
+from mf_keras import addressing, layouts
 from tests import reference
 
 
@@ -63,6 +64,21 @@ INPUTS = {
     ],
     "allocation_weights": lambda rng, s: [rng.uniform(size=(s.b, s.n))],
     "allocation_weights, many slots": lambda rng, s: [rng.uniform(0.9, 1.0, (s.b, 64 + s.n))],
+    "allocation_of_heads": lambda rng, s: [
+        rng.uniform(size=(s.b, s.n)),
+        rng.uniform(size=(s.b, s.h)),
+        rng.uniform(size=(s.b, s.h)),
+    ],
+    "write_weighting": lambda rng, s: [
+        _weighting(rng, s.b, s.h, s.n),
+        _weighting(rng, s.b, s.h, s.n),
+        rng.uniform(size=(s.b, s.h)),
+        rng.uniform(size=(s.b, s.h)),
+    ],
+    "deallocate": lambda rng, s: [
+        rng.normal(size=(s.b, s.n, s.w)),
+        rng.uniform(size=(s.b, s.n)),
+    ],
     "update_link": lambda rng, s: [
         _link(rng, s.b, s.h, s.n),
         _weighting(rng, s.b, s.h, s.n),
@@ -73,6 +89,12 @@ INPUTS = {
         _weighting(rng, s.b, s.h, s.n),
     ],
     "follow_links": lambda rng, s: [_link(rng, s.b, s.h, s.n), _weighting(rng, s.b, s.r, s.n)],
+    "read_weighting": lambda rng, s: [
+        _weighting(rng, s.b, s.r, s.h, s.n),
+        _weighting(rng, s.b, s.r, s.n),
+        _weighting(rng, s.b, s.r, s.h, s.n),
+        _taps(rng, s.b, s.r, s.h),
+    ],
     "erase_and_write": lambda rng, s: [
         rng.normal(size=(s.b, s.n, s.w)),
         _weighting(rng, s.b, s.h, s.n),
@@ -87,6 +109,10 @@ INPUTS = {
     ],
     "shift": lambda rng, s: [_weighting(rng, s.b, s.h, s.n), _taps(rng, s.b, s.h, s.k)],
     "sharpen": lambda rng, s: [_weighting(rng, s.b, s.h, s.n), rng.uniform(1.0, 5.0, (s.b, s.h))],
+    "sharpen_links": lambda rng, s: [
+        _weighting(rng, s.b, s.r, s.h, s.n),
+        rng.uniform(1.0, 5.0, (s.b, s.r, s.h)),
+    ],
 }
 EACH = pytest.mark.parametrize("name", INPUTS)
 
@@ -103,15 +129,27 @@ def _inputs(name, seed, s, dtype="float64"):
     return [x.astype(dtype) for x in INPUTS[name](np.random.default_rng(seed), s)]
 
 
-def _run(name, arrays):
-    outputs = _flat(_function(name)(*map(tf.constant, arrays)))
+def _in_layout(name, layout):
+    """The bare equation over a layout, as a function of tensors (B, ...)."""
+    bare = getattr(addressing.over(layout), name.partition(",")[0])
+
+    def function(*tensors):
+        moved = [tf.experimental.numpy.moveaxis(x, 0, layout.batch_axis) for x in tensors]
+        outputs = _flat(bare(*moved))
+        return tuple(tf.experimental.numpy.moveaxis(x, layout.batch_axis, 0) for x in outputs)
+
+    return function
+
+
+def _run(name, arrays, function=None):
+    outputs = _flat((function or _function(name))(*map(tf.constant, arrays)))
     assert all(x.dtype == arrays[0].dtype for x in outputs)
     return [x.numpy() for x in outputs]
 
 
-def _check_against_reference(name, arrays, rtol, atol):
+def _check_against_reference(name, arrays, rtol, atol, function=None):
     expected = _flat(_function(name, reference)(*[x.astype("float64") for x in arrays]))
-    for x, y in zip(_run(name, arrays), expected, strict=True):
+    for x, y in zip(_run(name, arrays, function), expected, strict=True):
         np.testing.assert_allclose(x, y, rtol=rtol, atol=atol)
 
 
@@ -169,6 +207,20 @@ def test_equals_the_paper_in_float64(name, s, seed):
 @EACH
 @settings(max_examples=6)
 @given(s=sizes, seed=seeds)
+def test_the_batch_last_equals_the_paper_and_has_the_gradients_of_the_batch_first(name, s, seed):
+    arrays = _inputs(name, seed, s)
+    function = _in_layout(name, layouts.BATCH_LAST)
+    _check_against_reference(name, arrays, rtol=1e-10, atol=1e-13, function=function)
+    if name.endswith("many slots"):
+        return  # takes long step by step
+    actual, expected = (_gradients(each, arrays)[0] for each in (function, _function(name)))
+    for x, y in zip(actual, expected, strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-9, atol=1e-12)
+
+
+@EACH
+@settings(max_examples=6)
+@given(s=sizes, seed=seeds)
 def test_gradients_are_those_of_central_differences(name, s, seed):
     s = s._replace(b=min(s.b, 2))
     arrays = _inputs(name, seed, s)
@@ -181,7 +233,26 @@ def test_gradients_are_those_of_central_differences(name, s, seed):
 @EACH
 def test_one_of_everything(name):
     arrays = _inputs(name, 0, Sizes(1, 1, 1, 1, 1, 0))
-    _check_against_reference(name, arrays, rtol=1e-10, atol=1e-13)
+    for layout in layouts.BY_NAME.values():
+        function = _in_layout(name, layout)
+        _check_against_reference(name, arrays, rtol=1e-10, atol=1e-13, function=function)
+
+
+@EACH
+def test_the_batch_last_keeps_float32(name):
+    arrays = _inputs(name, 0, Sizes(3, 2, 2, 4, 3, 0), "float32")
+    _run(name, arrays, _in_layout(name, layouts.BATCH_LAST))
+
+
+def test_the_public_functions_show_their_own_arguments_and_the_bare_ones_have_the_same():
+    function = addressing.content_weights
+    assert list(inspect.signature(function).parameters) == ["memory", "keys", "strengths", "masks"]
+    bare = addressing.over(layouts.BATCH_LAST).content_weights
+    assert inspect.signature(bare) == inspect.signature(function)
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'strengths'"):
+        function(tf.ones((1, 2, 3)), tf.ones((1, 1, 3)))
+    with pytest.raises(AttributeError, match="content_weight is no equation of addressing"):
+        _ = addressing.over(layouts.BATCH_LAST).content_weight
 
 
 def test_xla_agrees_with_eager():
@@ -195,6 +266,7 @@ def test_xla_agrees_with_eager():
     def compiled(inputs):
         return {name: _flat(_function(name)(*arrays)) for name, arrays in inputs.items()}
 
+    # One at a time would compile as many programs.
     outputs = compiled(tf.nest.map_structure(tf.constant, inputs))
     for name, arrays in inputs.items():
         for x, y in zip(outputs[name], _run(name, arrays), strict=True):
@@ -248,10 +320,14 @@ def test_a_zero_mask_hides_its_part_of_the_word():
     )
 
 
+EACH_LAYOUT = pytest.mark.parametrize("layout", layouts.BY_NAME.values(), ids=lambda x: x.name)
+
+
+@EACH_LAYOUT
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("zero", ["memory", "keys", "both", "masks"])
-def test_content_weights_are_safe_at_zero(zero, masked, dtype):
+def test_content_weights_are_safe_at_zero(zero, masked, dtype, layout):
     name = "content_weights, masked" if masked else "content_weights"
     arrays = _inputs(name, 0, Sizes(2, 1, 2, 4, 3, 0), dtype)
     zeroed = {"memory": [0], "keys": [1], "both": [0, 1], "masks": [3]}[zero]
@@ -259,9 +335,10 @@ def test_content_weights_are_safe_at_zero(zero, masked, dtype):
         zeroed = []
     for i in zeroed:
         arrays[i] = np.zeros_like(arrays[i])
-    assert _all_finite(_gradients(addressing.content_weights, arrays)[0])
+    function = _in_layout(name, layout)
+    assert _all_finite(_gradients(function, arrays)[0])
     if zeroed:
-        np.testing.assert_allclose(_run(name, arrays)[0], 0.25, rtol=1e-3)
+        np.testing.assert_allclose(_run(name, arrays, function)[0], 0.25, rtol=1e-3)
 
 
 # retention and usage
@@ -319,19 +396,50 @@ def test_equal_usage_allocates_in_slot_order(slots, value):
     np.testing.assert_allclose(allocation, [expected, expected], rtol=2e-5, atol=1e-37)
 
 
+@EACH_LAYOUT
 @pytest.mark.parametrize("slots", [6, 64, 65, 100])
-def test_ties_allocate_in_slot_order(slots):
+def test_ties_allocate_in_slot_order(slots, layout):
     usage = np.random.default_rng(0).choice([0.5, 0.9, 0.99], size=(3, slots)).astype("float32")
-    _check_against_reference("allocation_weights", [usage], rtol=2e-5, atol=1e-37)
+    function = _in_layout("allocation_weights", layout)
+    _check_against_reference(
+        "allocation_weights", [usage], rtol=2e-5, atol=1e-37, function=function
+    )
 
 
-@pytest.mark.parametrize("slots", [6, 100])
-def test_allocation_is_right_and_smooth_at_usage_zero_and_one(slots):
+@EACH_LAYOUT
+@pytest.mark.parametrize("slots", [6, 70])  # by comparison, by sorting
+@pytest.mark.parametrize("value", [0.0, 1e-3, 0.5, 0.97])
+def test_usages_equal_up_to_rounding_allocate_in_slot_order(value, slots, layout):
+    tied = np.full((8, slots), value, "float32")
+    up, down = np.nextafter(tied, np.float32(2)), np.nextafter(tied, np.float32(0))
+    usage = np.random.default_rng(0).choice([0, 1, 2], size=tied.shape)
+    usage = np.choose(usage, [down, tied, up])
+    allocation = _run("allocation_weights", [usage], _in_layout("allocation_weights", layout))[0]
+    before = np.cumprod(np.concatenate([np.ones((8, 1)), usage[:, :-1]], axis=1), axis=1)
+    np.testing.assert_allclose(allocation, (1.0 - usage) * before, rtol=1e-5, atol=1e-37)
+
+
+def test_a_usage_that_is_lower_by_more_than_a_tie_comes_first():
+    usage = np.float32([[0.5, 0.5 - 4 * 2.0**-20]])
+    assert _run("allocation_weights", [usage])[0].argmax() == 1
+
+
+@EACH_LAYOUT
+@pytest.mark.parametrize("slots", [6, 70])
+def test_allocation_is_right_and_smooth_at_usage_zero_and_one(slots, layout):
     rng = np.random.default_rng(0)
     usage = rng.choice([0.0, 0.7, 1.0], size=(4, slots), p=[0.05, 0.05, 0.9]).astype("float32")
     usage[0], usage[1] = 1.0, 0.0
-    _check_against_reference("allocation_weights", [usage], rtol=1e-5, atol=0)
-    assert _all_finite(_gradients(addressing.allocation_weights, [usage])[0])
+    function = _in_layout("allocation_weights", layout)
+    _check_against_reference("allocation_weights", [usage], rtol=1e-5, atol=0, function=function)
+    assert _all_finite(_gradients(function, [usage])[0])
+
+
+def test_later_write_heads_allocate_other_slots():
+    arrays = [np.float32([[0.9, 0.0, 0.5, 0.1]]), np.ones((1, 3), "f"), np.ones((1, 3), "f")]
+    allocation = _run("allocation_of_heads", arrays)[0]
+    np.testing.assert_allclose(allocation[0], np.eye(4)[[1, 3, 2]] * [[1], [0.9], [0.5]], atol=0.1)
+    assert (allocation[0].argmax(-1) == [1, 3, 2]).all()
 
 
 @pytest.mark.parametrize("slots", [6, 100])
@@ -354,6 +462,16 @@ def test_refuses_whole_numbers():
             call(whole)
     with pytest.raises(TypeError, match="x must be a tensor"):
         addressing.oneplus("x")
+
+
+@EACH_LAYOUT
+def test_the_least_used_slots_are_the_lower_ones_of_those_that_are_tied(layout):
+    usage = np.float32([[0.5, 0.1, 0.0, 0.1, 0.9], [0.2, 0.2, np.nextafter(0.2, 0), 0.2, 0.2]])
+    lying = usage if layout is layouts.BATCH_FIRST else usage.T
+    for count, expected in ((1, [[2], [0]]), (2, [[1, 2], [0, 1]]), (3, [[1, 2, 3], [0, 1, 2]])):
+        chosen = np.asarray(addressing.over(layout).least_used(tf.constant(lying), count))
+        chosen = chosen if layout is layouts.BATCH_FIRST else chosen.T
+        assert [list(np.flatnonzero(row)) for row in chosen] == expected
 
 
 # links and precedence

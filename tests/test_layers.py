@@ -13,9 +13,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = [
     ["validation", "version", "files", "types"],
     ["backend"],
-    ["allocation", "contraction"],
+    ["layouts"],
     ["addressing", "sparse_linkage", "outputs", "data", "plots", "checkpoints"],
-    ["batch_last"],
     ["cells"],
     ["models", "callbacks"],
     ["export", "serving"],

@@ -1,8 +1,8 @@
 """Keras RNN cells with an external memory."""
 
-from mf_keras.cells.cell import MemoryCell
+from mf_keras.cells.cell import MemoryCell, Signal
 from mf_keras.cells.dnc import DNCCell, DNCState
 from mf_keras.cells.dtype import check_dtype
 from mf_keras.cells.ntm import NTMCell, NTMState
 
-__all__ = ["DNCCell", "DNCState", "MemoryCell", "NTMCell", "NTMState", "check_dtype"]
+__all__ = ["DNCCell", "DNCState", "MemoryCell", "NTMCell", "NTMState", "Signal", "check_dtype"]

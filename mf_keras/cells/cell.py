@@ -1,15 +1,33 @@
-"""What NTMCell and DNCCell share: a controller, a memory, and the door to `keras.layers.RNN`."""
+"""What the memory cells share: a controller, a memory, and the interface of `keras.layers.RNN`."""
 
 import math
+from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import keras
-import numpy as np
 from keras import ops
 
-from mf_keras import validation
+from mf_keras import addressing, layouts, validation
+from mf_keras.addressing import Equations
+from mf_keras.layouts import Layout
+from mf_keras.types import Config, Function, Shape, State, Tensor
 
 INITIAL_MEMORY = 1e-6
-MAX_INTEGER = 256 * 256 - 1  # in a state: at the door of Keras an integer is two digits
+MAX_INTEGER = 256 * 256 - 1  # in a state: at the interface of Keras an integer is two digits
+LAYOUTS = ("auto", *layouts.BY_NAME)
+
+
+class Signal(NamedTuple):
+    """A control signal: a part of the interface vector, squashed into its range."""
+
+    name: str
+    shape: Sequence[int]  # without the batch
+    range: Function = (
+        keras.activations.linear
+    )  # elementwise, or an equation such as `addressing.softmax`
+    symbol: str = ""  # the paper's
+    given: bool = True  # False for a signal of an option that the cell does not use: it is None
 
 
 class MemoryCell(keras.layers.Layer):
@@ -22,11 +40,19 @@ class MemoryCell(keras.layers.Layer):
 
     with the read vectors r_t of the same step. Both linear maps have a bias, as in DeepMind's code.
 
-    Subclasses name their state (`state_type`, a named tuple that begins with the fields `hidden`,
-    `controller` and `memory`), give `interface_size` and `memory_shapes`, and write `address`.
+    A subclass is a memory. It gives four things:
 
-    The state is a named tuple inside this package and a flat list of rank-2 tensors at the door of
-    Keras; `pack` and `unpack` go from one to the other.
+    * `state_type`, a named tuple of the fields `hidden` and `controller`, then those of the memory,
+      among them `memory` (N, W) and `read_vectors` (R, W);
+    * `memory_shapes()`, the shapes of the memory's fields;
+    * `signals()`, the parts of the interface vector;
+    * `address(eq, signals, state)`, one step of the memory, written with the equations `eq`.
+
+    A class that writes `address`, `signals` or `step` for every layout says `any_layout = True` in
+    its own body; others run batch first. `tests/cells/lru_cell.py` is an example.
+
+    The state is a named tuple inside this package and a flat list of rank-2 tensors for Keras;
+    `pack` and `unpack` go from one to the other.
 
     `reset_state()` of a stateful `keras.layers.RNN` sets every state to zero, which is not the
     cell's own initial state. For an NTM it is a bad one (see `NTMCell`): build the layer with
@@ -45,31 +71,50 @@ class MemoryCell(keras.layers.Layer):
         learn_initial_memory: start from a trained (N, W) matrix instead of the constant 1e-6 (the
             "learned bias" of NTM implementations, e.g. Collier and Beel 2018, arXiv:1807.08518,
             who compare both).
+        layout: where the batch lies while `unroll` runs the cell: "batch_first", "batch_last", or
+            "auto" for the one that `layouts.choose` takes for the faster. The numbers are the same
+            to rounding, and what goes in and comes out is batch first.
         **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
 
     Raises:
-        TypeError: an argument has the wrong type, or `controller` is no RNN cell.
-        ValueError: a size is below 1, or the controller uses dropout, whose mask Keras can share
-            between time steps only for cells that it knows.
+        TypeError: an argument has the wrong type, `controller` is no RNN cell, or a subclass lacks
+            one of the four things.
+        ValueError: a size is below 1, `layout` is unknown or none that the cell can run in, or the
+            controller uses dropout, whose mask Keras can share between time steps only for cells
+            that it knows.
     """
 
-    state_type = None
+    # The constructor's arguments are checked, stored, documented and put into the configuration
+    # here alone. A subclass with options of its own repeats their names in its signature and hands
+    # them on: `help`, positional use and editors need a signature that is written out, as those of
+    # Keras' layers are. A subclass without options needs no constructor.
+
+    state_type: Any = None
     # Fields of the trace that an exported model answers with, of those that the cell has.
-    served_fields = ("hidden", "memory", "read_weights", "write_weights")
-    integer_fields = ()  # fields of the state that hold int32 in 0..MAX_INTEGER
+    served_fields: tuple[str, ...] = ("hidden", "memory", "read_weights", "write_weights")
+    integer_fields: tuple[str, ...] = ()  # fields of the state that hold int32 in 0..MAX_INTEGER
+    any_layout = False  # whether `address` and `signals` hold in every layout
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        own = vars(cls)
+        if "any_layout" not in own and not {"address", "signals", "step"}.isdisjoint(own):
+            cls.any_layout = False
 
     def __init__(
         self,
-        controller,
-        units,
-        memory_size=20,
-        word_size=16,
-        num_reads=4,
-        num_writes=1,
-        clip=20.0,
-        learn_initial_memory=False,
-        **kwargs,
-    ):
+        controller: keras.layers.Layer,
+        units: int,
+        memory_size: int = 20,
+        word_size: int = 16,
+        num_reads: int = 4,
+        num_writes: int = 1,
+        clip: float | None = 20.0,
+        learn_initial_memory: bool = False,
+        layout: str = "auto",
+        **kwargs: Any,
+    ) -> None:
+        _check_subclass(type(self))
         _check_controller(controller)
         units = validation.positive_int("units", units)
         memory_size = validation.positive_int("memory_size", memory_size)
@@ -81,6 +126,12 @@ class MemoryCell(keras.layers.Layer):
         if clip == 0.0:
             raise ValueError("clip must be a positive number, or None for no clipping, got 0.")
         learn_initial_memory = validation.boolean("learn_initial_memory", learn_initial_memory)
+        layout = validation.one_of("layout", layout, LAYOUTS)
+        if layout == "batch_last" and not self.any_layout:
+            raise ValueError(
+                f"layout must be 'auto' or 'batch_first' for this {type(self).__name__}, "
+                f"got {layout!r}."
+            )
         super().__init__(**kwargs)
         self.controller = controller
         self.units = units
@@ -90,7 +141,8 @@ class MemoryCell(keras.layers.Layer):
         self.num_writes = num_writes
         self.clip = clip
         self.learn_initial_memory = learn_initial_memory
-        self.input_size = None  # D, known once the cell is built
+        self.layout = layout
+        self.input_size: int | None = None  # D, known once the cell is built
         self.interface = keras.layers.Dense(
             self.interface_size, dtype=self.dtype_policy, name="interface"
         )
@@ -106,58 +158,84 @@ class MemoryCell(keras.layers.Layer):
 
     # What a subclass gives.
 
-    @property
-    def interface_size(self):
-        """Length of the interface vector."""
+    def signals(self) -> Sequence[Signal]:
+        """The control signals, in the order of the interface vector."""
         raise NotImplementedError
 
-    def memory_shapes(self):
-        """Shapes, without the batch, of the state's fields from `memory` on, in their order."""
+    def memory_shapes(self) -> Mapping[str, Shape]:
+        """Name -> shape without the batch of the state's fields from `memory` on, in their order.
+
+        Among them are `memory`, (N, W), and `read_vectors`, (R, W).
+        """
         raise NotImplementedError
 
-    def address(self, interface, state):
+    def address(
+        self, eq: Equations, signals: SimpleNamespace, state: State
+    ) -> Mapping[str, Tensor]:
         """Drive the memory for one step.
 
         Args:
-            interface: (B, interface_size), in at least float32.
+            eq: the equations of `addressing` over the layout that this step runs in.
+            signals: the control signals by their names, in at least float32.
             state: the named tuple of the last step, in at least float32.
 
         Returns:
-            The new values of the fields from `memory` on, as a dict.
+            The new values of the fields from `memory` on.
         """
         raise NotImplementedError
 
     # The step.
 
-    def step(self, inputs, state, training=False):
+    @property
+    def interface_size(self) -> int:
+        """Length of the interface vector."""
+        return sum(math.prod(signal.shape) for signal in self.signals() if signal.given)
+
+    def parse(self, interface: Tensor, layout: Layout = layouts.BATCH_FIRST) -> SimpleNamespace:
+        """The control signals, by their names, of an interface vector: (B, interface_size)."""
+        eq = addressing.over(layout)
+        signals = self.signals()
+        values = dict.fromkeys(signal.name for signal in signals)
+        given = [signal for signal in signals if signal.given]
+        pieces = layout.split(interface, [math.prod(signal.shape) for signal in given])
+        for (name, shape, squash, *_), piece in zip(given, pieces, strict=True):
+            values[name] = eq.apply(squash, layout.reshape(piece, shape))
+        return SimpleNamespace(**values)
+
+    def step(
+        self,
+        inputs: Tensor,
+        state: State,
+        training: bool = False,
+        layout: Layout = layouts.BATCH_FIRST,
+    ) -> tuple[Tensor, State]:
         """One time step on the named tuple.
 
         Args:
             inputs: (B, D), x_t.
-            state: the state after the last step.
+            state: the state after the last step, whose fields lie as `batch_axes(layout)` says.
             training: passed on to the controller.
+            layout: where the batch lies in the memory's fields of the state.
 
         Returns:
             `(outputs, state)`: y_t of shape (B, units), and the new state.
         """
-        reads_tm1 = self._flat(state.read_vectors)
+        reads_tm1 = layout.rows(state.read_vectors)  # (B, R W)
         hidden, controller = self.control(inputs, reads_tm1, state.controller, training)
-        interface = self.interface(hidden)
         # Products of twenty usages or a softmax at strength 20 mean nothing in half precision, so
         # the addressing runs in float32 at least. The state is kept in the compute dtype.
         precise = at_least_float32(self.compute_dtype)
-        fields = self.address(ops.cast(interface, precise), cast_floats(state, precise))
+        interface = ops.cast(layout.from_rows(self.interface(hidden)), precise)
+        signals = self.parse(interface, layout)
+        fields = self.address(addressing.over(layout), signals, cast_floats(state, precise))
         fields = cast_floats(fields, self.compute_dtype)
         state = self.state_type(hidden=hidden, controller=controller, **fields)
-        reads = self._flat(state.read_vectors)
-        outputs = self.readout(ops.concatenate([hidden, reads], axis=-1))
-        return outputs, state
+        features = ops.concatenate([hidden, layout.rows(state.read_vectors)], axis=-1)
+        return self.readout(features), state
 
-    def _flat(self, read_vectors):
-        """(B, R, W) as (B, R W)."""
-        return ops.reshape(read_vectors, (-1, self.num_reads * self.word_size))
-
-    def control(self, inputs, reads_tm1, controller, training):
+    def control(
+        self, inputs: Tensor, reads_tm1: Tensor, controller: Sequence[Tensor], training: bool
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """h_t and the controller's new state.
 
         Args:
@@ -180,50 +258,60 @@ class MemoryCell(keras.layers.Layer):
         sizes = self.controller.state_size
         return [sizes] if isinstance(sizes, int) else sizes
 
-    def in_loop(self, batch_size):
-        """What `unroll` runs over time in place of this cell: here the cell itself.
+    # The layout.
+
+    def choose_layout(self, batch_size: int | None) -> Layout:
+        """The layout in which `unroll` runs the cell, where it is called now.
 
         Args:
-            batch_size: number of rows, or None where it is not known.
+            batch_size: number of rows; None where it is not known.
 
         Returns:
-            `(cell, axes)`: an object with a `step` that computes what this cell's does, and a
-            structure like the state: for every tensor the axis where it has the batch, 0 or -1.
+            A layout of `layouts`, e.g. `layouts.BATCH_FIRST`; its `name` is "batch_first".
         """
-        return self, keras.tree.map_structure(lambda _: 0, self._shapes())
+        if self.layout != "auto":
+            return layouts.BY_NAME[self.layout]
+        if not self.any_layout:
+            return layouts.BATCH_FIRST
+        return layouts.choose(self.memory_size, self.word_size, batch_size)
 
-    # The door of keras.layers.RNN.
+    def batch_axes(self, layout: Layout) -> State:
+        """The axis of the batch, 0 or -1, of every tensor of a state in a layout, as a state."""
+        shapes = self._shapes()
+        axes = keras.tree.map_structure(lambda _: layout.batch_axis, shapes)
+        return axes._replace(hidden=0, controller=tuple(0 for _ in shapes.controller))
+
+    # The interface of keras.layers.RNN.
 
     @property
-    def hidden_size(self):
+    def hidden_size(self) -> int:
         """H, the size of the controller's output h_t."""
         size = getattr(self.controller, "output_size", None)
         return keras.tree.flatten(self.controller.state_size)[0] if size is None else size
 
     @property
-    def output_size(self):
+    def output_size(self) -> int:
         """Size of y_t, for `keras.layers.RNN`."""
         return self.units
 
     @property
-    def state_size(self):
+    def state_size(self) -> list[int]:
         """Sizes of the flat state, for `keras.layers.RNN`."""
         return [shape.size for shape in keras.tree.flatten(self._shapes())]
 
     def _shapes(self):
         controller = tuple(_Shape((n,)) for n in keras.tree.flatten(self.controller.state_size))
-        names = self.state_type._fields[2:]
-        memory = [
-            _Shape(shape, integer=name in self.integer_fields)
-            for name, shape in zip(names, self.memory_shapes(), strict=True)
-        ]
-        return self.state_type(_Shape((self.hidden_size,)), controller, *memory)
+        memory = {
+            name: _Shape(shape, integer=name in self.integer_fields)
+            for name, shape in self.memory_shapes().items()
+        }
+        return self.state_type(hidden=_Shape((self.hidden_size,)), controller=controller, **memory)
 
-    def trace_shape(self, name):
+    def trace_shape(self, name: str) -> Shape:
         """Shape of a step of the trace's field `name`, without the batch: (N, W) for "memory"."""
         return getattr(self._shapes(), name).dims
 
-    def pack(self, state):
+    def pack(self, state: State) -> list[Tensor]:
         """The named tuple as Keras' flat list of (B, size) tensors in the compute dtype."""
         pairs = zip(keras.tree.flatten(state), keras.tree.flatten(self._shapes()), strict=True)
         return [
@@ -233,7 +321,7 @@ class MemoryCell(keras.layers.Layer):
             for x, shape in pairs
         ]
 
-    def unpack(self, flat):
+    def unpack(self, flat: Sequence[Tensor]) -> State:
         """Keras' flat list of (B, size) tensors as the named tuple.
 
         Raises:
@@ -256,7 +344,7 @@ class MemoryCell(keras.layers.Layer):
         ]
         return keras.tree.pack_sequence_as(shapes, tensors)
 
-    def initial_state(self, batch_size):
+    def initial_state(self, batch_size: int | Tensor) -> State:
         """The state before the first step, as the named tuple.
 
         The controller starts as it does by itself; memory is 1e-6, or the learned matrix;
@@ -281,11 +369,11 @@ class MemoryCell(keras.layers.Layer):
             state = state._replace(controller=controller)
         return state._replace(memory=memory)
 
-    def get_initial_state(self, batch_size=None):
+    def get_initial_state(self, batch_size: int | Tensor | None = None) -> list[Tensor]:
         """The state before the first step, as Keras' flat list."""
         return self.pack(self.initial_state(batch_size))
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         """Create the weights for inputs of shape (B, D).
 
         Raises:
@@ -327,17 +415,19 @@ class MemoryCell(keras.layers.Layer):
                 "or not be built yet."
             ) from error
 
-    def call(self, inputs, states, training=False):
+    def call(
+        self, inputs: Tensor, states: Sequence[Tensor], training: bool = False
+    ) -> tuple[Tensor, list[Tensor]]:
         """One step on Keras' flat list: `(outputs, states)`."""
         outputs, state = self.step(inputs, self.unpack(states), training=training)
         return outputs, self.pack(state)
 
-    def compute_output_shape(self, input_shape, *unused):
+    def compute_output_shape(self, input_shape: Shape, *unused: Any) -> tuple[Shape, list[Shape]]:
         """Shapes of the outputs and of the flat state."""
         batch = input_shape[0]
         return (batch, self.units), [(batch, n) for n in self.state_size]
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """The constructor's arguments, the controller serialized.
 
         Raises:
@@ -359,23 +449,18 @@ class MemoryCell(keras.layers.Layer):
             "num_writes": self.num_writes,
             "clip": self.clip,
             "learn_initial_memory": self.learn_initial_memory,
+            "layout": self.layout,
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: Config) -> "MemoryCell":
         """A cell from what `get_config` gave."""
         controller = keras.saving.deserialize_keras_object(config["controller"])
         return cls(**{**config, "controller": controller})
 
 
-def split_interface(interface, sizes):
-    """Cut (B, sum(sizes)) along its last axis into pieces of the given sizes."""
-    # One split, whose gradient is one concatenation; slices would each be padded and added.
-    return ops.split(interface, np.cumsum(sizes[:-1]).tolist(), axis=-1)
-
-
 class _Shape:
-    """A shape that `keras.tree` takes for one leaf; `size` is its size at the door of Keras."""
+    """A shape that `keras.tree` takes for one leaf; `size` is its size for Keras."""
 
     def __init__(self, dims, integer=False):
         self.dims = dims
@@ -383,7 +468,7 @@ class _Shape:
         self.size = math.prod(dims) * (2 if integer else 1)
 
 
-def cast_floats(tensors, dtype):
+def cast_floats(tensors: Any, dtype: str) -> Any:
     """A nested structure of tensors in another floating dtype; integers stay what they are."""
 
     def cast(x):
@@ -404,9 +489,16 @@ def _from_digits(digits):
     return 256 * high + low
 
 
-def at_least_float32(dtype):
+def at_least_float32(dtype: str) -> str:
     """The dtype to address in, where the cell computes in another."""
     return "float32" if dtype in ("float16", "bfloat16") else dtype
+
+
+def _check_subclass(cls):
+    """Raise TypeError where a memory cell is not complete."""
+    for name in ("state_type", "memory_shapes", "signals", "address"):
+        if getattr(cls, name) is getattr(MemoryCell, name):
+            raise TypeError(f"{cls.__name__} must define {name}, as a subclass of MemoryCell.")
 
 
 def _check_controller(controller):

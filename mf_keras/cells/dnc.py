@@ -1,14 +1,15 @@
 """The Differentiable Neural Computer as a Keras RNN cell."""
 
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import keras
 from keras import ops
 
-from mf_keras import addressing, backend, sparse_linkage, validation
-from mf_keras.cells.batch_last import BatchLastDNC
-from mf_keras.cells.cell import MAX_INTEGER, MemoryCell, split_interface
-from mf_keras.cells.interface import DNCInterface
+from mf_keras import addressing, sparse_linkage, validation
+from mf_keras.addressing import Equations
+from mf_keras.cells.cell import MAX_INTEGER, MemoryCell, Signal
+from mf_keras.types import Config, Shape, State, Tensor
 
 
 class DNCState(NamedTuple):
@@ -55,12 +56,6 @@ class UnlinkedState(NamedTuple):
     read_vectors: Any  # (B, R, W), r
 
 
-# With at least so many rows, and with slots and words up to so long, a loop that XLA compiles for a
-# CPU is faster with the batch last: 1.3 to 1.4 times with the paper's sizes, 1.2 times with 32
-# slots. With 48 slots, or with words of 64, it is slower, with 1 to 4 rows it is not faster.
-_MANY_ROWS = 8
-_FEW_TERMS = 32
-
 _STATE_TYPES = {"dense": DNCState, "sparse": SparselyLinkedState, None: UnlinkedState}
 
 
@@ -77,15 +72,8 @@ class DNCCell(MemoryCell):
         outputs = layer(inputs)  # (B, T, D) -> (B, T, 10)
 
     Args:
-        controller: any Keras RNN cell without dropout, e.g. `keras.layers.GRUCell(64)`. `unroll`
-            refuses one that assigns variables in a step, as batch normalization does in training.
-        units: size of the output y_t.
-        memory_size: N, number of memory slots.
-        word_size: W, length of a slot.
-        num_reads: R, number of read heads.
-        num_writes: number of write heads.
-        clip: the controller's output is clipped to [-clip, clip]; None for no clipping.
-        learn_initial_memory: start from a trained (N, W) matrix, not from the constant 1e-6.
+        controller, units, memory_size, word_size, num_reads, num_writes, clip,
+            learn_initial_memory, layout: as for `MemoryCell`.
         masked_lookup: each key comes with a mask of the word's parts that it compares (Csordas and
             Schmidhuber, ICLR 2019, arXiv:1904.10278, "masked content-based addressing").
         erase_on_deallocation: what the free gates release is also erased, M_{t-1} psi_t in place
@@ -102,29 +90,30 @@ class DNCCell(MemoryCell):
 
     Raises:
         TypeError: an argument has the wrong type, or `controller` is no RNN cell.
-        ValueError: a size is below 1, the controller uses dropout, `linkage` is unknown, or there
-            are no links to sharpen.
+        ValueError: a size is below 1, the controller uses dropout, `linkage` or `layout` is
+            unknown, there are no links to sharpen, or sparse links were to lie with the batch last.
     """
 
     integer_fields = ("link_slots",)
 
     def __init__(
         self,
-        controller,
-        units,
-        memory_size=20,
-        word_size=16,
-        num_reads=4,
-        num_writes=1,
-        clip=20.0,
-        learn_initial_memory=False,
-        masked_lookup=False,
-        erase_on_deallocation=False,
-        sharpen_links=False,
-        linkage="dense",
-        num_links=8,
-        **kwargs,
-    ):
+        controller: keras.layers.Layer,
+        units: int,
+        memory_size: int = 20,
+        word_size: int = 16,
+        num_reads: int = 4,
+        num_writes: int = 1,
+        clip: float | None = 20.0,
+        learn_initial_memory: bool = False,
+        masked_lookup: bool = False,
+        erase_on_deallocation: bool = False,
+        sharpen_links: bool = False,
+        linkage: str | None = "dense",
+        num_links: int = 8,
+        layout: str = "auto",
+        **kwargs: Any,
+    ) -> None:
         self.masked_lookup = validation.boolean("masked_lookup", masked_lookup)
         self.erase_on_deallocation = validation.boolean(
             "erase_on_deallocation", erase_on_deallocation
@@ -150,175 +139,120 @@ class DNCCell(MemoryCell):
             num_writes=num_writes,
             clip=clip,
             learn_initial_memory=learn_initial_memory,
+            layout=layout,
             **kwargs,
         )
 
     @property
-    def state_type(self):
+    def state_type(self) -> Any:
         """The named tuple of the state, which depends on the linkage."""
         return _STATE_TYPES[self.linkage]
 
     @property
-    def interface_size(self):
-        """W R + 3 W + 5 R + 3 with one write head and no options; 3 R less without linkage."""
-        return sum(self.interface_sizes())
+    def any_layout(self) -> bool:
+        """Sparse links are batch first."""
+        return self.linkage != "sparse"
 
-    def interface_sizes(self):
-        """The paper's order; what the options add comes last."""
-        r, h, w = self.num_reads, self.num_writes, self.word_size
-        sizes = [r * w, r, h * w, h, h * w, h * w, r, h, h]
-        if self.linkage is not None:
-            sizes += [r * (2 * h + 1)]
-        if self.masked_lookup:
-            sizes += [r * w, h * w]
-        if self.sharpen_links:
-            sizes += [r * 2 * h]
-        return sizes
-
-    def parse(self, interface):
-        """The interface vector (B, interface_size) as `DNCInterface`."""
-        r, h, w = self.num_reads, self.num_writes, self.word_size
-        pieces = split_interface(interface, self.interface_sizes())
-        k_r, beta_r, k_w, beta_w, e, v, f, g_a, g_w, *options = pieces
-        read_modes = read_masks = write_masks = link_sharpness = None
-        if self.linkage is not None:
-            pi, *options = options
-            read_modes = ops.softmax(ops.reshape(pi, (-1, r, 2 * h + 1)), axis=-1)
-        if self.masked_lookup:
-            m_r, m_w, *options = options
-            read_masks = ops.sigmoid(ops.reshape(m_r, (-1, r, w)))
-            write_masks = ops.sigmoid(ops.reshape(m_w, (-1, h, w)))
-        if self.sharpen_links:
-            link_sharpness = addressing.oneplus(ops.reshape(options[0], (-1, r, 2 * h)))
-        return DNCInterface(
-            read_keys=ops.reshape(k_r, (-1, r, w)),
-            read_strengths=addressing.oneplus(beta_r),
-            write_keys=ops.reshape(k_w, (-1, h, w)),
-            write_strengths=addressing.oneplus(beta_w),
-            erase=ops.sigmoid(ops.reshape(e, (-1, h, w))),
-            write_vectors=ops.reshape(v, (-1, h, w)),
-            free_gates=ops.sigmoid(f),
-            allocation_gates=ops.sigmoid(g_a),
-            write_gates=ops.sigmoid(g_w),
-            read_modes=read_modes,
-            read_masks=read_masks,
-            write_masks=write_masks,
-            link_sharpness=link_sharpness,
-        )
-
-    def memory_shapes(self):
+    def memory_shapes(self) -> dict[str, Shape]:
         """Shapes, without the batch, of the state's fields from `memory` on."""
         n, w, r, h = self.memory_size, self.word_size, self.num_reads, self.num_writes
         k = min(self.num_links, n)
-        links = {"dense": [(h, n), (h, n, n)], "sparse": [(h, n)] + 2 * [(h, k, n)], None: []}
-        return [(n, w), (r, n), (h, n), (n,), *links[self.linkage], (r, w)]
+        links: dict[str | None, dict[str, Shape]] = {
+            "dense": {"precedence": (h, n), "link": (h, n, n)},
+            "sparse": {"precedence": (h, n), "link_weights": (h, k, n), "link_slots": (h, k, n)},
+            None: {},
+        }
+        return {
+            "memory": (n, w),
+            "read_weights": (r, n),
+            "write_weights": (h, n),
+            "usage": (n,),
+            **links[self.linkage],
+            "read_vectors": (r, w),
+        }
 
-    def address(self, interface, state):
+    def signals(self) -> list[Signal]:
+        """The paper's control signals, in its order; what the options add comes last.
+
+        W R + 3 W + 5 R + 3 numbers with one write head and no options; 3 R less without linkage.
+        """
+        r, h, w = self.num_reads, self.num_writes, self.word_size
+        linked, masked, sharp = self.linkage is not None, self.masked_lookup, self.sharpen_links
+        one_plus, gate, softmax = addressing.oneplus, ops.sigmoid, addressing.softmax
+        return [
+            Signal("read_keys", (r, w), symbol="k^r"),
+            Signal("read_strengths", (r,), one_plus, "beta^r"),
+            Signal("write_keys", (h, w), symbol="k^w"),
+            Signal("write_strengths", (h,), one_plus, "beta^w"),
+            Signal("erase", (h, w), gate, "e"),
+            Signal("write_vectors", (h, w), symbol="v"),
+            Signal("free_gates", (r,), gate, "f"),
+            Signal("allocation_gates", (h,), gate, "g^a"),
+            Signal("write_gates", (h,), gate, "g^w"),
+            # H backward, content, H forward
+            Signal("read_modes", (r, 2 * h + 1), softmax, "pi", given=linked),
+            Signal("read_masks", (r, w), gate, "m^r", given=masked),
+            Signal("write_masks", (h, w), gate, "m^w", given=masked),
+            # H backward, H forward
+            Signal("link_sharpness", (r, 2 * h), one_plus, "s", given=sharp),
+        ]
+
+    def address(self, eq: Equations, signals: SimpleNamespace, state: State) -> dict[str, Tensor]:
         """One step of the memory, in the paper's order."""
-        signals = self.parse(interface)
-        psi = addressing.retention(signals.free_gates, state.read_weights)
-        usage = addressing.update_usage(state.usage, state.write_weights, psi)
-        write_weights = self._write_weights(signals, usage, state.memory)
-        memory = state.memory
-        if self.erase_on_deallocation:
-            memory = memory * ops.expand_dims(psi, -1)
-        memory = addressing.erase_and_write(
-            memory, write_weights, signals.erase, signals.write_vectors
+        psi = eq.retention(signals.free_gates, state.read_weights)
+        usage = eq.update_usage(state.usage, state.write_weights, psi)
+        content = eq.content_weights(
+            state.memory, signals.write_keys, signals.write_strengths, signals.write_masks
         )
-        links = self._links(state, write_weights)
-        read_weights = self._read_weights(signals, memory, links, state.read_weights)
+        gates = signals.allocation_gates, signals.write_gates
+        allocation = eq.allocation_of_heads(usage, *gates)
+        write_weights = eq.write_weighting(allocation, content, *gates)
+        memory = eq.deallocate(state.memory, psi) if self.erase_on_deallocation else state.memory
+        memory = eq.erase_and_write(memory, write_weights, signals.erase, signals.write_vectors)
+        links = self._links(eq, state, write_weights)
+        content = eq.content_weights(
+            memory, signals.read_keys, signals.read_strengths, signals.read_masks
+        )
+        read_weights = self._read_weights(eq, signals, content, links, state.read_weights)
         return {
             "memory": memory,
             "read_weights": read_weights,
             "write_weights": write_weights,
             "usage": usage,
             **links,
-            "read_vectors": addressing.read(memory, read_weights),
+            "read_vectors": eq.read(memory, read_weights),
         }
 
-    def _write_weights(self, signals, usage, memory_tm1):
-        """w^w = g^w (g^a a + (1 - g^a) c^w): (B, H, N)."""
-        content = addressing.content_weights(
-            memory_tm1, signals.write_keys, signals.write_strengths, signals.write_masks
-        )
-        g_a = ops.expand_dims(signals.allocation_gates, -1)  # (B, H, 1)
-        g_w = ops.expand_dims(signals.write_gates, -1)
-        allocation = self._allocation(usage, g_a * g_w)
-        return g_w * (g_a * allocation + (1.0 - g_a) * content)
-
-    def _allocation(self, usage, gates):
-        """a of every write head, (B, H, N); a head sees what the heads before it would use."""
-        weights = []
-        for head in range(self.num_writes):
-            if head:
-                usage = usage + (1.0 - usage) * gates[:, head - 1] * weights[-1]
-            weights.append(addressing.allocation_weights(usage))
-        return ops.stack(weights, axis=1)
-
-    def _links(self, state, write_weights):
+    def _links(self, eq, state, write_weights):
         """Links with the old precedence, then the precedence: the new values of these fields."""
         if self.linkage is None:
             return {}
-        precedence = addressing.update_precedence(state.precedence, write_weights)
+        precedence = eq.update_precedence(state.precedence, write_weights)
         if self.linkage == "dense":
-            link = addressing.update_link(state.link, state.precedence, write_weights)
+            link = eq.update_link(state.link, state.precedence, write_weights)
             return {"precedence": precedence, "link": link}
         weights, slots = sparse_linkage.update_link(
             state.link_weights, state.link_slots, state.precedence, write_weights
         )
         return {"precedence": precedence, "link_weights": weights, "link_slots": slots}
 
-    def _follow_links(self, links, read_weights):
-        """f and b, (B, R, H, N) each."""
-        if self.linkage == "dense":
-            return addressing.follow_links(links["link"], read_weights)
-        return sparse_linkage.follow_links(links["link_weights"], links["link_slots"], read_weights)
-
-    def _read_weights(self, signals, memory, links, read_weights_tm1):
-        """w^r = pi_1 b + pi_2 c^r + pi_3 f, or c^r alone without linkage: (B, R, N)."""
-        h = self.num_writes
-        content = addressing.content_weights(
-            memory, signals.read_keys, signals.read_strengths, signals.read_masks
-        )
+    def _read_weights(self, eq, signals, content, links, read_weights_tm1):
+        """w^r, from the content weightings and, where there are any, the links."""
         if self.linkage is None:
             return content
-        forward, backward = self._follow_links(links, read_weights_tm1)
+        forward, backward = self._follow_links(eq, links, read_weights_tm1)
         if self.sharpen_links:
-            backward = self._sharpen(backward, signals.link_sharpness[..., :h])
-            forward = self._sharpen(forward, signals.link_sharpness[..., h:])
-        modes = ops.expand_dims(signals.read_modes, -1)  # (B, R, 2H + 1, 1)
-        return (
-            ops.sum(modes[:, :, :h] * backward, axis=2)
-            + modes[:, :, h] * content
-            + ops.sum(modes[:, :, h + 1 :] * forward, axis=2)
-        )
+            s_b, s_f = eq.layout.split(signals.link_sharpness, 2 * [self.num_writes], 1)
+            backward, forward = eq.sharpen_links(backward, s_b), eq.sharpen_links(forward, s_f)
+        return eq.read_weighting(backward, content, forward, signals.read_modes)
 
-    def _sharpen(self, weights, sharpness):
-        """S(d, s) of each (read head, write head): (B, R, H, N)."""
-        r, h, n = self.num_reads, self.num_writes, self.memory_size
-        sharp = addressing.sharpen(
-            ops.reshape(weights, (-1, r * h, n)), ops.reshape(sharpness, (-1, r * h))
-        )
-        return ops.reshape(sharp, (-1, r, h, n))
+    def _follow_links(self, eq, links, read_weights):
+        """f and b."""
+        if self.linkage == "dense":
+            return eq.follow_links(links["link"], read_weights)
+        return sparse_linkage.follow_links(links["link_weights"], links["link_slots"], read_weights)
 
-    def in_loop(self, batch_size):
-        """What `unroll` runs over time: a `BatchLastDNC`, where that is faster, or the cell itself.
-
-        Arguments and what it returns are those of `MemoryCell.in_loop`.
-        """
-        options = self.masked_lookup or self.erase_on_deallocation or self.sharpen_links
-        # A subclass may compute something else, and so may a layer that was put in or quantized.
-        plain = type(self) is DNCCell and self.linkage == "dense" and not options
-        plain = plain and all(_is_linear(layer) for layer in (self.interface, self.readout))
-        many = batch_size is None or batch_size >= _MANY_ROWS
-        few = max(self.memory_size, self.word_size) <= _FEW_TERMS
-        cell, axes = super().in_loop(batch_size)
-        if not (plain and many and few and backend.loops_are_compiled()):
-            return cell, axes
-        last = keras.tree.map_structure(lambda _: -1, axes)
-        return BatchLastDNC(self), last._replace(hidden=0, controller=axes.controller)
-
-    def get_config(self):
+    def get_config(self) -> Config:
         """The constructor's arguments, the controller serialized."""
         return {
             **super().get_config(),
@@ -328,13 +262,3 @@ class DNCCell(MemoryCell):
             "linkage": self.linkage,
             "num_links": self.num_links,
         }
-
-
-def _is_linear(layer):
-    """Whether a layer is x kernel + bias and nothing else, so that its weights are all there is."""
-    return (
-        type(layer) is keras.layers.Dense
-        and layer.quantization_mode is None
-        and layer.use_bias
-        and layer.activation is keras.activations.linear
-    )

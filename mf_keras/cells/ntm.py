@@ -1,12 +1,15 @@
 """The Neural Turing Machine as a Keras RNN cell."""
 
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import keras
 from keras import ops
 
 from mf_keras import addressing, validation
-from mf_keras.cells.cell import MemoryCell, split_interface
+from mf_keras.addressing import Equations
+from mf_keras.cells.cell import MemoryCell, Signal
+from mf_keras.types import Config, Shape, State, Tensor
 
 
 class NTMState(NamedTuple):
@@ -21,16 +24,6 @@ class NTMState(NamedTuple):
     read_weights: Any  # (B, R, N), w of the read heads
     write_weights: Any  # (B, H, N), w of the write heads
     read_vectors: Any  # (B, R, W), r
-
-
-class NTMHeads(NamedTuple):
-    """The addressing signals of a group of heads, squashed into their ranges."""
-
-    keys: Any  # (B, H, W), k
-    strengths: Any  # (B, H), beta in [1, inf)
-    gates: Any  # (B, H), g in [0, 1]
-    shifts: Any  # (B, H, 2K + 1), s, sums to 1
-    gammas: Any  # (B, H), gamma in [1, inf)
 
 
 @keras.saving.register_keras_serializable(package="mf_keras")
@@ -50,38 +43,34 @@ class NTMCell(MemoryCell):
         outputs = layer(inputs)  # (B, T, D) -> (B, T, 10)
 
     Args:
-        controller: any Keras RNN cell without dropout, e.g. `keras.layers.GRUCell(64)`. `unroll`
-            refuses one that assigns variables in a step, as batch normalization does in training.
-        units: size of the output y_t.
-        memory_size: N, number of memory slots.
-        word_size: W, length of a slot.
-        num_reads: R, number of read heads.
-        num_writes: number of write heads.
+        controller, units, memory_size, word_size, num_reads, num_writes, clip,
+            learn_initial_memory, layout: as for `MemoryCell`.
         shift_range: K; a head can move by -K..K slots a step.
-        clip: the controller's output is clipped to [-clip, clip]; None for no clipping.
-        learn_initial_memory: start from a trained (N, W) matrix, not from the constant 1e-6.
         **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
 
     Raises:
         TypeError: an argument has the wrong type, or `controller` is no RNN cell.
-        ValueError: a size is below 1, `shift_range` is negative, or the controller uses dropout.
+        ValueError: a size is below 1, `shift_range` is negative, `layout` is unknown, or the
+            controller uses dropout.
     """
 
     state_type = NTMState
+    any_layout = True
 
     def __init__(
         self,
-        controller,
-        units,
-        memory_size=20,
-        word_size=16,
-        num_reads=4,
-        num_writes=1,
-        shift_range=1,
-        clip=20.0,
-        learn_initial_memory=False,
-        **kwargs,
-    ):
+        controller: keras.layers.Layer,
+        units: int,
+        memory_size: int = 20,
+        word_size: int = 16,
+        num_reads: int = 4,
+        num_writes: int = 1,
+        shift_range: int = 1,
+        clip: float | None = 20.0,
+        learn_initial_memory: bool = False,
+        layout: str = "auto",
+        **kwargs: Any,
+    ) -> None:
         self.shift_range = validation.positive_int("shift_range", shift_range, minimum=0)
         super().__init__(
             controller,
@@ -92,39 +81,42 @@ class NTMCell(MemoryCell):
             num_writes=num_writes,
             clip=clip,
             learn_initial_memory=learn_initial_memory,
+            layout=layout,
             **kwargs,
         )
 
-    @property
-    def interface_size(self):
-        """(R + H) (W + 2K + 4) + 2 H W."""
-        return sum(self._interface_sizes())
+    def memory_shapes(self) -> dict[str, Shape]:
+        """Shapes, without the batch, of the state's fields from `memory` on."""
+        n, w, r, h = self.memory_size, self.word_size, self.num_reads, self.num_writes
+        return {
+            "memory": (n, w),
+            "read_weights": (r, n),
+            "write_weights": (h, n),
+            "read_vectors": (r, w),
+        }
 
-    def _interface_sizes(self):
-        r, h, w = self.num_reads, self.num_writes, self.word_size
-        heads = [w, 1, 1, 2 * self.shift_range + 1, 1]
-        return [r * n for n in heads] + [h * n for n in heads] + [h * w, h * w]
+    def signals(self) -> list[Signal]:
+        """Those of the read heads, then those of the write heads: (R + H)(W + 2K + 4) + 2 H W."""
+        h, w = self.num_writes, self.word_size
+        return [
+            *self._signals_of_heads("read", self.num_reads),
+            *self._signals_of_heads("write", h),
+            Signal("erase", (h, w), ops.sigmoid, "e"),
+            Signal("add", (h, w), symbol="a"),
+        ]
 
-    def parse(self, interface):
-        """(B, interface_size) as `(read heads, write heads, erase, add)`."""
-        pieces = split_interface(interface, self._interface_sizes())
-        shape = (-1, self.num_writes, self.word_size)
-        erase = ops.sigmoid(ops.reshape(pieces[10], shape))
-        add = ops.reshape(pieces[11], shape)
-        reads = self._heads(pieces[:5], self.num_reads)
-        return reads, self._heads(pieces[5:10], self.num_writes), erase, add
+    def _signals_of_heads(self, kind, count):
+        """The addressing signals of a group of heads."""
+        taps = 2 * self.shift_range + 1
+        return [
+            Signal(f"{kind}_keys", (count, self.word_size), symbol="k"),
+            Signal(f"{kind}_strengths", (count,), addressing.oneplus, "beta"),
+            Signal(f"{kind}_gates", (count,), ops.sigmoid, "g"),
+            Signal(f"{kind}_shifts", (count, taps), addressing.softmax, "s"),
+            Signal(f"{kind}_gammas", (count,), addressing.oneplus, "gamma"),
+        ]
 
-    def _heads(self, pieces, count):
-        key, strength, gate, shift, gamma = pieces
-        return NTMHeads(
-            keys=ops.reshape(key, (-1, count, self.word_size)),
-            strengths=addressing.oneplus(strength),
-            gates=ops.sigmoid(gate),
-            shifts=addressing.softmax(ops.reshape(shift, (-1, count, 2 * self.shift_range + 1))),
-            gammas=addressing.oneplus(gamma),
-        )
-
-    def initial_state(self, batch_size):
+    def initial_state(self, batch_size: int | Tensor) -> State:
         """The state before the first step, as the named tuple: every head on slot 0."""
         state = super().initial_state(batch_size)
         slot_0 = ops.one_hot(0, self.memory_size, dtype=self.compute_dtype)  # (N,)
@@ -133,31 +125,25 @@ class NTMCell(MemoryCell):
             write_weights=state.write_weights + slot_0,
         )
 
-    def memory_shapes(self):
-        """Shapes, without the batch, of the state's fields from `memory` on."""
-        n, w, r, h = self.memory_size, self.word_size, self.num_reads, self.num_writes
-        return [(n, w), (r, n), (h, n), (r, w)]
-
-    def address(self, interface, state):
+    def address(self, eq: Equations, signals: SimpleNamespace, state: State) -> dict[str, Tensor]:
         """One step of the memory: write, then read what the write left."""
-        reads, writes, erase, add = self.parse(interface)
-        write_weights = _weights(writes, state.memory, state.write_weights)
-        memory = addressing.erase_and_write(state.memory, write_weights, erase, add)
-        read_weights = _weights(reads, memory, state.read_weights)
+        content = eq.content_weights(state.memory, signals.write_keys, signals.write_strengths)
+        gated = eq.interpolate(content, state.write_weights, signals.write_gates)
+        shifted = eq.shift(gated, signals.write_shifts)
+        write_weights = eq.sharpen(shifted, signals.write_gammas)
+        memory = eq.erase_and_write(state.memory, write_weights, signals.erase, signals.add)
+
+        content = eq.content_weights(memory, signals.read_keys, signals.read_strengths)
+        gated = eq.interpolate(content, state.read_weights, signals.read_gates)
+        shifted = eq.shift(gated, signals.read_shifts)
+        read_weights = eq.sharpen(shifted, signals.read_gammas)
         return {
             "memory": memory,
             "read_weights": read_weights,
             "write_weights": write_weights,
-            "read_vectors": addressing.read(memory, read_weights),
+            "read_vectors": eq.read(memory, read_weights),
         }
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """The constructor's arguments, the controller serialized."""
         return {**super().get_config(), "shift_range": self.shift_range}
-
-
-def _weights(heads, memory, weights_tm1):
-    """The addressing pipeline of the paper's figure 2: (B, H, N)."""
-    content = addressing.content_weights(memory, heads.keys, heads.strengths)
-    gated = addressing.interpolate(content, weights_tm1, heads.gates)
-    return addressing.sharpen(addressing.shift(gated, heads.shifts), heads.gammas)

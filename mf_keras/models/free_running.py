@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 from keras import ops
 
 from mf_keras import backend
+from mf_keras.layouts import BATCH_FIRST
 from mf_keras.models.unroll import kept_fields, unroll
 from mf_keras.outputs import Output
 from mf_keras.types import Chunk, Keep, State, Tensor
@@ -146,14 +147,18 @@ class _FreeRunningCell:
         samples = self.output.start(batch_size, self.compute_dtype)
         return FreeRunningState(samples, self.cell.initial_state(batch_size))
 
-    def in_loop(self, batch_size):
-        """As `MemoryCell.in_loop`."""
-        cell, axes = self.cell.in_loop(batch_size)
-        return _FreeRunningCell(cell, self.output), FreeRunningState(0, axes)
+    def choose_layout(self, batch_size):
+        """As `MemoryCell.choose_layout`."""
+        choose = getattr(self.cell, "choose_layout", None)
+        return BATCH_FIRST if choose is None else choose(batch_size)
 
-    def step(self, thresholds, state, training=False):
+    def batch_axes(self, layout):
+        """As `MemoryCell.batch_axes`."""
+        return FreeRunningState(0, self.cell.batch_axes(layout))
+
+    def step(self, thresholds, state, training=False, **options):
         """Parameters of this step, and the state with the sample that they and the noise give."""
         inputs = self.output.encode(state.samples, self.compute_dtype)
-        parameters, cell_state = self.cell.step(inputs, state.cell, training=training)
+        parameters, cell_state = self.cell.step(inputs, state.cell, training=training, **options)
         samples = self.output.draw(parameters, thresholds)
         return parameters, FreeRunningState(samples, cell_state)

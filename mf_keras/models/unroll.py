@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from mf_keras import backend, validation
+from mf_keras.layouts import BATCH_FIRST
 
 
 def unroll(cell, inputs, initial_state=None, mask=None, training=False, keep=None, chunk=None):
@@ -28,7 +29,8 @@ def unroll(cell, inputs, initial_state=None, mask=None, training=False, keep=Non
 
     Args:
         cell: an `NTMCell` or `DNCCell`, or an object with their `step`, `initial_state`, `built`,
-            `input_size`, `output_size`, `compute_dtype` and `variables`, and perhaps `in_loop`.
+            `input_size`, `output_size`, `compute_dtype` and `variables`, and perhaps
+            `choose_layout` and `batch_axes`.
         inputs: (B, T, D), T >= 1.
         initial_state: the cell's named tuple with (B, ...) tensors, e.g. an earlier call's
             `final_state`; None for `cell.initial_state(B)`.
@@ -72,13 +74,13 @@ def unroll(cell, inputs, initial_state=None, mask=None, training=False, keep=Non
 def _run(cell, inputs, state, mask, training, kept, chunk):
     """What `unroll` returns, from checked arguments."""
     # Within the loop some tensors may have the batch as their last axis.
-    looped, axes = _in_loop(cell, state, inputs.shape[0])
+    axes, options = _layout(cell, state, inputs.shape[0])
     state = keras.tree.map_structure(lambda x, axis: ops.moveaxis(x, 0, axis), state, axes)
     outputs = ops.zeros((ops.shape(inputs)[0], cell.output_size), dtype=cell.compute_dtype)
     sequences = [_swap_batch_and_time(x) for x in (inputs, mask) if x is not None]
 
     def step(carry_tm1, inputs_t):
-        carry_t = looped.step(inputs_t[0], carry_tm1[1], training=training)
+        carry_t = cell.step(inputs_t[0], carry_tm1[1], training=training, **options)
         if mask is None:
             return carry_t
         return keras.tree.map_structure(
@@ -106,11 +108,12 @@ def _run(cell, inputs, state, mask, training, kept, chunk):
     return _swap_batch_and_time(outputs), trace, final_state
 
 
-def _in_loop(cell, state, batch_size):
-    """`cell.in_loop(batch_size)`, also of a cell that has no such method."""
-    if hasattr(cell, "in_loop"):
-        return cell.in_loop(batch_size)
-    return cell, keras.tree.map_structure(lambda _: 0, state)
+def _layout(cell, state, batch_size):
+    """The axis of the batch of every tensor in the loop, and what `step` needs to know of it."""
+    layout = cell.choose_layout(batch_size) if hasattr(cell, "choose_layout") else BATCH_FIRST
+    if layout is BATCH_FIRST:  # a step need not have the argument then
+        return keras.tree.map_structure(lambda _: 0, state), {}
+    return cell.batch_axes(layout), {"layout": layout}
 
 
 def check_chunk(chunk):

@@ -283,9 +283,9 @@ def test_half_floats_are_addressed_in_float32(cell_class, policy, monkeypatch):
     cell.build((None, INPUT_SIZE))
     seen, address = [], cell.address
 
-    def record(interface, state):
-        seen.extend(x.dtype.name for x in (interface, state.memory, state.read_weights))
-        return address(interface, state)
+    def record(eq, signals, state):
+        seen.extend(x.dtype.name for x in (signals.erase, state.memory, state.read_weights))
+        return address(eq, signals, state)
 
     monkeypatch.setattr(cell, "address", record)
     cell.step(keras.ops.zeros((2, INPUT_SIZE), cell.compute_dtype), cell.initial_state(2))

@@ -209,15 +209,6 @@ def test_large_weights_leave_every_quantity_in_its_range(kwargs):
         assert all(np.isfinite(x).all() for x in state.values() if not isinstance(x, list))
 
 
-def test_later_write_heads_allocate_other_slots():
-    cell = DNCCell(keras.layers.GRUCell(2), 1, memory_size=4, word_size=2, num_writes=3)
-    usage = keras.ops.convert_to_tensor([[0.9, 0.0, 0.5, 0.1]])
-    gates = keras.ops.ones((1, 3, 1))
-    allocation = keras.ops.convert_to_numpy(cell._allocation(usage, gates))
-    np.testing.assert_allclose(allocation[0], np.eye(4)[[1, 3, 2]] * [[1], [0.9], [0.5]], atol=0.1)
-    assert (allocation[0].argmax(-1) == [1, 3, 2]).all()
-
-
 def test_clip_bounds_the_controllers_output():
     rng = np.random.default_rng(0)
     controller = keras.layers.SimpleRNNCell(4, activation="linear")

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mf_keras import addressing
 from mf_keras.cells import NTMCell
+from mf_keras.layouts import BATCH_FIRST
 from tests import reference
 from tests.cells import helpers
 
@@ -105,7 +107,8 @@ def test_a_head_that_only_shifts_walks_through_the_memory():
     state = cell.initial_state(1)
     state = state._replace(read_weights=keras.ops.convert_to_tensor([[[0.0, 0.0, 0.0, 1.0]]]))
     for slot in (0, 1, 2):
-        fields = cell.address(keras.ops.convert_to_tensor(interface), state)
+        signals = cell.parse(keras.ops.convert_to_tensor(interface))
+        fields = cell.address(addressing.over(BATCH_FIRST), signals, state)
         state = state._replace(**fields)
         np.testing.assert_allclose(state.read_weights[0], np.eye(4)[[slot]], atol=1e-6)
 

@@ -8,10 +8,12 @@ from mf_keras.backend.tensorflow.execution import (
     compiling_loops,
     loops_are_compiled,
     on_cores,
+    on_cpu,
     side_by_side,
     together_on_cores,
     usable_cores,
 )
+from mf_keras.backend.tensorflow.fusion import materialize, materialized_transpose
 from mf_keras.backend.tensorflow.primitives import (
     after,
     cond,
@@ -36,7 +38,10 @@ __all__ = [
     "has_state",
     "is_concrete",
     "loops_are_compiled",
+    "materialize",
+    "materialized_transpose",
     "on_cores",
+    "on_cpu",
     "pullback",
     "read_rows",
     "replicas",

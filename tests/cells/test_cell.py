@@ -1,0 +1,255 @@
+"""What `MemoryCell` makes of a subclass, and in which layout it runs."""
+
+import inspect
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mf_keras import DNCCell, NTMCell, backend, layouts, unroll
+from mf_keras.backend.tensorflow import cores
+from mf_keras.cells import MemoryCell, Signal
+from mf_keras.models import free_running
+from tests.cells import helpers
+from tests.small import LouderInTraining
+
+SIZES = {"units": 3, "memory_size": 5, "word_size": 4, "num_reads": 2}
+B, T = 8, 5
+# As of a paper, and with every option.
+EVERYTHING = {
+    "num_writes": 2,
+    "masked_lookup": True,
+    "erase_on_deallocation": True,
+    "sharpen_links": True,
+}
+CELLS = {
+    "dnc": (DNCCell, {}),
+    "dnc, everything": (DNCCell, EVERYTHING),
+    "dnc, unlinked": (DNCCell, {"linkage": None}),
+    "ntm": (NTMCell, {}),
+    "ntm, everything": (NTMCell, {"num_writes": 2, "shift_range": 3}),
+}
+
+
+def make(kind=DNCCell, controller=keras.layers.GRUCell, seed=0, **options):
+    cell = kind(controller(6, dtype=options.get("dtype")), **{**SIZES, **options})
+    cell.build((None, 3))
+    return helpers.randomize(cell, np.random.default_rng(seed))
+
+
+def pair(kind=DNCCell, **options):
+    """The same cell in both layouts."""
+    return [make(kind, layout=name, **options) for name in layouts.BY_NAME]
+
+
+def sequences(dtype="float32", batch=B):
+    return tf.constant(np.random.default_rng(1).normal(size=(batch, T, 3)).astype(dtype))
+
+
+def everything(cell, x, start=None, mask=None, **options):
+    """Outputs, trace, final state, and the gradients of a function of all of them."""
+    if start is None:
+        start = helpers.random_state(cell, np.random.default_rng(2), len(x))
+    with tf.GradientTape() as tape:
+        tape.watch((x, start))
+        sources = [v.value for v in cell.trainable_variables], x, start
+        results = unroll(cell, x, initial_state=start, mask=mask, **options)
+        seen = [part for part in keras.tree.flatten(results) if part is not None]
+        loss = sum(tf.reduce_sum(tf.sin(tf.cast(part, "float64"))) for part in seen)
+    return results, tape.gradient(loss, sources, unconnected_gradients="zero")
+
+
+def close(actual, expected, tolerance):
+    pairs = zip(keras.tree.flatten(actual), keras.tree.flatten(expected), strict=True)
+    for a, b in pairs:
+        if a is None:
+            assert b is None
+            continue
+        assert a.dtype == b.dtype
+        assert a.shape == b.shape
+        a, b = np.asarray(a, "float64"), np.asarray(b, "float64")
+        np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * max(1.0, np.abs(b).max()))
+
+
+# Both layouts compute the same.
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_a_step_is_the_same_in_every_layout(name):
+    kind, options = CELLS[name]
+    cell = make(kind, dtype="float64", **options)
+    rng = np.random.default_rng(2)
+    state, x = helpers.random_state(cell, rng, B), sequences("float64")[:, 0]
+    axes = cell.batch_axes(layouts.BATCH_LAST)
+    names = state._fields[2:]
+    assert {axis for name in names for axis in [getattr(axes, name)]} == {-1}
+    assert axes.hidden == 0
+
+    def run(x, state, layout):
+        with tf.GradientTape() as tape:
+            sources = [x, state, [v.value for v in cell.trainable_variables]]
+            tape.watch(sources)
+            lying = keras.tree.map_structure(lambda x, i: keras.ops.moveaxis(x, 0, i), state, axes)
+            y, new = cell.step(x, lying if layout is layouts.BATCH_LAST else state, layout=layout)
+            if layout is layouts.BATCH_LAST:
+                new = keras.tree.map_structure(lambda x, i: keras.ops.moveaxis(x, i, 0), new, axes)
+            loss = sum(tf.reduce_sum(tf.sin(part)) for part in keras.tree.flatten((y, new)))
+        return y, new, tape.gradient(loss, sources, unconnected_gradients="zero")
+
+    close(run(x, state, layouts.BATCH_LAST), run(x, state, layouts.BATCH_FIRST), 1e-10)
+
+
+def test_a_compiled_run_is_the_same_and_tells_the_controller_whether_it_is_trained():
+    mask = np.random.default_rng(3).uniform(size=(B, T)) < 0.6
+    options = {"training": True, "mask": mask, "chunk": 2, "keep": ("hidden", "memory", "link")}
+    more = {"num_writes": 2, "num_reads": 1, "learn_initial_memory": True, "clip": None}
+    first, last = pair(controller=LouderInTraining, dtype="float64", **more)
+    x = sequences("float64")
+    fast = backend.compiled(lambda x: everything(last, x, **options))(x)
+    close(fast, everything(first, x, **options), 1e-10)
+
+
+def test_in_half_precision():
+    keras.config.set_dtype_policy("mixed_float16")
+    first, last = (everything(cell, sequences()) for cell in pair())
+    close(last[0], first[0], 0.05)
+    assert all(np.isfinite(np.asarray(g, "float32")).all() for g in keras.tree.flatten(last[1]))
+
+
+def test_traces_agree_slot_by_slot_from_the_constant_initial_memory():
+    """Slots that were never written have tied usages, whose order no rounding may decide."""
+    options = {"memory_size": 12, "word_size": 6, "num_writes": 2}
+    for seed in range(2):
+        cells = [make(layout=name, seed=seed, **options) for name in layouts.BY_NAME]
+        slow, fast = (unroll(cell, sequences())[1] for cell in cells)
+        for field in ("usage", "write_weights", "read_weights", "memory"):
+            a, b = getattr(fast, field), getattr(slow, field)
+            np.testing.assert_allclose(a, b, rtol=0, atol=1e-3, err_msg=f"{field}, seed {seed}")
+
+
+def test_free_running_samples_the_same():
+    limits = tf.constant(np.random.default_rng(4).normal(size=(B, T, 3)).astype("float32"))
+    first, last = pair()
+    slow, fast = (free_running.free_run(cell, limits) for cell in (first, last))
+    np.testing.assert_array_equal(fast[0], slow[0])
+    close(fast[1:], slow[1:], 1e-5)
+
+
+@pytest.mark.parametrize("rows", [1, 5])
+def test_shapes_may_be_unknown_and_parts_of_the_batch_empty(rows, monkeypatch):
+    monkeypatch.setattr(cores, "count", lambda: 2)
+    cell = make()
+    x = sequences()[:rows]
+    run = tf.function(
+        backend.compiled(lambda x: unroll(cell, x)[0]),
+        input_signature=[tf.TensorSpec((None, None, 3), "float32")],
+    )
+    close(run(x), unroll(cell, x)[0], 1e-5)
+
+
+# Which layout is chosen.
+
+
+class SaysNothing(DNCCell):
+    """Its `address` may hold for one layout only."""
+
+    def address(self, eq, signals, state):
+        return super().address(eq, signals, state)
+
+
+class OldStep(DNCCell):
+    """Its `step` does not know of layouts."""
+
+    def step(self, inputs, state, training=False):
+        return super().step(inputs, state, training=training)
+
+
+class SaysSo(SaysNothing):
+    any_layout = True
+
+
+def test_every_cell_that_can_lie_batch_last_does_where_that_is_fast():
+    def name(kind=DNCCell, rows=8, **options):
+        return kind(keras.layers.GRUCell(6), **{**SIZES, **options}).choose_layout(rows).name
+
+    assert name() == "batch_first"  # nothing is compiled here
+    assert name(layout="batch_last") == "batch_last"
+    with tf.Graph().as_default(), backend.compiling_loops():
+        for kind, options in CELLS.values():
+            assert name(kind, **options) == "batch_last"
+        assert name(SaysSo) == name(rows=None) == "batch_last"
+        assert name(rows=7) == name(memory_size=33) == name(word_size=33) == "batch_first"
+        assert name(linkage="sparse") == name(layout="batch_first") == "batch_first"
+        assert name(SaysNothing) == name(OldStep) == "batch_first"
+
+
+def test_a_step_that_knows_of_no_layout_can_be_unrolled():
+    cell, x = make(OldStep), sequences()
+    with backend.compiling_loops():
+        outputs = tf.function(lambda x: unroll(cell, x)[0], jit_compile=False, autograph=False)
+        assert outputs.get_concrete_function(x)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"layout": "rows"}, "layout must be one of 'auto', 'batch_first', 'batch_last', got"),
+        ({"layout": None}, "layout must be one of"),
+        (
+            {"layout": "batch_last", "linkage": "sparse"},
+            "layout must be 'auto' or 'batch_first' for this DNCCell, got 'batch_last'",
+        ),
+    ],
+)
+def test_refuses_a_layout_that_it_cannot_have(options, words):
+    with pytest.raises(ValueError, match=words):
+        DNCCell(keras.layers.GRUCell(2), 1, **options)
+
+
+@pytest.mark.parametrize("kind", [DNCCell, NTMCell])
+def test_a_configuration_of_before_there_was_a_choice_of_layout_chooses(kind):
+    config = kind(keras.layers.GRUCell(2), 1).get_config()
+    assert config.pop("layout") == "auto"
+    assert kind.from_config(config).layout == "auto"
+    assert kind.from_config({**config, "layout": "batch_first"}).layout == "batch_first"
+
+
+# What a subclass gives.
+
+
+@pytest.mark.parametrize("missing", ["state_type", "memory_shapes", "signals", "address"])
+def test_an_incomplete_subclass_is_told_what_it_lacks(missing):
+    members = {name: getattr(NTMCell, name) for name in vars(NTMCell) if not name.startswith("__")}
+    cell_class = type(
+        "Incomplete", (MemoryCell,), {**members, missing: getattr(MemoryCell, missing)}
+    )
+    with pytest.raises(TypeError, match=f"Incomplete must define {missing}"):
+        cell_class(keras.layers.GRUCell(2), 1)
+
+
+def test_a_constructor_shows_its_arguments():
+    common = list(inspect.signature(MemoryCell).parameters)[:-1]
+    for kind in (DNCCell, NTMCell):
+        assert set(common) <= set(inspect.signature(kind).parameters)
+
+
+def test_a_signal_is_cut_out_squashed_and_none_where_its_option_is_not_used():
+    class Cell(NTMCell):
+        def signals(self):
+            return [
+                Signal("word", (2, 3)),
+                Signal("mask", (3,), keras.ops.sigmoid, given=False),
+                Signal("gate", (), keras.ops.sigmoid, "g"),
+            ]
+
+    cell = Cell(keras.layers.GRUCell(2), 1)
+    assert cell.interface_size == 7
+    interface = np.arange(14, dtype="float32").reshape(2, 7)
+    first = cell.parse(tf.constant(interface))
+    last = cell.parse(tf.constant(interface.T), layouts.BATCH_LAST)
+    assert first.mask is None
+    np.testing.assert_array_equal(first.word[1], [[7, 8, 9], [10, 11, 12]])
+    np.testing.assert_allclose(first.gate, 1 / (1 + np.exp([-6.0, -13.0])), rtol=1e-6)
+    np.testing.assert_array_equal(last.word, np.moveaxis(first.word.numpy(), 0, -1))
+    np.testing.assert_array_equal(last.gate, first.gate)
