@@ -103,7 +103,7 @@ class SequenceGenerator(SequenceModel):
             `(logits, trace)`: (B, T, size), and the cell's named tuple with (B, T, ...) tensors.
         """
         x = self._steps("x", x)
-        options = {"training": training, "keep": keep, "chunk": self.chunk}
+        options: dict[str, Any] = {"training": training, "keep": keep, "chunk": self.chunk}
         return free_running.teacher_force(self.cell, self.output, x, **options)
 
     def trace(
@@ -127,7 +127,7 @@ class SequenceGenerator(SequenceModel):
             `[(logits, trace), (logits, trace)]`, teacher-forced and free-running.
         """
         thresholds = self.output.thresholds(noise, temperature=1.0)
-        options = {"training": training, "keep": keep, "chunk": self.chunk}
+        options: dict[str, Any] = {"training": training, "keep": keep, "chunk": self.chunk}
         return free_running.in_both_modes(self.cell, self.output, x, thresholds, **options)
 
     def nll(self, x: ArrayLike, training: bool = False) -> Tensor:

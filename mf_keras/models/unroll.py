@@ -1,12 +1,23 @@
 """The one loop over time: cell + inputs -> outputs + trace."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from mf_keras import backend, validation
+from mf_keras.types import ArrayLike, Chunk, Keep, State, Tensor
 
 
-def unroll(cell, inputs, initial_state=None, mask=None, training=False, keep=None, chunk=None):
+def unroll(
+    cell: Any,
+    inputs: ArrayLike,
+    initial_state: State = None,
+    mask: ArrayLike | None = None,
+    training: bool = False,
+    keep: Keep = None,
+    chunk: Chunk = None,
+) -> tuple[Tensor, State, State]:
     """Run a memory cell over sequences and keep what its memory did.
 
     Does what `keras.layers.RNN(cell, return_sequences=True, return_state=True)` does, to rounding,
@@ -113,7 +124,7 @@ def _in_loop(cell, state, batch_size):
     return cell, keras.tree.map_structure(lambda _: 0, state)
 
 
-def check_chunk(chunk):
+def check_chunk(chunk: Any) -> Chunk:
     """`chunk` as `unroll` takes it: None, "sqrt", or a number of steps.
 
     Raises:
@@ -142,7 +153,7 @@ def _check_inputs(cell, inputs):
     return inputs
 
 
-def kept_fields(keep, state):
+def kept_fields(keep: Keep, state: State) -> State:
     """The structure of `state` with True where a tensor belongs to a field named in `keep`.
 
     Raises:
