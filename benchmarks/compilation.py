@@ -46,9 +46,9 @@ def count_traces(sender, method, folder):
     """Train on the digits; send `(traces, programs)` after each epoch."""
     os.environ["TF_XLA_FLAGS"] = FLAG + folder
     import keras
+    from mf_keras.cells.batch_last import BatchLastDNC
 
     from mf_keras import DNCCell, SequenceGenerator, callbacks, data, forcing
-    from mf_keras.cells.batch_last import BatchLastDNC
 
     traces = []
     for cell_type in (DNCCell, BatchLastDNC):  # what `unroll` runs for few rows and for many

@@ -121,7 +121,6 @@ def batch(transducer, length):
 def step_of(transducer):
     """A function `(inputs, targets, scale) -> (losses (B,), gradients)`, of the scaled loss."""
     import tensorflow as tf
-
     from mf_keras.losses import binary_nll
 
     variables = [variable.value for variable in transducer.trainable_variables]

@@ -3,13 +3,15 @@
 import pathlib
 import warnings
 import zipfile
+from collections.abc import Iterable
 
 import keras
 
 from mf_keras import files
+from mf_keras.types import ArrayLike, Path
 
 
-def save_model(model, path, keep_previous=False):
+def save_model(model: keras.Model, path: Path, keep_previous: bool = False) -> None:
     """Write a .keras file; a reader of `path` sees the old file or the new one, whole.
 
     Args:
@@ -24,13 +26,13 @@ def save_model(model, path, keep_previous=False):
         model.save(temporary)
 
 
-def previous(path):
+def previous(path: Path) -> pathlib.Path:
     """Where the checkpoint before the one at `path` is kept: last.keras -> last.previous.keras."""
     path = pathlib.Path(path)
     return path.with_name(f"{path.stem}.previous{path.suffix}")
 
 
-def load(path, like=None):
+def load(path: Path, like: keras.Model | None = None) -> keras.Model:
     """Load a .keras file, which may come from anyone: code in it is never run.
 
     Args:
@@ -75,7 +77,7 @@ def _shapes(model):
     return [tuple(variable.shape) for variable in model.trainable_variables]
 
 
-def load_latest(path, like):
+def load_latest(path: Path, like: keras.Model) -> keras.Model | None:
     """The newest checkpoint that can be used: the one at `path`, or else the one before it.
 
     A file that cannot be used is named in a warning. It is moved out of the way, to a name with
@@ -120,13 +122,13 @@ def _free_name(path):
     return name
 
 
-def remove(path):
+def remove(path: Path) -> None:
     """Remove the checkpoint at `path` and the one before it, if they are there."""
     previous(path).unlink(missing_ok=True)
     pathlib.Path(path).unlink(missing_ok=True)
 
 
-def metric_values(model):
+def metric_values(model: keras.Model) -> list[tuple[keras.Variable, ArrayLike]]:
     """The state of a model's metrics: pairs of a variable and a copy of its value."""
     return [
         (variable, keras.ops.convert_to_numpy(variable).copy())
@@ -135,7 +137,7 @@ def metric_values(model):
     ]
 
 
-def set_metric_values(values):
+def set_metric_values(values: Iterable[tuple[keras.Variable, ArrayLike]]) -> None:
     """Give metrics the state that `metric_values` returned."""
     for variable, value in values:
         variable.assign(value)

@@ -5,6 +5,9 @@ import os
 import pathlib
 import re
 import uuid
+from collections.abc import Iterator
+
+from mf_keras.types import Path
 
 # What `aside` writes to: a version-4 UUID, the one kind that it makes, before the file's own name.
 _ASIDE = re.compile(r"\.[0-9a-f]{12}4[0-9a-f]{19}\..+")
@@ -16,7 +19,7 @@ class NotWrittenError(OSError):
 
 
 @contextlib.contextmanager
-def aside(path, keep_as=None):
+def aside(path: Path, keep_as: Path | None = None) -> Iterator[pathlib.Path]:
     """A temporary path beside `path`; the file that is written there takes the place of `path`.
 
     The new file is on the disk before it is renamed, so whoever reads `path`, even after a crash,
@@ -47,7 +50,7 @@ def aside(path, keep_as=None):
 
 
 @contextlib.contextmanager
-def naming(path):
+def naming(path: Path) -> Iterator[None]:
     """Turn an OSError, which often names no file, into one that says what was not written.
 
     Raises:
@@ -70,7 +73,7 @@ def _synchronise(path):
         os.close(descriptor)
 
 
-def remove_left_over(folder):
+def remove_left_over(folder: Path) -> list[str]:
     """Remove the temporary files of processes that were killed while they wrote.
 
     Only for a folder that no other process is writing to. Nothing else is touched.
@@ -88,7 +91,7 @@ def remove_left_over(folder):
     return sorted(path.name for path in found)
 
 
-def check_ours(path, mark):
+def check_ours(path: Path, mark: bytes) -> None:
     """Refuse to replace a file that was not written by this program.
 
     Args:

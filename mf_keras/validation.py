@@ -11,14 +11,17 @@ import numbers
 import operator
 import os
 import pathlib
-from collections.abc import Hashable
+from collections.abc import Callable, Collection, Hashable, Sequence
+from typing import Any
 
 import numpy as np
+
+from mf_keras.types import ArrayLike, Function
 
 LARGEST_SIZE = 2**31 - 1  # what TensorFlow counts with 32 bits
 
 
-def positive_int(name, value, minimum=1, maximum=LARGEST_SIZE):
+def positive_int(name: str, value: Any, minimum: int = 1, maximum: int = LARGEST_SIZE) -> int:
     """Return `value` as an int from `minimum` to `maximum`.
 
     Raises:
@@ -38,7 +41,7 @@ def positive_int(name, value, minimum=1, maximum=LARGEST_SIZE):
     return number
 
 
-def boolean(name, value):
+def boolean(name: str, value: Any) -> bool:
     """Return `value`, True or False.
 
     Raises:
@@ -49,7 +52,7 @@ def boolean(name, value):
     return bool(value)
 
 
-def seed(name, value):
+def seed(name: str, value: Any) -> int:
     """Return `value` as an int that can seed a random generator.
 
     Raises:
@@ -59,7 +62,9 @@ def seed(name, value):
     return positive_int(name, value, minimum=0, maximum=2**32 - 1)
 
 
-def real_number(name, value, minimum=-math.inf, maximum=math.inf):
+def real_number(
+    name: str, value: Any, minimum: float = -math.inf, maximum: float = math.inf
+) -> float:
     """Return `value` as a finite float with `minimum` <= value <= `maximum`.
 
     Raises:
@@ -79,7 +84,7 @@ def real_number(name, value, minimum=-math.inf, maximum=math.inf):
     return number
 
 
-def one_of(name, value, choices):
+def one_of(name: str, value: Any, choices: Collection[Any]) -> Any:
     """Return `value`, one of `choices`.
 
     Raises:
@@ -91,7 +96,7 @@ def one_of(name, value, choices):
     return value
 
 
-def text(name, value):
+def text(name: str, value: Any) -> str:
     """Return `value`, text that is not empty.
 
     Raises:
@@ -105,7 +110,7 @@ def text(name, value):
     return value
 
 
-def path(name, value, suffix=None):
+def path(name: str, value: Any, suffix: str | None = None) -> pathlib.Path:
     """Return `value` as a `pathlib.Path`.
 
     Raises:
@@ -120,7 +125,7 @@ def path(name, value, suffix=None):
     return found
 
 
-def numeric(name, array):
+def numeric(name: str, array: ArrayLike) -> None:
     """Check that an array or tensor is dense and holds real numbers or bools.
 
     Raises:
@@ -133,7 +138,7 @@ def numeric(name, array):
         raise TypeError(f"{name} must hold numbers, got {dtype}.")
 
 
-def floating(name, array):
+def floating(name: str, array: ArrayLike) -> None:
     """Check that an array or tensor is dense and holds floating-point numbers.
 
     Raises:
@@ -147,7 +152,7 @@ def floating(name, array):
         raise TypeError(f"{name} must hold floating-point numbers, got {dtype}.")
 
 
-def shape_of(name, tensor, expected):
+def shape_of(name: str, tensor: ArrayLike, expected: Sequence[int | str]) -> None:
     """Check the static shape of an array or tensor against `expected`.
 
     Args:
@@ -171,7 +176,7 @@ def shape_of(name, tensor, expected):
         raise ValueError(f"{name} must have shape {wanted}, got {shape}.")
 
 
-def shapes(**expected):
+def shapes(**expected: str) -> Callable[[Function], Function]:
     """A decorator that checks the floating tensors a function is given.
 
     Args:

@@ -11,7 +11,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # From the ground up; a module imports from the layers below its own, or from its own folder.
 LAYERS = [
-    ["validation", "version", "files", "types"],
+    ["types", "version"],
+    ["validation", "files"],
     ["backend"],
     ["layouts"],
     ["addressing", "sparse_linkage", "outputs", "data", "plots", "checkpoints"],

@@ -57,12 +57,6 @@ def test_shape_of():
         validation.shape_of("x", [1, 2], ("B",))
 
 
-def test_binary_values_counts_what_is_wrong():
-    validation.binary_values("x", np.array([0.0, 1.0]))
-    with pytest.raises(ValueError, match="x must hold only 0 and 1, got 2 other values"):
-        validation.binary_values("x", np.array([0.0, np.nan, 0.5]))
-
-
 def test_shapes_hold_a_letter_to_one_size():
     @validation.shapes(x="BNN", y="BN")
     def function(x, y):

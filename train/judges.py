@@ -13,9 +13,9 @@ from typing import NamedTuple
 import keras
 import numpy as np
 from keras import ops
+from mf_keras.losses import binary_nll
 
 from mf_keras import checkpoints, data
-from mf_keras.losses import binary_nll
 from train.sequence_generation import EVALUATION_BATCH, IMAGE_SHAPES
 
 SEED = 1000  # the experiments' own are small

@@ -1,12 +1,14 @@
 """Pictures: a callback that draws what a generator samples and what its memory does."""
 
 import math
+from collections.abc import Sequence
 
 import keras
 import numpy as np
 
 from mf_keras import backend, plots, validation
 from mf_keras.backend import EventFile
+from mf_keras.types import ArrayLike, Logs, Path
 
 
 class Pictures(keras.callbacks.Callback):
@@ -40,15 +42,15 @@ class Pictures(keras.callbacks.Callback):
 
     def __init__(
         self,
-        folder,
-        generator,
-        example,
-        image_shape,
-        every=1,
-        num_samples=16,
-        seed=0,
-        tensorboard=None,
-    ):
+        folder: Path,
+        generator: keras.Model,
+        example: ArrayLike,
+        image_shape: Sequence[int],
+        every: int = 1,
+        num_samples: int = 16,
+        seed: int = 0,
+        tensorboard: Path | None = None,
+    ) -> None:
         super().__init__()
         if not isinstance(generator, keras.Model) or not hasattr(generator, "free_run"):
             raise TypeError(f"generator must be a SequenceGenerator, got {generator!r}.")
@@ -73,10 +75,10 @@ class Pictures(keras.callbacks.Callback):
             tensorboard = validation.path("tensorboard", tensorboard)
         self.events = None if tensorboard is None else EventFile(tensorboard)
         self._memories = backend.CompiledFor(generator, self._run)
-        self.history = {}
-        self._undrawn = None  # the last epoch, where it was not time to draw
+        self.history: dict[str, list[tuple[int, float]]] = {}
+        self._undrawn: int | None = None  # the last epoch, where it was not time to draw
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Keep the logs, and draw if it is time to."""
         # Some metrics of Keras log an array, which is no point of a curve.
         logs = {name: value for name, value in (logs or {}).items() if np.ndim(value) == 0}
@@ -89,7 +91,7 @@ class Pictures(keras.callbacks.Callback):
         if self._undrawn % self.every == 0:
             self._draw(self._undrawn)
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: Logs = None) -> None:
         """Draw the last epoch, if it has not been drawn."""
         if self._undrawn is not None:
             self._draw(self._undrawn)

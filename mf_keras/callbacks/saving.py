@@ -1,11 +1,13 @@
 """Callbacks that write models to disk while they train."""
 
 import warnings
+from typing import Any
 
 import keras
 import numpy as np
 
 from mf_keras import checkpoints, validation
+from mf_keras.types import Logs, Path
 
 
 class SaveBest(keras.callbacks.Callback):
@@ -30,7 +32,9 @@ class SaveBest(keras.callbacks.Callback):
             this name.
     """
 
-    def __init__(self, path, model=None, monitor="val_nll"):
+    def __init__(
+        self, path: Path, model: keras.Model | None = None, monitor: str = "val_nll"
+    ) -> None:
         super().__init__()
         self.path = validation.path("path", path, ".keras")
         if model is not None and not isinstance(model, keras.Model):
@@ -39,32 +43,33 @@ class SaveBest(keras.callbacks.Callback):
         self.best = float("inf")
         self.best_epoch = 0
         self._kept = model
-        self._passed_over = None  # the logs of an epoch without a validation, before any with one
+        # Names of the logs of an epoch without a validation, before any with one.
+        self._unvalidated: tuple[str, ...] | None = None
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Save if this epoch is the best so far."""
         logs = logs or {}
         validated = any(name.startswith("val_") for name in logs)
         if self.monitor.startswith("val_") and not validated:
-            if self._passed_over is None and not self.best_epoch:
+            if self._unvalidated is None and not self.best_epoch:
                 warnings.warn(
                     f"SaveBest watches {self.monitor}, but epoch {epoch + 1} had no validation, so "
                     "nothing is saved yet.",
                     stacklevel=2,
                 )
-            self._passed_over = tuple(logs)
+            self._unvalidated = tuple(logs)
             return
         self._check_monitor(logs)
-        self._passed_over = None
+        self._unvalidated = None
         value = float(logs[self.monitor])
         if value < self.best:
             self.best, self.best_epoch = value, epoch + 1
             checkpoints.save_model(self._kept or self.model, self.path)
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: Logs = None) -> None:
         """See that there was a validation at all, if the log is one of it."""
-        if self._passed_over is not None and not self.best_epoch:
-            self._check_monitor(self._passed_over)
+        if self._unvalidated is not None and not self.best_epoch:
+            self._check_monitor(self._unvalidated)
 
     def _check_monitor(self, logs):
         validation.one_of("monitor", self.monitor, tuple(logs))
@@ -93,31 +98,31 @@ class Checkpoint(keras.callbacks.Callback):
         mf_keras.files.NotWrittenError: from `fit`, if the disk is full; the file stays as it was.
     """
 
-    def __init__(self, path, every=None, epochs=1):
+    def __init__(self, path: Path, every: int | None = None, epochs: int = 1) -> None:
         super().__init__()
         self.path = validation.path("path", path, ".keras")
         self.every = None if every is None else validation.positive_int("every", every)
         self.epochs = validation.positive_int("epochs", epochs)
         self._seen = 0  # steps of this epoch
-        self._means = None  # the epoch's logs, while its validation has the metrics
+        self._means: Any = None  # the epoch's logs, while its validation has the metrics
         self._unsaved = False
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         """Count from the start."""
         self._seen, self._means = 0, None
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         """Save if enough steps have passed; several may pass at once (`steps_per_execution`)."""
         before, self._seen = self._seen, batch + 1
         if self.every and self._seen // self.every > before // self.every:
             self.save()
 
-    def on_test_begin(self, logs=None):
+    def on_test_begin(self, logs: Logs = None) -> None:
         """Keep the means of the training, which validation resets."""
         if self._means is None:
             self._means = checkpoints.metric_values(self.model)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Save, if it is time to, and after the last epoch.
 
         That cannot wait for the end of training, before which Keras gives the weights the averages
@@ -129,12 +134,12 @@ class Checkpoint(keras.callbacks.Callback):
         if not self._unsaved:
             self.save()
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: Logs = None) -> None:
         """Save the end, if it is not saved yet."""
         if self._unsaved:
             self.save()
 
-    def save(self):
+    def save(self) -> None:
         """Save now, as of the last training step."""
         for variable in self.model.trainable_variables:
             if not np.isfinite(keras.ops.convert_to_numpy(variable)).all():

@@ -1,9 +1,12 @@
 """StopOnNonFinite: the callback that ends a training that has gone wrong."""
 
+from typing import Any
+
 import keras
 import numpy as np
 
 from mf_keras import validation
+from mf_keras.types import Logs
 
 _ADVICE = "A lower learning rate or clipnorm may help."
 
@@ -31,16 +34,16 @@ class StopOnNonFinite(keras.callbacks.Callback):
         FloatingPointError: from `fit`.
     """
 
-    def __init__(self, max_skipped=10):
+    def __init__(self, max_skipped: int = 10) -> None:
         super().__init__()
         self.max_skipped = validation.positive_int("max_skipped", max_skipped)
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs = None) -> None:
         """Forget the rows of an earlier training."""
         if hasattr(self.model, "skipped_updates"):
             self.model.skipped_updates.reset_streaks()
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         """Check what was skipped; of a model that skips nothing, the logs of this step."""
         logs, when = logs or {}, f"step {batch + 1} of the epoch"
         if "skipped_updates" not in logs:
@@ -48,7 +51,7 @@ class StopOnNonFinite(keras.callbacks.Callback):
         elif logs["skipped_updates"]:
             self._check_rows(when)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Check the logs of this epoch, those of the validation too."""
         self._check(logs or {}, f"the end of epoch {epoch + 1}")
 
@@ -71,7 +74,7 @@ class StopOnNonFinite(keras.callbacks.Callback):
                 )
 
 
-def with_stop(callbacks):
+def with_stop(callbacks: Any) -> keras.callbacks.CallbackList | list[keras.callbacks.Callback]:
     """The callbacks of a `fit` as a list that begins with a `StopOnNonFinite`, unless it has one.
 
     Raises:

@@ -19,7 +19,13 @@ _LARGEST_BLOCK_SIZE = 2**20  # entries, so that long sequences do not fill the m
 _LARGEST_SEED = 2**63 - 1
 
 
-def copy_task(length=12, width=6, seed=0, delimiter=True, min_length=None):
+def copy_task(
+    length: int = 12,
+    width: int = 6,
+    seed: int = 0,
+    delimiter: bool = True,
+    min_length: int | None = None,
+) -> tf.data.Dataset:
     """Repeat a sequence of random bits after its end (Graves et al., arXiv:1410.5401, section 4.1).
 
     An example of length L, with T = 2 length + 1 steps:
@@ -45,7 +51,13 @@ def copy_task(length=12, width=6, seed=0, delimiter=True, min_length=None):
     return _recall(length, width, seed, delimiter, min_length, backwards=False)
 
 
-def reverse_task(length=12, width=6, seed=0, delimiter=True, min_length=None):
+def reverse_task(
+    length: int = 12,
+    width: int = 6,
+    seed: int = 0,
+    delimiter: bool = True,
+    min_length: int | None = None,
+) -> tf.data.Dataset:
     """Give a sequence of random bits backwards after its end.
 
     The examples are those of `copy_task`, with the rows of the answer in reverse order.
@@ -67,7 +79,14 @@ def reverse_task(length=12, width=6, seed=0, delimiter=True, min_length=None):
     return _recall(length, width, seed, delimiter, min_length, backwards=True)
 
 
-def repeat_copy_task(length=10, width=8, repeats=10, seed=0, min_length=1, min_repeats=1):
+def repeat_copy_task(
+    length: int = 10,
+    width: int = 8,
+    repeats: int = 10,
+    seed: int = 0,
+    min_length: int = 1,
+    min_repeats: int = 1,
+) -> tf.data.Dataset:
     """Repeat a sequence several times, then say so (Graves et al., arXiv:1410.5401, section 4.2).
 
     An example of L rows and R repetitions, with T = length + 2 + length repeats steps:
@@ -118,7 +137,9 @@ def repeat_copy_task(length=10, width=8, repeats=10, seed=0, min_length=1, min_r
     return _endless(examples, seed, example_size=steps * (width + 2))
 
 
-def associative_recall_task(items=6, item_length=3, width=6, seed=0, min_items=2):
+def associative_recall_task(
+    items: int = 6, item_length: int = 3, width: int = 6, seed: int = 0, min_items: int = 2
+) -> tf.data.Dataset:
     """Show items, ask for the one after a given one (Graves et al., arXiv:1410.5401, section 4.3).
 
     An example of K items, with T = items (1 + item_length) + 2 + 2 item_length steps:

@@ -11,7 +11,7 @@ _SPLITS = {"train": slice(0, 1397), "validation": slice(1397, 1597), "test": sli
 _HALF_INTENSITY = 8  # grey levels run from 0 to 16
 
 
-def digits(split="train", labels=False):
+def digits(split: str = "train", labels: bool = False) -> tf.data.Dataset:
     """Real scanned digits, 8 x 8 pixels in raster order, as binary sequences.
 
     The 1797 images of `sklearn.datasets.load_digits`, a pixel set where its intensity is at least

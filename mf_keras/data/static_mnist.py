@@ -5,6 +5,7 @@ import pathlib
 
 import tensorflow as tf
 
+from mf_keras.types import Path
 from mf_keras.validation import one_of
 
 BINARIZED_MNIST_SHAPE = (28, 28)
@@ -12,7 +13,9 @@ BINARIZED_MNIST_SHAPE = (28, 28)
 _SPLITS = ("train", "validation", "test")
 
 
-def binarized_mnist(split="train", data_dir=None, manual_dir=None):
+def binarized_mnist(
+    split: str = "train", data_dir: Path | None = None, manual_dir: Path | None = None
+) -> tf.data.Dataset:
     """The statically binarized MNIST, 28 x 28 pixels in raster order, as binary sequences.
 
     50 000 sequences for training, 10 000 for validation and 10 000 for testing, always in the same
@@ -56,7 +59,7 @@ def binarized_mnist(split="train", data_dir=None, manual_dir=None):
     return images.map(_sequence, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
 
-def _path(name, value):
+def _path(name: str, value: Path | None) -> pathlib.Path | None:
     """`value` as a `pathlib.Path`, or None."""
     if value is None:
         return None

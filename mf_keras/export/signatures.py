@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from mf_keras.models import SequenceGenerator, free_running
 from mf_keras.outputs import Output
-from mf_keras.types import Function
+from mf_keras.types import Tensor
 
 # Rows are computed in multiples of this many. Vectorised kernels treat the last entries of an array
 # that is no multiple of their width otherwise, to rounding, and a DNC makes much of rounding where
@@ -24,7 +24,7 @@ TEMPERATURE = tf.TensorSpec((None,), tf.float32, name="temperature")
 
 def endpoints(
     generator: SequenceGenerator, length: int, jit_compile: bool = False
-) -> dict[str, Function]:
+) -> dict[str, Any]:
     """The functions of every endpoint, each with an input signature.
 
     Args:
@@ -100,7 +100,7 @@ def _whole(function, x):
     return tf.nest.map_structure(lambda y: y[:rows], function(tf.pad(x, padding)))
 
 
-def _thresholds(output: Output, seed, temperature, length):
+def _thresholds(output: Output, seed: Tensor, temperature: Tensor, length: int) -> Tensor:
     """(B, length, noise_size), row by row from the row's own seed and temperature.
 
     The generator is named, since the default one differs between kinds of devices.
@@ -116,7 +116,7 @@ def _thresholds(output: Output, seed, temperature, length):
     return output.thresholds(noise, temperature[:, tf.newaxis, tf.newaxis])
 
 
-def _forced(output: Output, prefix, thresholds):
+def _forced(output: Output, prefix: Tensor, thresholds: Tensor) -> Tensor:
     """Thresholds with which the samples are the prefix, and then what they would be.
 
     So completion is one free run over all steps, for a prefix of any length, none and all included,

@@ -6,6 +6,9 @@ import pathlib
 import re
 import shutil
 import uuid
+from collections.abc import Iterator
+
+from mf_keras.types import Path
 
 MODELS = """\
 # What tensorflow_model_server serves; for its --model_config_file.
@@ -41,7 +44,7 @@ class VersionFolder:
         ValueError: it does not end in a name and a version number.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: Path) -> None:
         if not isinstance(path, (str, os.PathLike)):
             raise TypeError(f"filepath must be a path, got {path!r}.")
         self.path = pathlib.Path(os.path.abspath(path))
@@ -58,7 +61,7 @@ class VersionFolder:
                 f"version, such as saved_models/digits/1, got {str(path)!r}."
             )
 
-    def check_free(self, overwrite):
+    def check_free(self, overwrite: bool) -> None:
         """Refuse to replace what is there.
 
         Raises:
@@ -80,7 +83,7 @@ class VersionFolder:
             )
 
     @contextlib.contextmanager
-    def write(self, overwrite):
+    def write(self, overwrite: bool) -> Iterator[pathlib.Path]:
         """A folder to write to, which becomes the version if nothing goes wrong.
 
         It stands beside the version under a name that is no number, which a server passes over.
@@ -108,7 +111,7 @@ class VersionFolder:
             raise
         shutil.rmtree(old, ignore_errors=True)
 
-    def write_configs(self):
+    def write_configs(self) -> None:
         """models.config and batching.config beside the versions, unless they are there already."""
         for name, text in (("models", MODELS.format(name=self.name)), ("batching", BATCHING)):
             path = self.path.with_name(f"{name}.config")

@@ -39,7 +39,7 @@ def write(folder: Any, name: str, functions: Any, length: int, output: Output) -
 
     draw = {"seed": np.zeros(1, "int64"), "temperature": np.ones(1, "float32")}
     sequences = {"sequences": np.zeros((1, length, *output.step), output.dtype)}
-    inputs = {
+    inputs: dict[str, dict[str, np.ndarray]] = {
         "serving_default": draw,
         "sample": draw,
         "score": sequences,

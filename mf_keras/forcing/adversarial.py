@@ -118,7 +118,7 @@ class AdversarialForcing(Forcing):
 
     # Compilation.
 
-    def compile(
+    def compile(  # type: ignore[override]  # its second argument is another
         self, optimizer: Any = "adam", discriminator_optimizer: Any = None, **kwargs: Any
     ) -> None:
         """Configure training; see `Forcing.compile`.

@@ -61,7 +61,7 @@ class Adversary(keras.layers.Layer):
         self.gate = gate
         self.decay = decay
         self.label_smoothing = label_smoothing
-        self.optimizer = None
+        self.optimizer: Any = None
         self._updates = updates
         half = keras.initializers.Constant(0.5)
         self.average = self.add_weight(
@@ -181,7 +181,7 @@ class Adversary(keras.layers.Layer):
         right = ops.softplus(-real_logits) + self.label_smoothing * real_logits
         return replicas.mean(right) + replicas.mean(ops.softplus(fake_logits))
 
-    def _slopes(self, real_logits, fake_logits, reverse=False):
+    def _slopes(self, real_logits, fake_logits, *, reverse=False):
         """Derivatives of eq. 7 by every logit; away from 0, from where they will be rescaled."""
         real = (ops.sigmoid(real_logits) - (1.0 - self.label_smoothing)) / _size(real_logits)
         if reverse:  # with smoothed labels it may be 0

@@ -1,11 +1,14 @@
 """SequenceDiscriminator: tells two kinds of behaviour over time apart."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 from keras import ops
 
 from mf_keras import backend, validation
+from mf_keras.types import Config, Shape, Structure, Tensor
 
 POOLINGS = ("mean", "last")
 
@@ -27,19 +30,19 @@ class PooledGRU(keras.layers.Layer):
         **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
     """
 
-    def __init__(self, units, pooling="mean", **kwargs):
+    def __init__(self, units: int, pooling: str = "mean", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.supports_masking = True
         self.units = units
         self.pooling = pooling
         self.cell = keras.layers.GRUCell(units, dtype=self.dtype_policy, name="cell")
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         """Create the weights for inputs of shape (B, T, F)."""
         if not self.cell.built:
             self.cell.build((None, input_shape[-1]))
 
-    def call(self, inputs, mask=None):
+    def call(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
         """(B, T, F), and perhaps a mask (B, T) -> (B, units)."""
         inputs = ops.transpose(inputs, (1, 0, 2))  # (T, B, F)
         time, batch, _ = ops.shape(inputs)
@@ -86,10 +89,10 @@ class PooledGRU(keras.layers.Layer):
         candidate = ops.tanh(x_h + reset * h_h)
         return update * h_tm1 + (1.0 - update) * candidate
 
-    def compute_mask(self, inputs, previous_mask=None):
+    def compute_mask(self, inputs: Tensor, previous_mask: Tensor | None = None) -> None:
         """None: nothing is left to mask."""
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """The constructor's arguments."""
         return {**super().get_config(), "units": self.units, "pooling": self.pooling}
 
@@ -123,12 +126,12 @@ class SequenceDiscriminator(keras.Model):
 
     def __init__(
         self,
-        gru_units=128,
-        dense_units=(256, 8, 4),
-        pooling="mean",
-        spectral_normalization=False,
-        **kwargs,
-    ):
+        gru_units: int = 128,
+        dense_units: Sequence[int] = (256, 8, 4),
+        pooling: str = "mean",
+        spectral_normalization: bool = False,
+        **kwargs: Any,
+    ) -> None:
         gru_units = validation.positive_int("gru_units", gru_units)
         if not isinstance(dense_units, (tuple, list)):
             raise TypeError(f"dense_units must be a tuple of integers, got {dense_units!r}.")
@@ -157,7 +160,7 @@ class SequenceDiscriminator(keras.Model):
             )
         return layer
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         """Create the weights for inputs of shape (B, T, ...), or for a list of such."""
         if isinstance(input_shape[0], (list, tuple)):
             input_shape = input_shape[0]
@@ -169,7 +172,7 @@ class SequenceDiscriminator(keras.Model):
             size = units
         self.logit.build((None, size))
 
-    def call(self, inputs, mask=None, training=False):
+    def call(self, inputs: Structure, mask: Structure = None, training: bool = False) -> Tensor:
         """The logit of each sequence; positive for the first kind of behaviour.
 
         Args:
@@ -221,10 +224,10 @@ class SequenceDiscriminator(keras.Model):
     def _apply(self, layer, x, training):
         return layer(x, training=training) if self.spectral_normalization else layer(x)
 
-    def compute_mask(self, inputs, previous_mask=None):
+    def compute_mask(self, inputs: Structure, previous_mask: Structure = None) -> None:
         """None: a logit has no steps to mask."""
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """The constructor's arguments."""
         return {
             **super().get_config(),

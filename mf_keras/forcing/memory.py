@@ -135,7 +135,8 @@ class MemoryForcing(AdversarialForcing):
         scale = self.optimizer.scale_loss(ops.ones_like(mean_nll))
         loss, terms = nll, {"nll": mean_nll}
         to_free, to_real = [], []
-        before = []  # one discriminator after the other: side by side they need twice the memory
+        # One discriminator after the other: side by side they need twice the memory.
+        before: list[Tensor] = []
         for index, (field, adversary) in enumerate(self.adversaries.items()):
             weight = self.cost_weights[field] * self._warm(nll.dtype)
             reverse = weight * self.reverse_weight if self.reverse_weight else None

@@ -1,9 +1,12 @@
 """MemoryReplay: what the memory did in right and in wrong predictions, kept for a discriminator."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from mf_keras import backend, validation
+from mf_keras.types import ArrayLike, Config, Seed, Shape, Tensor
 
 DTYPES = ("float32", "bfloat16")
 
@@ -37,7 +40,13 @@ class MemoryReplay(keras.layers.Layer):
         ValueError: they are below 1, or `storage` is another dtype.
     """
 
-    def __init__(self, capacity=512, length=None, storage="float32", **kwargs):
+    def __init__(
+        self,
+        capacity: int = 512,
+        length: int | None = None,
+        storage: str = "float32",
+        **kwargs: Any,
+    ) -> None:
         capacity = validation.positive_int("capacity", capacity)
         if length is not None:
             length = validation.positive_int("length", length)
@@ -47,7 +56,7 @@ class MemoryReplay(keras.layers.Layer):
         self.length = length
         self.storage = storage
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         """Make room for dynamics of shape (T, N, W).
 
         Raises:
@@ -82,7 +91,7 @@ class MemoryReplay(keras.layers.Layer):
         )
 
     @property
-    def counts(self):
+    def counts(self) -> Tensor:
         """How many positive and negative dynamics are there now: (2,) of int32.
 
         Raises:
@@ -91,7 +100,7 @@ class MemoryReplay(keras.layers.Layer):
         self._check_built()
         return ops.minimum(self.pushed.value, self.capacity)
 
-    def push(self, dynamics, correct, steps=None):
+    def push(self, dynamics: ArrayLike, correct: ArrayLike, steps: ArrayLike | None = None) -> None:
         """Keep the dynamics of a batch, each in its buffer, in the order of the batch.
 
         Of a batch of more than `capacity` rows the last `capacity` are kept, of whichever kind.
@@ -149,7 +158,7 @@ class MemoryReplay(keras.layers.Layer):
         rows = ops.sum(kinds * (slots + ops.array([0, self.capacity])), axis=-1)
         return rows, ops.sum(kinds, axis=0)
 
-    def sample(self, count, seed):
+    def sample(self, count: int, seed: Seed) -> tuple[Tensor, Tensor]:
         """Draw dynamics uniformly, with replacement.
 
         Args:
@@ -177,7 +186,7 @@ class MemoryReplay(keras.layers.Layer):
         dynamics = backend.read_rows(self.dynamics, rows)
         return ops.cast(dynamics, "float32"), backend.read_rows(self.steps, rows)
 
-    def load_own_variables(self, store):
+    def load_own_variables(self, store: Any) -> None:
         """Restore the contents.
 
         Raises:
@@ -193,7 +202,7 @@ class MemoryReplay(keras.layers.Layer):
                 )
         super().load_own_variables(store)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """The constructor's arguments."""
         return {
             **super().get_config(),

@@ -108,7 +108,7 @@ def in_both_modes(
     forced = output.forced(x, thresholds.dtype)
 
     def run(thresholds):
-        options = {"training": training, "keep": keep, "chunk": chunk}
+        options: dict[str, Any] = {"training": training, "keep": keep, "chunk": chunk}
         return free_run(cell, output, thresholds, **options)[1:]
 
     # Both have one static shape, so that they share one program.

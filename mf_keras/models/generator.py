@@ -108,7 +108,7 @@ class SequenceGenerator(SequenceModel):
         self, inputs: ArrayLike, training: bool = False, keep: Keep = None
     ) -> tuple[Tensor, State]:
         """`teacher_force` on data that have been checked, as for a `SequenceTransducer`."""
-        options = {"training": training, "keep": keep, "chunk": self.chunk}
+        options: dict[str, Any] = {"training": training, "keep": keep, "chunk": self.chunk}
         return free_running.teacher_force(self.cell, self.output, inputs, **options)
 
     def in_both_modes(
@@ -126,7 +126,7 @@ class SequenceGenerator(SequenceModel):
             `[(logits, trace), (logits, trace)]`, teacher-forced and free-running.
         """
         thresholds = self.output.thresholds(noise, temperature=1.0)
-        options = {"training": training, "keep": keep, "chunk": self.chunk}
+        options: dict[str, Any] = {"training": training, "keep": keep, "chunk": self.chunk}
         return free_running.in_both_modes(self.cell, self.output, x, thresholds, **options)
 
     def nll(self, x: ArrayLike, training: bool = False) -> Tensor:

@@ -65,7 +65,7 @@ class SequenceModel(keras.Model):
     @classmethod
     def from_config(cls, config: Config) -> "SequenceModel":
         """A model from what `get_config` gave."""
-        parts = {
+        parts: Config = {
             name: keras.saving.deserialize_keras_object(config[name])
             for name in ("cell", "output")
             if name in config

@@ -1,13 +1,24 @@
 """The one loop over time: cell + inputs -> outputs + trace."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from mf_keras import backend, validation
 from mf_keras.layouts import BATCH_FIRST
+from mf_keras.types import ArrayLike, Chunk, Keep, State, Tensor
 
 
-def unroll(cell, inputs, initial_state=None, mask=None, training=False, keep=None, chunk=None):
+def unroll(
+    cell: Any,
+    inputs: ArrayLike,
+    initial_state: State = None,
+    mask: ArrayLike | None = None,
+    training: bool = False,
+    keep: Keep = None,
+    chunk: Chunk = None,
+) -> tuple[Tensor, State, State]:
     """Run a memory cell over sequences and keep what its memory did.
 
     Does what `keras.layers.RNN(cell, return_sequences=True, return_state=True)` does, to rounding,
@@ -116,7 +127,7 @@ def _layout(cell, state, batch_size):
     return cell.batch_axes(layout), {"layout": layout}
 
 
-def check_chunk(chunk):
+def check_chunk(chunk: Any) -> Chunk:
     """`chunk` as `unroll` takes it: None, "sqrt", or a number of steps.
 
     Raises:
@@ -145,7 +156,7 @@ def _check_inputs(cell, inputs):
     return inputs
 
 
-def kept_fields(keep, state):
+def kept_fields(keep: Keep, state: State) -> State:
     """The structure of `state` with True where a tensor belongs to a field named in `keep`.
 
     Raises:

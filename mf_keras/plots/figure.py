@@ -1,9 +1,12 @@
 """What all pictures share: figures, files, checks of numbers."""
 
+import pathlib
+
 import numpy as np
 from matplotlib.figure import Figure
 
 from mf_keras import files
+from mf_keras.types import ArrayLike, Path
 from mf_keras.validation import path as check_path
 from mf_keras.validation import positive_int
 from mf_keras.validation import text as check_text
@@ -15,7 +18,7 @@ SMALL, NORMAL, LARGE = 8, 9, 11  # font sizes in points
 WHOLE_TICKS = {"integer": True, "min_n_ticks": 1, "steps": [1, 2, 5, 10]}
 
 
-def save(figure, path, dpi=150):
+def save(figure: Figure, path: Path, dpi: int = 150) -> pathlib.Path:
     """Write a figure as a PNG; a reader of `path` sees the old file or the new one, whole.
 
     Args:
@@ -41,9 +44,10 @@ def save(figure, path, dpi=150):
     return path
 
 
-def empty_figure(width, height, title):
+def empty_figure(width: float, height: float, title: str | None) -> Figure:
     """An empty figure of that many inches, and more where the title needs them."""
-    lines = check_text("title", title).splitlines() if title is not None and title != "" else []
+    title = "" if title is None or title == "" else check_text("title", title)
+    lines = title.splitlines()
     width = max([width, *(0.4 + 0.09 * len(line) for line in lines)])
     figure = Figure(figsize=(width, height + 0.3 * len(lines)), layout="constrained")
     if lines:
@@ -51,7 +55,7 @@ def empty_figure(width, height, title):
     return figure
 
 
-def as_array(name, value):
+def as_array(name: str, value: ArrayLike) -> np.ndarray:
     """`value` as finite float64, whatever framework it comes from."""
     try:
         if np.iscomplexobj(value):  # NumPy would drop the imaginary parts with but a warning
@@ -64,7 +68,9 @@ def as_array(name, value):
     return array
 
 
-def check_range(name, array, low, high, tolerance=0.0):
+def check_range(
+    name: str, array: np.ndarray, low: float, high: float, tolerance: float = 0.0
+) -> None:
     """Raise ValueError for an entry of `array` that is more than `tolerance` outside."""
     if array.min() < low - tolerance or array.max() > high + tolerance:
         raise ValueError(

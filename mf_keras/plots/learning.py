@@ -1,10 +1,12 @@
 """Learning curves."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from mf_keras.plots.figure import NORMAL, SMALL, WHOLE_TICKS, as_array, empty_figure
+from mf_keras.types import ArrayLike
 from mf_keras.validation import shape_of, text
 
 # Okabe and Ito's colours, distinct for the colour-blind; yellow left out, too pale for a line.
@@ -20,7 +22,9 @@ _TRAINING = {
 }
 
 
-def curves(series, xlabel, ylabel, title=None):
+def curves(
+    series: Mapping[str, Sequence[ArrayLike]], xlabel: str, ylabel: str, title: str | None = None
+) -> Figure:
     """Learning curves, each with its own colour and line style.
 
     Args:
@@ -65,7 +69,7 @@ def curves(series, xlabel, ylabel, title=None):
     return figure
 
 
-def training_curves(logs):
+def training_curves(logs: Mapping[str, Sequence[ArrayLike]]) -> dict[str, Figure]:
     """The NLL of a run, and the accuracies of discriminators of hidden states and of the memory.
 
     Args:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from mf_keras.plots.figure import (
@@ -14,6 +15,7 @@ from mf_keras.plots.figure import (
     check_range,
     empty_figure,
 )
+from mf_keras.types import ArrayLike
 from mf_keras.validation import positive_int, real_number, shape_of
 
 _SIGNED = "RdBu_r"
@@ -21,7 +23,12 @@ _WEIGHTS = "viridis"
 _MOST_PANELS = 100
 
 
-def memory_heatmaps(memory, every=None, title=None, limit=None):
+def memory_heatmaps(
+    memory: ArrayLike,
+    every: int | None = None,
+    title: str | None = None,
+    limit: float | None = None,
+) -> Figure:
     """The memory of one sequence at chosen time steps, side by side (figure 4 of the paper).
 
     Args:
@@ -70,7 +77,9 @@ def memory_heatmaps(memory, every=None, title=None, limit=None):
     return figure
 
 
-def memory_comparison(memories, every=None, title=None):
+def memory_comparison(
+    memories: Mapping[str, ArrayLike], every: int | None = None, title: str | None = None
+) -> Figure:
     """Memories of several sequences at the same time steps, one row each, in the same colours.
 
     For teacher-forced beside free-running memory (figure 4 of the paper).
@@ -117,7 +126,7 @@ def memory_comparison(memories, every=None, title=None):
     return figure
 
 
-def weights_over_time(weights, title=None):
+def weights_over_time(weights: ArrayLike, title: str | None = None) -> Figure:
     """Where the heads of one sequence look: slots over time, one row per head.
 
     Args:
@@ -141,7 +150,13 @@ def weights_over_time(weights, title=None):
     return figure
 
 
-def memory_over_time(memory, write_weights, read_weights, title=None, limit=None):
+def memory_over_time(
+    memory: ArrayLike,
+    write_weights: ArrayLike,
+    read_weights: ArrayLike,
+    title: str | None = None,
+    limit: float | None = None,
+) -> Figure:
     """What one sequence does with the memory (figures 1 and 2 of the paper).
 
     On top every cell of the memory over time, slot below slot; under it, on the same time axis, the

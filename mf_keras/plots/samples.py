@@ -1,14 +1,23 @@
 """Sequences of pixels as images."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from mf_keras.plots.figure import as_array, check_range, empty_figure
+from mf_keras.types import ArrayLike
 from mf_keras.validation import positive_int, shape_of
 
 
-def sample_grid(sequences, image_shape, columns=None, title=None):
+def sample_grid(
+    sequences: ArrayLike,
+    image_shape: Sequence[int],
+    columns: int | None = None,
+    title: str | None = None,
+) -> Figure:
     """Sequences of pixels as a grid of images, dark ink on a light ground (figure 5 of the paper).
 
     Args:
@@ -44,7 +53,7 @@ def sample_grid(sequences, image_shape, columns=None, title=None):
         vmax=1.0,
         interpolation="nearest",
     )
-    lines = {"colors": "#b0b0b0", "linewidth": 0.6}
+    lines: dict[str, Any] = {"colors": "#b0b0b0", "linewidth": 0.6}
     axes.vlines(np.arange(1, columns) * width - 0.5, -0.5, rows * height - 0.5, **lines)
     axes.hlines(np.arange(1, rows) * height - 0.5, -0.5, columns * width - 0.5, **lines)
     axes.spines[:].set_color("#b0b0b0")
@@ -53,7 +62,7 @@ def sample_grid(sequences, image_shape, columns=None, title=None):
     return figure
 
 
-def check_image_shape(image_shape):
+def check_image_shape(image_shape: Sequence[int]) -> tuple[int, int]:
     """`image_shape` as (height, width).
 
     Raises:
@@ -63,7 +72,8 @@ def check_image_shape(image_shape):
         raise TypeError(f"image_shape must be (height, width), got {image_shape!r}.")
     if len(image_shape) != 2:
         raise ValueError(f"image_shape must be (height, width), got {image_shape!r}.")
-    return tuple(positive_int("image_shape", size) for size in image_shape)
+    height, width = (positive_int("image_shape", size) for size in image_shape)
+    return height, width
 
 
 def _tiled(images, rows, columns):

@@ -12,17 +12,20 @@ import math
 import pathlib
 import sys
 import zipfile
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from mf_keras import files, plots
 from mf_keras.serving.client import Client
 from mf_keras.serving.errors import ServerError
+from mf_keras.types import Path
 
 KINDS = (".png", ".npy")
 
 
-def parse_arguments(arguments=None):
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The options of a command."""
     parser = argparse.ArgumentParser(
         prog="python -m mf_keras.serving",
@@ -65,7 +68,7 @@ def _positive(text):
     return number
 
 
-def load(path):
+def load(path: Path) -> np.ndarray:
     """The array of a .npy file.
 
     Raises:
@@ -82,7 +85,7 @@ def load(path):
     return array
 
 
-def check_out(path):
+def check_out(path: str) -> None:
     """Refuse to replace a file that may not be this program's.
 
     A picture names its maker; a .npy file does not, so none is replaced.
@@ -95,7 +98,7 @@ def check_out(path):
     files.check_ours(path, plots.MARK)
 
 
-def write(samples, options):
+def write(samples: np.ndarray, options: argparse.Namespace) -> None:
     """Write (B, length, units) to the file that `--out` names."""
     if options.out.endswith(".npy"):
         pathlib.Path(options.out).parent.mkdir(parents=True, exist_ok=True)
@@ -112,11 +115,11 @@ def write(samples, options):
     plots.save(plots.sample_grid(samples, shape), options.out)
 
 
-def run(options):
+def run(options: argparse.Namespace) -> None:
     """Ask, and write or print the answer."""
     if "out" in options:
         check_out(options.out)
-    given = load(options.file) if "file" in options else None
+    given: Any = load(options.file) if "file" in options else None
     with Client(options.url, options.model, options.version, options.timeout) as client:
         if options.command == "score":
             for nll in client.score(given):
@@ -133,7 +136,7 @@ def run(options):
     print(options.out)
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; errors end it with one line."""
     options = parse_arguments(arguments)
     try:

@@ -4,6 +4,7 @@ import itertools
 import re
 import time
 import urllib.parse
+from typing import Self
 
 import numpy as np
 
@@ -12,8 +13,13 @@ from mf_keras.outputs import Bernoulli, Output
 from mf_keras.serving.errors import ServerError
 from mf_keras.serving.rest import RestTransport
 from mf_keras.serving.rpc import GrpcTransport
+from mf_keras.types import ArrayLike, Function
 
-TRANSPORTS = {"grpc": GrpcTransport, "http": RestTransport, "https": RestTransport}
+TRANSPORTS: dict[str, Function] = {
+    "grpc": GrpcTransport,
+    "http": RestTransport,
+    "https": RestTransport,
+}
 FIRST_PAUSE = 0.05  # seconds before the second try; doubled before every further one
 LONGEST_PAUSE = 2.0
 
@@ -42,7 +48,15 @@ class Client:
         ImportError: gRPC is asked for, and the extra `[serving]` is not installed.
     """
 
-    def __init__(self, url, model="digits", version=None, timeout=10.0, retries=4, output=None):
+    def __init__(
+        self,
+        url: str,
+        model: str = "digits",
+        version: int | None = None,
+        timeout: float = 10.0,
+        retries: int = 4,
+        output: Output | None = None,
+    ) -> None:
         self._where = f"model {model!r} at {url}"
         scheme = _scheme(url)
         if not isinstance(model, str) or not model:
@@ -58,7 +72,9 @@ class Client:
         self._output = output
         self._transport = TRANSPORTS[scheme](url, model, version)
 
-    def sample(self, seed, temperature=1.0):
+    def sample(
+        self, seed: ArrayLike, temperature: ArrayLike = 1.0
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Draw sequences.
 
         Args:
@@ -75,7 +91,7 @@ class Client:
         answer = self._ask("sample", _draw(seed, temperature), ("samples", "nll"))
         return self._samples(answer), answer["nll"]
 
-    def score(self, sequences):
+    def score(self, sequences: ArrayLike) -> np.ndarray:
         """Negative log-likelihood of whole sequences.
 
         Args:
@@ -92,7 +108,9 @@ class Client:
             "nll"
         ]
 
-    def complete(self, prefix, seed, temperature=1.0):
+    def complete(
+        self, prefix: ArrayLike, seed: ArrayLike, temperature: ArrayLike = 1.0
+    ) -> np.ndarray:
         """Continue sequences from their beginnings.
 
         Args:
@@ -133,14 +151,14 @@ class Client:
         output.check_values(name, array)
         return array.astype(output.dtype)
 
-    def close(self):
+    def close(self) -> None:
         """Let go of the connection."""
         self._transport.close()
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
     def _ask(self, signature, inputs, outputs):

@@ -12,7 +12,7 @@ class ServerError(RuntimeError):
         code, message: as given.
     """
 
-    def __init__(self, code, message):
+    def __init__(self, code: str, message: str) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
         self.message = message

@@ -4,6 +4,7 @@ import http.client
 import json
 import time
 import urllib.parse
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -34,14 +35,16 @@ class RestTransport:
         version: its version; None for the newest.
     """
 
-    def __init__(self, url, model, version):
+    def __init__(self, url: str, model: str, version: int | None) -> None:
         parts = urllib.parse.urlsplit(url)
         self._connection = CONNECTIONS[parts.scheme]
         self._address = parts.netloc
-        version = "" if version is None else f"/versions/{version}"
-        self._path = f"{parts.path.rstrip('/')}/v1/models/{model}{version}:predict"
+        which = "" if version is None else f"/versions/{version}"
+        self._path = f"{parts.path.rstrip('/')}/v1/models/{model}{which}:predict"
 
-    def predict(self, signature, inputs, timeout):
+    def predict(
+        self, signature: str, inputs: Mapping[str, np.ndarray], timeout: float
+    ) -> dict[str | None, np.ndarray]:
         """Arrays by name for arrays by name.
 
         Args:
@@ -78,7 +81,7 @@ class RestTransport:
         finally:
             connection.close()
 
-    def close(self):
+    def close(self) -> None:
         """Nothing is held open."""
 
 

@@ -1,6 +1,9 @@
 """TF Serving's gRPC API."""
 
 import urllib.parse
+from collections.abc import Mapping
+
+import numpy as np
 
 from mf_keras.serving.errors import ServerError
 
@@ -19,7 +22,7 @@ class GrpcTransport:
         ImportError: the extra `[serving]` is not installed.
     """
 
-    def __init__(self, url, model, version):
+    def __init__(self, url: str, model: str, version: int | None) -> None:
         try:
             import grpc
             from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
@@ -35,7 +38,9 @@ class GrpcTransport:
         self._channel = grpc.insecure_channel(urllib.parse.urlsplit(url).netloc, UNLIMITED)
         self._stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
 
-    def predict(self, signature, inputs, timeout):
+    def predict(
+        self, signature: str, inputs: Mapping[str, np.ndarray], timeout: float
+    ) -> dict[str, np.ndarray]:
         """Arrays by name for arrays by name.
 
         Args:
@@ -61,6 +66,6 @@ class GrpcTransport:
             raise ServerError(error.code().name, error.details()) from error
         return {name: tf.make_ndarray(tensor) for name, tensor in response.outputs.items()}
 
-    def close(self):
+    def close(self) -> None:
         """Close the channel."""
         self._channel.close()

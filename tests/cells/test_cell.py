@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from mf_keras import DNCCell, NTMCell, backend, layouts, unroll
-from mf_keras.backend.tensorflow import cores
+from mf_keras.backend.tensorflow import execution as cores
 from mf_keras.cells import MemoryCell, Signal
 from mf_keras.models import free_running
 from tests.cells import helpers

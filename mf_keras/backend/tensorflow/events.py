@@ -1,9 +1,12 @@
 """Event files for TensorBoard: scalars and pictures, without the tensorboard package."""
 
 import pathlib
+from collections.abc import Mapping
 
 import tensorflow as tf
 from tensorflow.core.framework.summary_pb2 import SummaryMetadata
+
+from mf_keras.types import Path
 
 
 class EventFile:
@@ -16,10 +19,10 @@ class EventFile:
         folder: TensorBoard's log folder; created if need be.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder: Path) -> None:
         self.writer = tf.summary.create_file_writer(str(folder))
 
-    def scalars(self, values, step):
+    def scalars(self, values: Mapping[str, float], step: int) -> None:
         """Write a dict of numbers."""
         metadata = _metadata("scalars")
         with self.writer.as_default(step=step):
@@ -27,7 +30,7 @@ class EventFile:
                 tf.summary.write(name, tf.constant(float(value)), metadata=metadata)
         self.writer.flush()
 
-    def picture(self, name, path, step):
+    def picture(self, name: str, path: Path, step: int) -> None:
         """Write a PNG file."""
         png = pathlib.Path(path).read_bytes()
         height, width, _ = tf.io.decode_png(png).shape

@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from mf_keras.backend.tensorflow.execution import compiling_loops
-from mf_keras.types import Function, Tensor
+from mf_keras.types import ArrayLike, Function, Tensor
 
 
 def pullback(
@@ -64,7 +64,7 @@ def after(tensors: Sequence[Tensor]) -> Any:
     return tf.control_dependencies(tensors)
 
 
-def to_tensor(name, value):
+def to_tensor(name: str, value: ArrayLike) -> Tensor:
     """`value` as a tensor.
 
     Raises:
@@ -83,12 +83,12 @@ def to_tensor(name, value):
     return tensor
 
 
-def is_concrete(tensor):
+def is_concrete(tensor: Tensor) -> bool:
     """Whether the tensor has values now, rather than in a graph that is being traced."""
     return hasattr(tensor, "numpy") and tf.executing_eagerly()
 
 
-def read_rows(variable, rows):
+def read_rows(variable: keras.Variable, rows: Tensor) -> Tensor:
     """Rows of a Keras variable, (n, ...), read alone where TensorFlow can.
 
     Args:
@@ -98,7 +98,7 @@ def read_rows(variable, rows):
     return tf.gather(variable.value, rows)
 
 
-def write_rows(variable, rows, values, in_place):
+def write_rows(variable: keras.Variable, rows: Tensor, values: Tensor, in_place: bool) -> None:
     """Set rows of a Keras variable.
 
     Args:
@@ -115,6 +115,6 @@ def write_rows(variable, rows, values, in_place):
         variable.assign(keras.ops.scatter_update(variable, rows[:, None], values))
 
 
-def has_state(variable):
+def has_state(variable: keras.Variable) -> bool:
     """Whether a Keras variable that was just assigned has changed, and not a `StatelessScope`."""
     return isinstance(variable.value, tf.Variable)
