@@ -152,7 +152,7 @@ def weights_over_time(weights: ArrayLike, title: str | None = None) -> Figure:
 
 def memory_over_time(
     memory: ArrayLike,
-    write_weights: ArrayLike,
+    write_weights: ArrayLike | None,
     read_weights: ArrayLike,
     title: str | None = None,
     limit: float | None = None,
@@ -164,14 +164,14 @@ def memory_over_time(
 
     Args:
         memory: (T, N, W).
-        write_weights: (T, H, N), in [0, 1].
+        write_weights: (T, H, N), in [0, 1]; None of a cell whose state has none.
         read_weights: (T, R, N), in [0, 1].
         title: a line above the pictures.
         limit: the memory's colours reach from -limit to limit; None for its largest entry. Give the
             same to figures that are to be compared.
 
     Returns:
-        A figure with 1 + H + R axes from top to bottom, then two colour bars'.
+        A figure with 1 + H + R axes (H = 0 without write weights) from top to bottom, then two colour bars'.
 
     Raises:
         TypeError: an argument has the wrong type.
@@ -181,10 +181,12 @@ def memory_over_time(
     memory = as_array("memory", memory)
     shape_of("memory", memory, ("T", "N", "W"))
     steps, slots, words = memory.shape
-    write_weights = _weights("write_weights", write_weights, (steps, "H", slots))
+    if write_weights is not None:
+        write_weights = _weights("write_weights", write_weights, (steps, "H", slots))
     read_weights = _weights("read_weights", read_weights, (steps, "R", slots))
     limit = _colour_limit(memory, limit)
-    num_writes, num_reads = write_weights.shape[1], read_weights.shape[1]
+    num_writes = 0 if write_weights is None else write_weights.shape[1]
+    num_reads = read_weights.shape[1]
     ratios = [2.6] + [1.0] * (num_writes + num_reads)
     figure = empty_figure(9.0, 0.7 + 1.35 * sum(ratios), title)
     top, *panels = figure.subplots(
@@ -196,7 +198,8 @@ def memory_over_time(
         top.hlines(np.arange(1, slots) + 0.5, 0.5, steps + 0.5, colors="#808080", linewidth=0.3)
     _row_title(top, "memory", f"slot ({words} cells each)")
     _colour_bar(figure, image, [top], "memory", height=1.35 * ratios[0])
-    _draw_heads(panels[:num_writes], write_weights, "write head")
+    if write_weights is not None:
+        _draw_heads(panels[:num_writes], write_weights, "write head")
     image = _draw_heads(panels[num_writes:], read_weights, "read head")
     panels[-1].set_xlabel("time step t", fontsize=NORMAL)
     _colour_bar(figure, image, panels, "weight", height=1.35 * len(panels))
