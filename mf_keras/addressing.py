@@ -85,7 +85,7 @@ def equation(
 
         batch_first.__signature__ = public  # type: ignore[attr-defined]
         checked = validation.shapes(**shapes)(batch_first)
-        checked.equation = name
+        checked.equation = name  # type: ignore[attr-defined]
         return checked
 
     return decorate

@@ -6,7 +6,7 @@ from keras import ops
 
 from mf_keras import backend
 from mf_keras.layouts import BATCH_FIRST
-from mf_keras.models.unroll import kept_fields, unroll
+from mf_keras.models.unroll import kept_fields, run
 from mf_keras.outputs import Output
 from mf_keras.types import Chunk, Keep, State, Tensor
 
@@ -35,7 +35,7 @@ def teacher_force(
         cell's named tuple with (B, T, ...) tensors.
     """
     inputs = shift_right(output.encode(x, cell.compute_dtype))
-    parameters, trace, _ = unroll(cell, inputs, training=training, keep=keep, chunk=chunk)
+    parameters, trace, _ = run(cell, inputs, training=training, keep=keep, chunk=chunk)
     return parameters, trace
 
 
@@ -67,10 +67,10 @@ def free_run(
     if keep is not None:
         kept_fields(keep, cell.initial_state(1))  # before fields are added that are not the cell's
         keep = ("samples", *keep)
-    parameters, trace, _ = unroll(
+    parameters, trace, _ = run(
         _FreeRunningCell(cell, output),
         thresholds,
-        initial_state=state,
+        state,
         training=training,
         keep=keep,
         chunk=chunk,
@@ -107,12 +107,14 @@ def in_both_modes(
     """
     forced = output.forced(x, thresholds.dtype)
 
-    def run(thresholds):
+    def run_freely(thresholds):
         options: dict[str, Any] = {"training": training, "keep": keep, "chunk": chunk}
         return free_run(cell, output, thresholds, **options)[1:]
 
     # Both have one static shape, so that they share one program.
-    return backend.side_by_side(run, [(forced,), (ops.reshape(thresholds, ops.shape(forced)),)])
+    return backend.side_by_side(
+        run_freely, [(forced,), (ops.reshape(thresholds, ops.shape(forced)),)]
+    )
 
 
 def shift_right(x: Tensor) -> Tensor:

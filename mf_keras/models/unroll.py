@@ -71,19 +71,34 @@ def unroll(
     inputs = _check_inputs(cell, inputs)
     start = cell.initial_state(ops.shape(inputs)[0])
     state = start if initial_state is None else _check_state(initial_state, start)
-    kept = kept_fields(keep, state)
     if mask is not None:
         mask = ops.cast(backend.to_tensor("mask", mask), "bool")
         validation.shape_of("mask", mask, (inputs.shape[0] or "B", inputs.shape[1] or "T"))
-
-    def run(inputs, state, mask):
-        return _run(cell, inputs, state, mask, training, kept, chunk)
-
-    return backend.on_cores(run, inputs, state, mask)
+    return run(cell, inputs, state, mask, training, keep, chunk)
 
 
-def _run(cell, inputs, state, mask, training, kept, chunk):
-    """What `unroll` returns, from checked arguments."""
+def run(
+    cell: Any,
+    inputs: Tensor,
+    state: State = None,
+    mask: Tensor | None = None,
+    training: bool = False,
+    keep: Keep = None,
+    chunk: Chunk = None,
+) -> tuple[Tensor, State, State]:
+    """`unroll` without its checks, for models, whose data have been checked."""
+    if state is None:
+        state = cell.initial_state(ops.shape(inputs)[0])
+    kept = kept_fields(keep, state)
+
+    def of_rows(inputs, state, mask):
+        return _loop(cell, inputs, state, mask, training, kept, chunk)
+
+    return backend.on_cores(of_rows, inputs, state, mask)
+
+
+def _loop(cell, inputs, state, mask, training, kept, chunk):
+    """What `unroll` returns, of some of the rows."""
     # Within the loop some tensors may have the batch as their last axis.
     axes, options = _layout(cell, state, inputs.shape[0])
     state = keras.tree.map_structure(lambda x, axis: ops.moveaxis(x, 0, axis), state, axes)
