@@ -171,7 +171,8 @@ def memory_over_time(
             same to figures that are to be compared.
 
     Returns:
-        A figure with 1 + H + R axes (H = 0 without write weights) from top to bottom, then two colour bars'.
+        A figure with 1 + H + R axes (H = 0 without write weights) from top to bottom, then two
+        colour bars'.
 
     Raises:
         TypeError: an argument has the wrong type.
