@@ -6,7 +6,7 @@ import zipfile
 
 import keras
 
-from mf_keras import files
+from mf_keras import files, validation
 
 
 def save_model(model, path, keep_previous=False):
@@ -18,8 +18,13 @@ def save_model(model, path, keep_previous=False):
         keep_previous: keep the file that stands there as `previous(path)`.
 
     Raises:
+        TypeError, ValueError: an argument has the wrong type, or `path` does not end in .keras.
         mf_keras.files.NotWrittenError: the disk is full, say; what stood there still does.
     """
+    if not isinstance(model, keras.Model):
+        raise TypeError(f"model must be a Keras model, got {model!r}.")
+    path = validation.path("path", path, suffix=".keras")
+    keep_previous = validation.boolean("keep_previous", keep_previous)
     with files.aside(path, keep_as=previous(path) if keep_previous else None) as temporary:
         model.save(temporary)
 
