@@ -59,7 +59,7 @@ def test_regularizers_are_heard():
 
 def test_fit_learns_and_logs():
     x = np.repeat(binary(1, 8, 1), 32, axis=0)
-    model = compiled()
+    model = compiled(**GRAPH)
     history = model.fit(x, batch_size=16, epochs=25, validation_data=x, verbose=0).history
     assert history["val_nll"][-1] < 0.3 * history["val_nll"][0]
     assert history["val_loss"] == history["val_nll"]
