@@ -150,7 +150,7 @@ def test_ntm_and_several_units():
 
 
 def test_compiled_by_xla_it_answers_the_same():
-    cell = small_cell(linkage=None)  # links take longest to compile
+    cell = small_cell()
     cell.build((None, 1))
     request = draw(np.arange(8))
     expected = endpoints(cell, 3)["sample"](**request)
