@@ -205,7 +205,15 @@ KINDS_OF_ONE = {
 EXAMPLES = {
     **dict.fromkeys(("units", "num_samples", "batch_size", "count", "every", "columns"), 1),
     **dict.fromkeys(("min_length", "steps", "steps_per_epoch", "initial_epoch", "version"), 1),
-    **{"length": 2, "seed": 0, "title": "title", "limit": 1.0, "xlabel": "x", "ylabel": "y"},
+    **{
+        "classes": 2,
+        "length": 2,
+        "seed": 0,
+        "title": "title",
+        "limit": 1.0,
+        "xlabel": "x",
+        "ylabel": "y",
+    },
     **{"chunk": 1, "keep": ("memory",), "callbacks": [], "card": {}, "epochs": 1},
     **{"path": "nowhere/x.keras", "filepath": "nowhere/model/1", "folder": "nowhere"},
     **{"data_dir": "nowhere", "manual_dir": "nowhere", "tensorboard": "nowhere"},
@@ -214,11 +222,19 @@ EXAMPLES = {
     "discriminator_optimizer": keras.optimizers.SGD(),
     "memory": np.full((3, 2, 4), 0.1, "float32"),
     **dict.fromkeys(("keys", "erase", "add"), np.full((3, 1, 4), 0.1, "float32")),
-    **dict.fromkeys(("strengths", "free_gates", "gamma"), np.full((3, 1), 0.1, "float32")),
+    **dict.fromkeys(
+        ("strengths", "free_gates", "gamma", "allocation_gates", "write_gates"),
+        np.full((3, 1), 0.1, "float32"),
+    ),
     **dict.fromkeys(
         ("write_weights", "read_weights", "precedence", "weights", "content", "previous"),
         np.full((3, 1, 2), 0.1, "float32"),
     ),
+    "allocation": np.full((3, 1, 2), 0.1, "float32"),
+    **dict.fromkeys(("backward", "forward"), np.full((3, 1, 1, 2), 0.1, "float32")),
+    "sharpen_links.weights": np.full((3, 1, 1, 2), 0.1, "float32"),
+    "sharpness": np.full((3, 1, 1), 1.1, "float32"),
+    "read_modes": np.full((3, 1, 3), 0.1, "float32"),
     **dict.fromkeys(("usage", "retention"), np.full((3, 2), 0.1, "float32")),
     "link": np.full((3, 1, 2, 2), 0.1, "float32"),
     "taps": np.full((3, 1, 3), 0.1, "float32"),
@@ -255,6 +271,8 @@ PROTOCOL = {
     *("get_compile_config", "compile_from_config", "get_metrics_result", "load_own_variables"),
     *("save_own_variables", "train_step", "test_step", "predict_step"),
     *("oneplus", "softmax", "inverse_norm"),  # of single numbers, in tensors of any shape
+    *("equation", "over", "Equations"),  # what the step of a cell calls, unchecked
+    *("check_output", "counted_steps"),  # what models call
 }
 KERAS_OWN = {"SequenceTransducer.export"}
 # Given in every call, though they have a default: data, and parts that are slow to make.
@@ -309,6 +327,7 @@ def _models():
         "unroll.cell": make_cell(inputs=2),
         "cell": make_cell(),
         "initial_state": make_cell(inputs=2).initial_state(2),
+        "output": mf_keras.outputs.Bernoulli(1) if _newer() else None,
         "figure": plots.weights_over_time(np.full((3, 1, 2), 0.5)),
     }
 
@@ -367,9 +386,10 @@ def _is_apart(name, value):
 def methods(owner):
     """Public methods that are called by users, with parameters.
 
-    None of cells, which the loop calls, and no `call` of algorithms, which is their model's.
+    None of cells, which the loop calls, and of outputs, which models call; and no `call` of
+    algorithms, which is their model's.
     """
-    if hasattr(owner, "initial_state"):
+    if hasattr(owner, "initial_state") or hasattr(owner, "step_nll"):
         return {}
     found = {}
     trains = getattr(getattr(owner, "fit", None), "__module__", "").startswith("mf_keras")
