@@ -216,6 +216,7 @@ EXAMPLES = {
     },
     **{"chunk": 1, "keep": ("memory",), "callbacks": [], "card": {}, "epochs": 1},
     **{"path": "nowhere/x.keras", "filepath": "nowhere/model/1", "folder": "nowhere"},
+    **{"discriminators": {}, "MemoryForcing.weights": {}},
     **{"data_dir": "nowhere", "manual_dir": "nowhere", "tensorboard": "nowhere"},
     **{"optimizer": "sgd", "url": "http://localhost:1", "image_shape": (2, 2), "logs": {}},
     **{"series": {"a": ([1], [2])}, "memories": {"a": np.zeros((3, 2, 2))}},
@@ -264,6 +265,8 @@ FREE = {
     "verbose": "Keras' own",
     "name": "Keras' own",
     "dtype": "Keras' own, and compared with the cell's",
+    **dict.fromkeys(("evaluate.callbacks", "predict.callbacks"), "Keras' own"),
+    "least_used.count": "not checked yet",
 }
 # What no user calls: Keras' protocol of layers and callbacks, and named tuples.
 PROTOCOL = {
@@ -272,9 +275,10 @@ PROTOCOL = {
     *("save_own_variables", "train_step", "test_step", "predict_step"),
     *("oneplus", "softmax", "inverse_norm"),  # of single numbers, in tensors of any shape
     *("equation", "over", "Equations"),  # what the step of a cell calls, unchecked
-    *("check_output", "counted_steps"),  # what models call
+    *("check_output", "counted_steps", "build_for", "in_both_modes"),  # what models call
 }
-KERAS_OWN = {"SequenceTransducer.export"}
+# Keras' own, and what models call with data that are checked.
+UNCHECKED = {"SequenceTransducer.export", "SequenceGenerator.trace"}
 # Given in every call, though they have a default: data, and parts that are slow to make.
 GIVEN = {
     "pairs": ("x", "y"),
@@ -282,8 +286,11 @@ GIVEN = {
     "MemoryForcing": ("hidden_discriminator", "memory_discriminator"),
     "PositiveNegativeMemoryForcing": ("discriminator",),
 }
-# Of Keras' own parameters behind **kwargs, those that are checked here.
-KERAS_CHECKED = ("initial_epoch", "steps_per_epoch", "steps")
+# Of the parameters of Keras' own methods, those that are checked here.
+KERAS_CHECKED = {
+    *("x", "y", "sample_weight", "validation_data", "callbacks"),
+    *("batch_size", "epochs", "initial_epoch", "steps_per_epoch", "steps"),
+}
 
 
 class Call(NamedTuple):
@@ -391,17 +398,15 @@ def methods(owner):
     """
     if hasattr(owner, "initial_state") or hasattr(owner, "step_nll"):
         return {}
-    found = {}
-    trains = getattr(getattr(owner, "fit", None), "__module__", "").startswith("mf_keras")
-    for name in dir(owner):
-        value = getattr(owner, name)
-        ours = (callable(value) and getattr(value, "__module__", None)) or ""
-        public = not name.startswith(("_", "on_")) and name not in PROTOCOL
-        public = public and not (trains and name == "call")
-        public = public and f"{owner.__name__}.{name}" not in KERAS_OWN
-        if public and ours.startswith("mf_keras") and parameters(value, owner, name):
-            found[name] = value
-    return found
+    ours = [base for base in owner.__mro__ if base.__module__.startswith("mf_keras")]
+    names = {
+        name for base in ours for name, value in vars(base).items() if inspect.isroutine(value)
+    }
+    names = {name for name in names - PROTOCOL if not name.startswith(("_", "on_"))}
+    names -= {"call"} if "fit" in names else set()
+    names = {name for name in names if f"{owner.__name__}.{name}" not in UNCHECKED}
+    found = {name: getattr(owner, name) for name in sorted(names)}
+    return {name: each for name, each in found.items() if parameters(each, owner, name)}
 
 
 def parameters(function, owner=None, name=None):
@@ -417,7 +422,8 @@ def parameters(function, owner=None, name=None):
                 found.setdefault(parameter.name, parameter)
         if not any(parameter.kind is kinds[1] for parameter in listed):
             break
-    return {name: each for name, each in found.items() if name not in FREE}
+    own = getattr(function, "__name__", "")
+    return {name: each for name, each in found.items() if not {name, f"{own}.{name}"} & set(FREE)}
 
 
 def _overridden(function, owner, name):
