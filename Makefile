@@ -46,6 +46,7 @@ figures: $(INSTALLED)
 	$(BIN)/python -m train.figures $(RUNS) --out $(FIGURES)
 
 bench: $(INSTALLED)
+	$(BIN)/python -m benchmarks.walk
 	$(BIN)/python -m benchmarks.unroll
 	$(BIN)/python -m benchmarks.cells
 	$(BIN)/python -m benchmarks.length

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import keras
 
-from mf_keras import files
+from mf_keras import files, validation
 from mf_keras.types import ArrayLike, Path
 
 
@@ -20,8 +20,13 @@ def save_model(model: keras.Model, path: Path, keep_previous: bool = False) -> N
         keep_previous: keep the file that stands there as `previous(path)`.
 
     Raises:
+        TypeError, ValueError: an argument has the wrong type, or `path` does not end in .keras.
         mf_keras.files.NotWrittenError: the disk is full, say; what stood there still does.
     """
+    if not isinstance(model, keras.Model):
+        raise TypeError(f"model must be a Keras model, got {model!r}.")
+    path = validation.path("path", path, suffix=".keras")
+    keep_previous = validation.boolean("keep_previous", keep_previous)
     with files.aside(path, keep_as=previous(path) if keep_previous else None) as temporary:
         model.save(temporary)
 

@@ -1,15 +1,20 @@
-"""Calls of the public API with one argument that is wrong, for `test_fuzz`.
+"""Calls of the public API with wrong arguments, for `test_fuzz`, drawn from the signatures.
 
-`CALLS` names a call, its arguments, and of which kind they are; `BAD` holds for every kind values
-that are wrong for it. A case is a call with one of them in the place of a good argument.
+`calls()` finds every public function, constructor and method. What is wrong for a parameter follows
+from its name, its default, or else its example. A new function, class, method or parameter is
+covered at once; where it needs an example (it has no default, or None), `EXAMPLES` gets a line, and
+a class with methods a line in `instances`.
 """
 
+import functools
+import inspect
 import math
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
+from hypothesis import strategies as st
 
 import mf_keras
 from mf_keras import addressing, callbacks, data, plots, serving
@@ -34,6 +39,82 @@ TENSORS = [
     *(tf.constant("x"), tf.constant([["x"]]), tf.sparse.from_dense(np.eye(3, dtype="float32"))),
     *(3, 1.5, NAN, True),
 ]
+NO_MODEL = [mf_keras.DNCCell, keras.layers.Dense(2), keras.layers.GRU(2), keras.layers.GRUCell]
+
+
+class Wrong(NamedTuple):
+    """What is wrong for a parameter."""
+
+    always: list  # values that every run tries
+    drawn: Any  # a strategy of others
+
+
+def pool(values, drawn=None):
+    """Wrong are the values, and what the strategy draws."""
+    strategy = st.sampled_from(values)
+    return Wrong(values, strategy if drawn is None else strategy | drawn)
+
+
+def integers(minimum, maximum=2**31 - 1, none=False):
+    """Wrong where an integer from `minimum` to `maximum`, and perhaps None, is right."""
+    beyond = [maximum + 1, 10**30, minimum - 1, -(10**30)]
+    drawn = st.integers(max_value=minimum - 1) | st.integers(min_value=maximum + 1)
+    values = [*ODD, True, 1.5, float(max(minimum, 1)), NAN, "one", *beyond, *_none(none)]
+    return pool(values, drawn | st.floats() | st.text())
+
+
+def numbers(minimum=0.0, maximum=INF, open_below=False, none=False):
+    """Wrong where a finite number from `minimum` to `maximum`, and perhaps None, is right."""
+    values = [*ODD, True, NAN, INF, -INF, minimum - 0.1, 10**400, *_none(none)]
+    drawn = st.floats(max_value=minimum, exclude_max=not open_below, exclude_min=False)
+    if open_below:
+        values += [0, minimum]
+    if maximum < INF:
+        values.append(maximum + 0.1)
+        drawn |= st.floats(min_value=maximum, exclude_min=True)
+    return pool(values, drawn | st.text())
+
+
+def _none(allowed):
+    return [] if allowed else [None]
+
+
+def booleans(none=False):
+    values = [*ODD, 1, 0, "True", NAN, np.array([True]), *_none(none)]
+    return pool(values, st.integers() | st.floats() | st.text())
+
+
+def words(none=False):
+    """Wrong where one of a few words is right."""
+    drawn = st.text(alphabet="xyz", min_size=1) | st.integers() | st.floats()
+    return pool([*ODD, 1, NAN, "nonsense", "", *_none(none)], drawn)
+
+
+def objects(none=False):
+    """Wrong where a layer, model, optimizer or figure is right."""
+    return pool([*ODD, 1, NAN, *NO_MODEL, *_none(none)], st.integers() | st.floats())
+
+
+def texts(none=False, empty=False):
+    """Wrong where any text is right, perhaps an empty one."""
+    values = [3, 1.5, NAN, [], {}, b"x", Unprintable(), len, *_none(none)]
+    return pool(values if empty else [*values, ""], st.integers() | st.floats() | st.binary())
+
+
+def paths(none=False, *no_such):
+    values = [3, 1.5, NAN, [], {}, Unprintable(), *_none(none), *no_such]
+    return pool(values, st.integers() | st.floats() | st.lists(st.text()))
+
+
+def mappings(none=False):
+    values = [*(value for value in ODD if not isinstance(value, dict)), 1, NAN]
+    return pool([*values, *_none(none)], st.integers() | st.floats() | st.text())
+
+
+def size_tuples(none=False):
+    values = ["3", 3, 1.5, {}, Unprintable(), (0,), (-1, 2), (1.5,), ("a",), (None,)]
+    drawn = st.tuples(st.integers(max_value=0)) | st.integers() | st.floats()
+    return pool([*values, *_none(none)], drawn)
 
 
 def bits(value, shape=(2, 3, 1)):
@@ -43,71 +124,185 @@ def bits(value, shape=(2, 3, 1)):
     return array
 
 
-def _without(shape):
-    """The tensors that are wrong where any sizes of this rank are right."""
-    return [value for value in TENSORS if getattr(value, "shape", None) != shape]
-
-
 BAD_BITS = [bits(value) for value in (0.5, NAN, INF, -INF, 2.0, -1.0, 1e300, 1e-30)]
 
-BAD = {
-    "size": [*ODD, None, True, 1.0, NAN, 0, -1, -(10**30), 2**31, 10**30, "one"],
-    "count": [*ODD, None, True, 1.5, NAN, -1, 10**30],
-    "epochs": [*ODD, True, 1.5, NAN, -1, 10**30],
-    "size?": [*ODD, True, 1.5, NAN, 0, -1, 10**30],
-    "bool": [*ODD, None, 1, 0, "True", NAN, np.array([True])],
-    "clip": [*ODD, True, NAN, INF, -INF, 0, 0.0, -1.0],
-    "share": [*ODD, None, True, NAN, INF, -0.1, 1.1, 10**400],
-    "weight": [*ODD, None, True, NAN, INF, -INF, -0.1, 10**400],
-    "seed": [*ODD, None, True, 0.5, NAN, -1, 2**32, 10**30],
-    "data seed": [*ODD, None, True, 0.5, NAN, -1, 2**63, 10**30],
-    "word": [*ODD, None, 1, NAN, "nonsense", ""],
-    "word?": [*ODD, 1, NAN, "nonsense", ""],
-    "object": [
-        *ODD,
-        None,
-        1,
-        NAN,
-        mf_keras.DNCCell,
-        keras.layers.Dense(2),
-        keras.layers.GRU(2),
-        keras.layers.GRUCell,
-    ],
-    "object?": [*ODD, 1, NAN, keras.layers.GRUCell],
-    "gate": [*ODD, 0.5, (0.5,), (0.1, 0.2, 0.3), (NAN, 1.0), ("a", 1.0), (-0.1, 1.0), (0.5, 1.5)],
-    "tensor": [*TENSORS, None],
-    "tensor?": TENSORS,
-    "bits": [*TENSORS, *BAD_BITS, None],
-    "bits?": [*TENSORS, *BAD_BITS],
-    "matrix": _without((2, 3)),
-    "cube": _without((2, 3, 9)),
-    "cube of bits": [*_without((2, 3, 9)), *BAD_BITS, None],
-    # Of shape (2, 3), like the sequences: no bits, but weights of their steps.
-    "steps?": _without((2, 3)),
-    "chunk": [*ODD, True, 1.5, NAN, 0, -1, "nonsense"],
-    "keep": ["memory", b"memory", 1, NAN, {}, Unprintable(), ("nonsense",), (1,), len],
-    "callbacks": ["stop", 1, NAN, Unprintable(), len, ["stop"], [None, 1], keras.callbacks.History],
-    "card": ["text", 1, NAN, [1], {"a": 1}, {1: "a"}, Unprintable(), len],
-    "path": [None, 3, 1.5, NAN, [], {}, b"x.keras", Unprintable(), "", "nonsense"],
-    "path?": [3, 1.5, NAN, [], {}, Unprintable()],
-    "folder": [None, 3, 1.5, NAN, [], {}, b"x", Unprintable()],
-    "title": [3, 1.5, NAN, [], {}, b"x", Unprintable(), len],
-    "text": [None, 3, 1.5, NAN, [], {}, b"x", "", Unprintable(), len],
-    "mapping": [*(value for value in ODD if not isinstance(value, dict)), None, 1, NAN],
-    "row seeds": [b"3", "3", (), {}, Unprintable(), np.array([1.0]), None, True, 0.5, NAN, 2**63],
-    "sizes": [None, "3", 3, 1.5, {}, Unprintable(), (0,), (-1, 2), (1.5,), ("a",), (None,)],
+
+def tensors(example, none=False, any_size=False):
+    """Wrong where a tensor like the example is right, of its sizes or of any."""
+    rank = np.ndim(example)
+    values = [each for each in TENSORS if not (any_size and _fits(each, rank))]
+    # Weights of steps, (B, T): all zeros of that shape are right, but for what they mean.
+    values = [each for each in values if not (rank == 2 and np.shape(example) == _shape(each))]
+    drawn = st.text() | st.integers() | st.floats()
+    if getattr(example, "dtype", None) == "float32" and np.isin(example, (0, 1)).all() and rank > 2:
+        values = [*values, *BAD_BITS]
+        wrong_bit = st.floats().filter(lambda value: value not in (0.0, 1.0))
+        drawn |= wrong_bit.map(bits)
+    return pool([*values, *_none(none)], drawn)
+
+
+def _shape(value):
+    return getattr(value, "shape", None)
+
+
+def _fits(value, rank):
+    shape = _shape(value)
+    return shape is not None and len(shape) == rank and 0 not in tuple(shape)
+
+
+# What follows from a parameter's name. Another one's kind follows from its default or example.
+KINDS = {
+    "seed": lambda none: integers(0, 2**32 - 1),
+    "clip": lambda none: numbers(open_below=True, none=True),
+    "limit": lambda none: numbers(open_below=True, none=True),
+    "label_smoothing": lambda none: numbers(0.0, 1.0, none=none),
+    **dict.fromkeys(("shift_range", "retries"), lambda none: integers(0)),
+    "epochs": lambda none: integers(0, 10**29, none=True),
+    "initial_epoch": lambda none: integers(0, 10**29, none=True),
+    "linkage": lambda none: words(none=True),
+    "jit_compile": booleans,
+    "gate": lambda none: pool(
+        [*ODD, 0.5, (0.5,), (0.1, 0.2, 0.3), (NAN, 1.0), ("a", 1.0), (-0.1, 1.0), (0.5, 1.5)],
+        st.tuples(st.floats(max_value=0.0, exclude_max=True), st.floats(0.0, 1.0)) | st.floats(),
+    ),
+    "chunk": lambda none: pool([*ODD, True, 1.5, NAN, 0, -1, "nonsense"], st.integers(max_value=0)),
+    "keep": lambda none: pool(
+        ["memory", b"memory", 1, NAN, {}, Unprintable(), ("nonsense",), (1,), len],
+        st.tuples(st.text(alphabet="xyz")) | st.integers(),
+    ),
+    "callbacks": lambda none: pool(
+        ["stop", 1, NAN, Unprintable(), len, ["stop"], [None, 1], keras.callbacks.History],
+        st.integers() | st.text(),
+    ),
+    "card": lambda none: pool(
+        ["text", 1, NAN, [1], {"a": 1}, {1: "a"}, Unprintable(), len],
+        st.integers() | st.text() | st.dictionaries(st.integers(), st.text(), min_size=1),
+    ),
+    "path": lambda none: paths(none, b"x.keras", "", "nonsense"),
+    "filepath": lambda none: paths(none, b"x", "", "nonsense"),
+    "folder": lambda none: paths(none, b"x"),
+    "url": lambda none: paths(none, b"x", "", "nonsense"),
+    "data_dir": paths,
+    "manual_dir": paths,
+    "tensorboard": paths,
+    "title": lambda none: texts(none=True, empty=True),
+    **dict.fromkeys(("model_name", "monitor", "xlabel", "ylabel"), texts),
+}
+ROW_SEEDS = [b"3", "3", (), {}, Unprintable(), np.array([1.0]), None, True, 0.5, NAN, 2**63]
+# Where a name means something else.
+KINDS_OF_ONE = {
+    **{
+        f"{name}.seed": lambda none: integers(0, 2**63 - 1)
+        for name in ("copy_task", "reverse_task", "repeat_copy_task", "associative_recall_task")
+    },
+    "Client.sample.seed": lambda none: pool(ROW_SEEDS),
+    "Client.complete.seed": lambda none: pool(ROW_SEEDS),
+    "Client.model": texts,
+    "SaveBest.model": objects,
+}
+
+# Good values of parameters without a default, or whose default is None.
+EXAMPLES = {
+    **dict.fromkeys(("units", "num_samples", "batch_size", "count", "every", "columns"), 1),
+    **dict.fromkeys(("min_length", "steps", "steps_per_epoch", "initial_epoch", "version"), 1),
+    **{
+        "classes": 2,
+        "length": 2,
+        "seed": 0,
+        "title": "title",
+        "limit": 1.0,
+        "xlabel": "x",
+        "ylabel": "y",
+    },
+    **{"chunk": 1, "keep": ("memory",), "callbacks": [], "card": {}, "epochs": 1},
+    **{"path": "nowhere/x.keras", "filepath": "nowhere/model/1", "folder": "nowhere"},
+    **{"discriminators": {}, "MemoryForcing.weights": {}},
+    **{"data_dir": "nowhere", "manual_dir": "nowhere", "tensorboard": "nowhere"},
+    **{"optimizer": "sgd", "url": "http://localhost:1", "image_shape": (2, 2), "logs": {}},
+    **{"series": {"a": ([1], [2])}, "memories": {"a": np.zeros((3, 2, 2))}},
+    "discriminator_optimizer": keras.optimizers.SGD(),
+    "memory": np.full((3, 2, 4), 0.1, "float32"),
+    **dict.fromkeys(("keys", "erase", "add"), np.full((3, 1, 4), 0.1, "float32")),
+    **dict.fromkeys(
+        ("strengths", "free_gates", "gamma", "allocation_gates", "write_gates"),
+        np.full((3, 1), 0.1, "float32"),
+    ),
+    **dict.fromkeys(
+        ("write_weights", "read_weights", "precedence", "weights", "content", "previous"),
+        np.full((3, 1, 2), 0.1, "float32"),
+    ),
+    "allocation": np.full((3, 1, 2), 0.1, "float32"),
+    **dict.fromkeys(("backward", "forward"), np.full((3, 1, 1, 2), 0.1, "float32")),
+    "sharpen_links.weights": np.full((3, 1, 1, 2), 0.1, "float32"),
+    "sharpness": np.full((3, 1, 1), 1.1, "float32"),
+    "read_modes": np.full((3, 1, 3), 0.1, "float32"),
+    **dict.fromkeys(("usage", "retention"), np.full((3, 2), 0.1, "float32")),
+    "link": np.full((3, 1, 2, 2), 0.1, "float32"),
+    "taps": np.full((3, 1, 3), 0.1, "float32"),
+    "masks": np.full((3, 1, 4), 0.1, "float32"),
+    "interpolate.gate": np.full((3, 1), 0.1, "float32"),
+    "dynamics": np.full((2, 3, 3, 2), 0.1, "float32"),
+    "correct": np.array([True, False]),
+    "MemoryReplay.push.steps": np.array([1, 2], "int32"),
+    "prefix": binary(1, 2, 1),
+    "sequences": binary(2, 3, 1),
+    "sample_grid.sequences": np.full((2, 4, 1), 0.1, "float32"),
+    "SequenceGenerator.complete.length": 3,
+    "example": binary(4, 1),
+    "inputs": np.full((2, 3, 2), 0.1, "float32"),
+    "targets": binary(2, 3, 1),
+    "SequenceDiscriminator.call.inputs": np.full((2, 3, 4), 0.1, "float32"),
+    **dict.fromkeys(("mask", "sample_weight"), np.ones((2, 3), "float32")),
+    # Of models of sequences of their own, and of pairs.
+    "x": binary(2, 3, 1),
+    **{"validation_data": binary(2, 3, 1), "y": binary(2, 3, 1)},
+    "pairs.x": np.full((2, 3, 2), 0.1, "float32"),
+}
+
+# Parameters that are not refused by us, and why not.
+FREE = {
+    "training": "passed on to layers as it is",
+    "verbose": "Keras' own",
+    "name": "Keras' own",
+    "dtype": "Keras' own, and compared with the cell's",
+    **dict.fromkeys(("evaluate.callbacks", "predict.callbacks"), "Keras' own"),
+    "least_used.count": "not checked yet",
+}
+# What no user calls: Keras' protocol of layers and callbacks, and named tuples.
+PROTOCOL = {
+    *("build", "compute_mask", "compute_output_shape", "get_config", "from_config"),
+    *("get_compile_config", "compile_from_config", "get_metrics_result", "load_own_variables"),
+    *("save_own_variables", "train_step", "test_step", "predict_step"),
+    *("oneplus", "softmax", "inverse_norm"),  # of single numbers, in tensors of any shape
+    *("equation", "over", "Equations"),  # what the step of a cell calls, unchecked
+    *("check_output", "counted_steps", "build_for", "in_both_modes"),  # what models call
+}
+# Keras' own, and what models call with data that are checked.
+UNCHECKED = {"SequenceTransducer.export", "SequenceGenerator.trace"}
+# Given in every call, though they have a default: data, and parts that are slow to make.
+GIVEN = {
+    "pairs": ("x", "y"),
+    "ProfessorForcing": ("hidden_discriminator",),
+    "MemoryForcing": ("hidden_discriminator", "memory_discriminator"),
+    "PositiveNegativeMemoryForcing": ("discriminator",),
+}
+# Of the parameters of Keras' own methods, those that are checked here.
+KERAS_CHECKED = {
+    *("x", "y", "sample_weight", "validation_data", "callbacks"),
+    *("batch_size", "epochs", "initial_epoch", "steps_per_epoch", "steps"),
 }
 
 
 class Call(NamedTuple):
-    """A call and its good arguments."""
+    """A public callable and what is known of its arguments."""
 
     function: Any  # takes the arguments by name
     good: dict
-    kinds: dict  # argument -> key of BAD
+    wrong: dict  # argument -> Wrong
+    unknown: list  # arguments without an example
 
 
-def _cell(cell_class=mf_keras.DNCCell, units=1, inputs=None):
+def make_cell(cell_class=mf_keras.DNCCell, units=1, inputs=None):
     controller = keras.layers.GRUCell(4)
     cell = cell_class(controller, units, memory_size=3, word_size=2, num_reads=1)
     if inputs:
@@ -116,328 +311,207 @@ def _cell(cell_class=mf_keras.DNCCell, units=1, inputs=None):
     return cell
 
 
-def _discriminator(features=None):
-    made = mf_keras.SequenceDiscriminator(4, (3,))
-    if features:
-        made.build((None, None, features))
-        made.built = True
-    return made
+def _built(layer, shape):
+    layer.build(shape)
+    layer.built = True
+    return layer
 
 
-def _replay():
-    replay = mf_keras.MemoryReplay(4)
-    replay.build((3, 3, 2))
-    replay.built = True
-    return replay
-
-
-def constructors():
-    """Of cells, models and buffers."""
-    sizes = dict.fromkeys(("units", "memory_size", "word_size", "num_reads", "num_writes"), "size")
-    cell = {"controller": "object", **sizes, "clip": "clip", "learn_initial_memory": "bool"}
-    options = ("masked_lookup", "erase_on_deallocation", "sharpen_links")
-    good = {"controller": keras.layers.GRUCell(4), "units": 1}
-    dnc = {**cell, **dict.fromkeys(options, "bool"), "linkage": "word?", "num_links": "size"}
-    judge = {"gru_units": "size", "dense_units": "sizes", "pooling": "word"}
-    judge["spectral_normalization"] = "bool"
+@functools.cache
+def _models():
+    generator = mf_keras.SequenceGenerator(make_cell())
+    transducer = mf_keras.SequenceTransducer(make_cell())
+    transducer.build((None, None, 2))
     return {
-        "DNCCell": Call(mf_keras.DNCCell, good, dnc),
-        "NTMCell": Call(mf_keras.NTMCell, good, {**cell, "shift_range": "count"}),
-        "SequenceDiscriminator": Call(mf_keras.SequenceDiscriminator, {}, judge),
-        "SequenceGenerator": Call(mf_keras.SequenceGenerator, {}, {"cell": "object"}),
-        "SequenceTransducer": Call(mf_keras.SequenceTransducer, {}, {"cell": "object"}),
-        "MemoryReplay": Call(
-            mf_keras.MemoryReplay,
-            {},
-            {"capacity": "size", "length": "size?", "storage": "word"},
-        ),
+        "generator": generator,
+        "transducer": transducer,
+        "model": mf_keras.TeacherForcing(generator),
+        "hidden_discriminator": _built(mf_keras.SequenceDiscriminator(4, (3,)), (None, None, 4)),
+        "memory_discriminator": _built(mf_keras.SequenceDiscriminator(4, (3,)), (None, None, 6)),
+        "discriminator": _built(mf_keras.SequenceDiscriminator(4, (3,)), (None, None, 6)),
+        "replay": _built(mf_keras.MemoryReplay(4), (3, 3, 2)),
+        "controller": keras.layers.GRUCell(4),
+        "unroll.cell": make_cell(inputs=2),
+        "cell": make_cell(),
+        "initial_state": make_cell(inputs=2).initial_state(2),
+        "output": mf_keras.outputs.Bernoulli(1) if _newer() else None,
+        "figure": plots.weights_over_time(np.full((3, 1, 2), 0.5)),
     }
 
 
-def algorithms(generator, transducer):
-    """Constructors and `compile` of the training algorithms."""
-    shared = {"gate": "gate", "warm_up_steps": "count", "label_smoothing": "share", "seed": "seed"}
-    hidden = {"hidden_discriminator": "object?", "hidden_weight": "weight"}
-    memory = {"memory_discriminator": "object?", "memory_weight": "weight"}
-    judges = {"hidden_discriminator": _discriminator(4), "memory_discriminator": _discriminator(6)}
-    reverse = {"reverse_weight": "weight"}
-    teacher = mf_keras.TeacherForcing(generator)
-    forcing = mf_keras.MemoryForcing(generator, **judges)
-    compiling = {"optimizer": "object", "steps_per_execution": "size"}
-    compiling |= {"jit_compile": "bool", "run_eagerly": "bool"}
-    return {
-        "TeacherForcing": Call(mf_keras.TeacherForcing, {}, {"generator": "object"}),
-        "ProfessorForcing": Call(
-            mf_keras.ProfessorForcing,
-            {"generator": generator, "hidden_discriminator": judges["hidden_discriminator"]},
-            {"generator": "object", **hidden, **reverse, **shared},
-        ),
-        "MemoryForcing": Call(
-            mf_keras.MemoryForcing,
-            {"generator": generator, **judges},
-            {"generator": "object", **hidden, **memory, **reverse, **shared},
-        ),
-        "PositiveNegativeMemoryForcing": Call(
-            mf_keras.PositiveNegativeMemoryForcing,
-            {"transducer": transducer, "discriminator": judges["memory_discriminator"]},
-            {
-                **{"transducer": "object", "discriminator": "object?", "replay": "object?"},
-                **{"discriminator_batch": "size", "weight": "weight", "final_memory": "bool"},
-                **shared,
-            },
-        ),
-        "TeacherForcing.compile": Call(teacher.compile, {}, compiling),
-        "MemoryForcing.compile": Call(
-            forcing.compile, {}, {**compiling, "discriminator_optimizer": "object?"}
+def instances():
+    """Objects whose methods are called, by class; `pairs` take x, y and weights of the steps."""
+    models = _models()
+    generator, transducer = models["generator"], models["transducer"]
+    judge = _built(mf_keras.SequenceDiscriminator(4, (3,)), (None, None, 4))
+    memory = {"memory_discriminator": models["memory_discriminator"]}
+    hidden = {"hidden_discriminator": models["hidden_discriminator"]}
+    training = {
+        "TeacherForcing": mf_keras.TeacherForcing(generator),
+        "TeacherForcing pairs": mf_keras.TeacherForcing(transducer),
+        "ProfessorForcing": mf_keras.ProfessorForcing(generator, **hidden),
+        "MemoryForcing": mf_keras.MemoryForcing(generator, **hidden, **memory),
+        "PositiveNegativeMemoryForcing pairs": mf_keras.PositiveNegativeMemoryForcing(
+            transducer, models["discriminator"], models["replay"], discriminator_batch=2
         ),
     }
-
-
-def training(generator, transducer):
-    """`fit` and its kin."""
-    teacher, pairs = mf_keras.TeacherForcing(generator), mf_keras.TeacherForcing(transducer)
-    for model in (teacher, pairs):
+    for model in training.values():
         model.compile("sgd", run_eagerly=True)
-    x = {"x": binary(2, 3, 1), "verbose": 0}
-    triple = {"x": binary(2, 3, 2), "y": binary(2, 3, 1), "verbose": 0}
-    fit = {"epochs": "epochs", "batch_size": "size?", "initial_epoch": "epochs"}
-    fit |= {"steps_per_epoch": "size?", "validation_data": "bits?", "callbacks": "callbacks"}
-    steps = {"batch_size": "size?", "steps": "size?"}
-    weights = {"y": "bits", "sample_weight": "steps?"}
-    whole, of_batch = {}, {}
-    for name, kinds in (("fit", fit), ("evaluate", steps), ("predict", steps)):
-        whole[f"generator {name}"] = Call(getattr(teacher, name), x, {"x": "bits", **kinds})
-        if name != "predict":
-            whole[f"transducer {name}"] = Call(
-                getattr(pairs, name), triple, {"x": "tensor", **weights}
-            )
-    whole["transducer predict"] = Call(pairs.predict, {"x": triple["x"]}, {"x": "tensor"})
-    for name in ("train_on_batch", "test_on_batch"):
-        of_batch[f"generator {name}"] = Call(getattr(teacher, name), x, {"x": "bits"})
-        of_batch[f"transducer {name}"] = Call(
-            getattr(pairs, name), triple, {"x": "tensor", **weights}
-        )
-    for call in of_batch.values():
-        call.good.pop("verbose", None)
-    of_batch["generator predict_on_batch"] = Call(teacher.predict_on_batch, {}, {"x": "bits"})
-    return whole | of_batch
-
-
-def models(generator, transducer):
-    """What models, buffers and `unroll` do."""
-    draw = {"length": "size", "seed": "seed", "temperature": "weight"}
-    triple = {"inputs": binary(2, 3, 2), "targets": binary(2, 3, 1)}
-    cell, replay, judge = _cell(inputs=2), _replay(), _discriminator(4)
-    push = {"dynamics": np.zeros((2, 3, 3, 2), "float32"), "correct": np.array([True, False])}
-    export = {"filepath": "path", "length": "size", "card": "card", "overwrite": "bool"}
     return {
-        "generator": Call(generator, {}, {"x": "bits"}),
-        "generator.teacher_force": Call(generator.teacher_force, {}, {"x": "bits"}),
-        "generator.nll": Call(generator.nll, {}, {"x": "bits"}),
-        "generator.sample": Call(
-            generator.sample,
-            {"num_samples": 1, "length": 2, "seed": 0},
-            {"num_samples": "size", **draw},
-        ),
-        "generator.free_run": Call(
-            generator.free_run,
-            {"batch_size": 1, "length": 1, "seed": 0},
-            {"batch_size": "size", **draw},
-        ),
-        "generator.complete": Call(
-            generator.complete,
-            {"prefix": binary(1, 2, 1), "length": 3, "seed": 0},
-            {"prefix": "bits", **draw},
-        ),
-        "generator.export": Call(
-            generator.export,
-            {"filepath": "nowhere/model/1", "length": 2},
-            {**export, "jit_compile": "bool"},
-        ),
-        "transducer": Call(transducer, {}, {"inputs": "tensor"}),
-        "transducer.trace": Call(transducer.trace, {}, {"inputs": "tensor"}),
-        "transducer.nll": Call(
-            transducer.nll,
-            triple,
-            {"inputs": "tensor", "targets": "bits", "sample_weight": "steps?"},
-        ),
-        "discriminator": Call(
-            judge, {"inputs": np.zeros((2, 3, 4))}, {"inputs": "tensor", "mask": "steps?"}
-        ),
-        "replay.push": Call(
-            replay.push, push, {"dynamics": "tensor", "correct": "tensor", "steps": "tensor?"}
-        ),
-        "replay.sample": Call(
-            replay.sample, {"count": 1, "seed": 0}, {"count": "size", "seed": "seed"}
-        ),
-        "unroll": Call(
-            mf_keras.models.unroll,
-            {"cell": cell, "inputs": binary(2, 3, 2)},
-            {
-                **{"cell": "object", "inputs": "tensor", "mask": "steps?", "chunk": "chunk"},
-                **{"initial_state": "object?", "keep": "keep"},
-            },
-        ),
+        **training,
+        "SequenceGenerator": generator,
+        "SequenceTransducer": transducer,
+        "SequenceDiscriminator": judge,
+        "MemoryReplay": _built(mf_keras.MemoryReplay(4), (3, 3, 2)),
+        "Client": serving.Client("http://localhost:1", retries=0, timeout=0.01),
     }
 
 
-def equations():
-    """The functions of `addressing`."""
-    shapes = {
-        "memory": (3, 2, 4),
-        **dict.fromkeys(("keys", "erase", "add"), (3, 1, 4)),
-        **dict.fromkeys(("strengths", "free_gates", "gate", "gamma"), (3, 1)),
-        **dict.fromkeys(("write_weights", "read_weights", "precedence", "weights"), (3, 1, 2)),
-        **dict.fromkeys(("content", "previous"), (3, 1, 2)),
-        **dict.fromkeys(("usage", "retention"), (3, 2)),
-        **{"link": (3, 1, 2, 2), "taps": (3, 1, 3)},
-    }
-    arguments = {
-        "content_weights": ("memory", "keys", "strengths"),
-        "retention": ("free_gates", "read_weights"),
-        "update_usage": ("usage", "write_weights", "retention"),
-        "allocation_weights": ("usage",),
-        "update_link": ("link", "precedence", "write_weights"),
-        "update_precedence": ("precedence", "write_weights"),
-        "follow_links": ("link", "read_weights"),
-        "erase_and_write": ("memory", "write_weights", "erase", "add"),
-        "read": ("memory", "read_weights"),
-        "interpolate": ("content", "previous", "gate"),
-        "shift": ("weights", "taps"),
-        "sharpen": ("weights", "gamma"),
-    }
-    return {
-        f"addressing.{name}": Call(
-            getattr(addressing, name),
-            {key: np.full(shapes[key], 0.1, "float32") for key in keys},
-            dict.fromkeys(keys, "tensor" if len(keys) > 1 else "matrix"),
-        )
-        for name, keys in arguments.items()
-    }
+def functions():
+    """Public functions and classes, by name."""
+    found = {}
+    for module in (mf_keras, addressing, data, callbacks, plots, serving, *_newer()):
+        names = getattr(module, "__all__", None)
+        for name in names or [name for name in vars(module) if not name.startswith("_")]:
+            value = getattr(module, name)
+            ours = getattr(value, "__module__", "").startswith("mf_keras")
+            if callable(value) and ours and (names or value.__module__ == module.__name__):
+                found[name] = value
+    return {name: value for name, value in found.items() if not _is_apart(name, value)}
 
 
-def tasks():
-    """`data`."""
-    sizes = dict.fromkeys(("length", "width"), "size")
-    recall = {**sizes, "seed": "data seed", "delimiter": "bool", "min_length": "size?"}
-    repeat = {**sizes, "repeats": "size", "min_length": "size", "min_repeats": "size"}
-    associative = dict.fromkeys(("items", "item_length", "width", "min_items"), "size")
-    mnist = {"split": "word", "data_dir": "path?", "manual_dir": "path?"}
-    return {
-        "copy_task": Call(data.copy_task, {}, recall),
-        "reverse_task": Call(data.reverse_task, {}, recall),
-        "repeat_copy_task": Call(data.repeat_copy_task, {}, {**repeat, "seed": "data seed"}),
-        "associative_recall_task": Call(
-            data.associative_recall_task, {}, {**associative, "seed": "data seed"}
-        ),
-        "digits": Call(data.digits, {}, {"split": "word"}),
-        "binarized_mnist": Call(data.binarized_mnist, {}, mnist),
+def _newer():
+    """Modules that came later."""
+    return [getattr(mf_keras, name) for name in ("outputs",) if hasattr(mf_keras, name)]
+
+
+def _is_apart(name, value):
+    kind = isinstance(value, type) and issubclass(value, (tuple, Exception))
+    return name in PROTOCOL or kind or inspect.isabstract(value)
+
+
+def methods(owner):
+    """Public methods that are called by users, with parameters.
+
+    None of cells, which the loop calls, and of outputs, which models call; and no `call` of
+    algorithms, which is their model's.
+    """
+    if hasattr(owner, "initial_state") or hasattr(owner, "step_nll"):
+        return {}
+    ours = [base for base in owner.__mro__ if base.__module__.startswith("mf_keras")]
+    names = {
+        name for base in ours for name, value in vars(base).items() if inspect.isroutine(value)
     }
+    names = {name for name in names - PROTOCOL if not name.startswith(("_", "on_"))}
+    names -= {"call"} if "fit" in names else set()
+    names = {name for name in names if f"{owner.__name__}.{name}" not in UNCHECKED}
+    found = {name: getattr(owner, name) for name in sorted(names)}
+    return {name: each for name, each in found.items() if parameters(each, owner, name)}
 
 
-def pictures(generator):
-    """`plots` and `callbacks`."""
-    memory, weights = np.zeros((3, 2, 2)), np.full((3, 1, 2), 0.5)
-    figure = plots.weights_over_time(weights)
-    example = {"folder": "nowhere", "generator": generator, "example": binary(4, 1)}
-    example["image_shape"] = (2, 2)
-    drawing = {"folder": "folder", "generator": "object", "example": "bits", "image_shape": "sizes"}
-    drawing |= {"every": "size", "num_samples": "size", "seed": "seed", "tensorboard": "path?"}
-    return {
-        "memory_heatmaps": Call(
-            plots.memory_heatmaps,
-            {"memory": memory},
-            {"memory": "cube", "every": "size?", "limit": "clip", "title": "title"},
-        ),
-        "memory_comparison": Call(
-            plots.memory_comparison,
-            {"memories": {"a": memory}},
-            {"memories": "object", "every": "size?", "title": "title"},
-        ),
-        "weights_over_time": Call(
-            plots.weights_over_time,
-            {"weights": weights},
-            {"weights": "cube", "title": "title"},
-        ),
-        "memory_over_time": Call(
-            plots.memory_over_time,
-            {"memory": memory, "write_weights": weights, "read_weights": weights},
-            {"memory": "cube", "write_weights": "tensor", "read_weights": "tensor"},
-        ),
-        "sample_grid": Call(
-            plots.sample_grid,
-            {"sequences": binary(2, 4, 1), "image_shape": (2, 2)},
-            {"sequences": "tensor", "image_shape": "sizes", "columns": "size?"},
-        ),
-        "curves": Call(
-            plots.curves,
-            {"series": {"a": ([1], [2])}, "xlabel": "x", "ylabel": "y"},
-            {"series": "object", "xlabel": "text", "ylabel": "text", "title": "title"},
-        ),
-        "training_curves": Call(plots.training_curves, {}, {"logs": "mapping"}),
-        "plots.save": Call(
-            plots.save,
-            {"figure": figure, "path": "nowhere/x.png"},
-            {"figure": "object", "path": "path", "dpi": "size"},
-        ),
-        "SaveBest": Call(
-            callbacks.SaveBest,
-            {"path": "x.keras"},
-            {"path": "path", "model": "object?", "monitor": "text"},
-        ),
-        "Checkpoint": Call(
-            callbacks.Checkpoint, {"path": "x.keras"}, {"path": "path", "every": "size?"}
-        ),
-        "StopOnNonFinite": Call(callbacks.StopOnNonFinite, {}, {"max_skipped": "size"}),
-        "Pictures": Call(callbacks.Pictures, example, drawing),
-    }
+def parameters(function, owner=None, name=None):
+    """Parameters by name, those behind **kwargs included that a class further up names."""
+    found = {}
+    kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    for each in _overridden(function, owner, name):
+        ours = (each.__module__ or "").startswith("mf_keras")
+        listed = inspect.signature(each).parameters.values()
+        for parameter in listed:
+            checked = ours or parameter.name in KERAS_CHECKED
+            if checked and parameter.kind not in kinds and parameter.name != "self":
+                found.setdefault(parameter.name, parameter)
+        if not any(parameter.kind is kinds[1] for parameter in listed):
+            break
+    own = getattr(function, "__name__", "")
+    return {name: each for name, each in found.items() if not {name, f"{own}.{name}"} & set(FREE)}
 
 
-def requests():
-    """`serving.Client`, which refuses these before it sends anything."""
-    client = serving.Client("http://localhost:1", retries=0, timeout=0.01)
-    draw = {"seed": "row seeds", "temperature": "weight"}
-    return {
-        "Client": Call(
-            serving.Client,
-            {"url": "http://localhost:1"},
-            {
-                **{"url": "path", "model": "text", "version": "size?"},
-                **{"timeout": "weight", "retries": "count"},
-            },
-        ),
-        "Client.sample": Call(client.sample, {"seed": 1}, draw),
-        "Client.score": Call(client.score, {}, {"sequences": "cube of bits"}),
-        "Client.complete": Call(
-            client.complete,
-            {"prefix": binary(1, 2, 1), "seed": 1},
-            {"prefix": "cube of bits", **draw},
-        ),
-    }
+def _overridden(function, owner, name):
+    """The function, and those that its own arguments may go on to."""
+    yield function
+    if owner is not None:
+        for base in owner.__mro__:
+            if name in vars(base) and callable(vars(base)[name]):
+                yield vars(base)[name]
+
+
+def _example(name, parameter, keys):
+    """`(known, value)` of a good value, by the most special key."""
+    for key in keys:
+        if f"{key}.{parameter}" in EXAMPLES:
+            return True, EXAMPLES[f"{key}.{parameter}"]
+        if f"{key}.{parameter}" in _models():
+            return True, _models()[f"{key}.{parameter}"]
+    for known in (_models(), EXAMPLES):
+        if parameter in known:
+            return True, known[parameter]
+    return False, None
+
+
+def wrong_values(parameter, example, keys):
+    """The `Wrong` of a parameter."""
+    default, none = parameter.default, parameter.default is None
+    for key in keys:
+        if f"{key}.{parameter.name}" in KINDS_OF_ONE:
+            return KINDS_OF_ONE[f"{key}.{parameter.name}"](none)
+    by_name = parameter.name in KINDS and not isinstance(example, np.ndarray)
+    if by_name:
+        return KINDS[parameter.name](none)
+    value = example if default in (None, inspect.Parameter.empty) else default
+    return _by_value(value, none, any_size=any(key in ANY_SIZE for key in keys))
+
+
+def _by_value(value, none, any_size):
+    if isinstance(value, bool):
+        return booleans(none)
+    if isinstance(value, int):
+        return integers(min(value, 1), none=none)
+    if isinstance(value, float):
+        return numbers(none=none)
+    if isinstance(value, str):
+        return words(none)
+    if isinstance(value, (tuple, list)) and not hasattr(value, "_fields"):
+        return size_tuples(none)
+    if isinstance(value, dict):
+        return mappings(none)
+    if isinstance(value, np.ndarray):
+        return tensors(value, none, any_size)
+    return objects(none)
+
+
+def describe(function, keys, owner=None, name=None):
+    """The `Call` of a function."""
+    good, wrong, unknown = {}, {}, []
+    for parameter in parameters(function, owner, name).values():
+        required = parameter.default is inspect.Parameter.empty
+        known, example = _example(name, parameter.name, keys)
+        if not known and (required or parameter.default is None):
+            unknown.append(parameter.name)
+            continue
+        if required or parameter.name in GIVEN.get(keys[-1], ("x",)):
+            good[parameter.name] = example
+        wrong[parameter.name] = wrong_values(parameter, example, keys)
+    return Call(function, good, wrong, unknown)
 
 
 def calls():
-    """All of them, by name."""
-    generator = mf_keras.SequenceGenerator(_cell())
-    transducer = mf_keras.SequenceTransducer(_cell())
-    transducer.build((None, None, 2))
-    return {
-        **constructors(),
-        **algorithms(generator, transducer),
-        **training(generator, transducer),
-        **models(generator, transducer),
-        **equations(),
-        **tasks(),
-        **pictures(generator),
-        **requests(),
-    }
+    """Every public callable with parameters, by name."""
+    found = {}
+    for name, function in functions().items():
+        found[name] = describe(function, [name])
+    for label, instance in instances().items():
+        owner = type(instance)
+        for name, method in methods(owner).items():
+            keys = [f"{owner.__name__}.{name}", *(["pairs"] if "pairs" in label else [])]
+            bound = getattr(instance, name)
+            # The layers' `call` is checked as users reach it.
+            function = instance if name == "call" else bound
+            call = describe(method, keys, owner, name)
+            found[f"{label}.{name}"] = call._replace(function=function)
+    return {name: call for name, call in found.items() if call.wrong or call.unknown}
 
 
-def cases(every):
-    """`(name, argument, value)` of every case."""
-    return [
-        (name, argument, value)
-        for name, call in every.items()
-        for argument, kind in call.kinds.items()
-        for value in BAD[kind]
-    ]
+ANY_SIZE = {
+    *(name for name in plots.__all__ if name != "memory_over_time"),
+    *("allocation_weights", "Client.score", "Client.complete"),
+}

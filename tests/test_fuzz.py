@@ -1,20 +1,18 @@
 """Thousands of calls with wrong arguments: each is refused in words that name the argument."""
 
-import random
 import re
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mf_keras import TeacherForcing
 from tests import fuzz_cases
 from tests.small import binary, small_transducer
 
-
-@pytest.fixture(scope="module")
-def calls():
-    return fuzz_cases.calls()
+CALLS = fuzz_cases.calls()
 
 
 def trouble(call, wrong):
@@ -38,35 +36,76 @@ def report(found):
     return "\n".join(f"{name}({wrong!r:.80}): {what:.150}" for name, wrong, what in found if what)
 
 
-def test_every_wrong_argument_is_refused_by_name(calls, tmp_path, monkeypatch):
+@pytest.fixture(autouse=True)
+def _empty_folder(tmp_path, monkeypatch):
+    """Nothing is written by a call that is refused."""
     monkeypatch.chdir(tmp_path)
-    cases = fuzz_cases.cases(calls)
-    assert len(cases) >= 1000
+    yield
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_argument_of_every_public_callable_is_known():
+    unknown = [f"{name}: {call.unknown}" for name, call in CALLS.items() if call.unknown]
+    assert not unknown, f"without an example in fuzz_cases.EXAMPLES: {unknown}"
+    labels = {label.split()[0] for label in fuzz_cases.instances()}
+    classes = {
+        name: value for name, value in fuzz_cases.functions().items() if isinstance(value, type)
+    }
+    lacking = [name for name, value in classes.items() if fuzz_cases.methods(value)]
+    lacking = sorted(set(lacking) - labels)
+    assert not lacking, f"classes with methods, but not in fuzz_cases.instances: {lacking}"
+
+
+def test_a_new_parameter_is_covered_by_its_default_or_refused():
+    def new(units, size=3, share=0.5, shares=None):
+        """A function that no table knows."""
+
+    new.__module__ = "mf_keras.new"
+    call = fuzz_cases.describe(new, ["new"])
+    assert sorted(call.wrong) == ["share", "size", "units"]
+    assert call.unknown == ["shares"]
+    numbers = {
+        name: [value for value in wrong.always if isinstance(value, int)]
+        for name, wrong in call.wrong.items()
+    }
+    assert 0 in numbers["size"]
+    assert 0 not in numbers["share"]
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_every_wrong_argument_is_refused_by_name(name):
+    call = CALLS[name]
     found = [
-        (name, {argument: value}, trouble(calls[name], {argument: value}))
-        for name, argument, value in cases
+        (name, {argument: value}, trouble(call, {argument: value}))
+        for argument, wrong in call.wrong.items()
+        for value in wrong.always
     ]
     assert not report(found), report(found)
-    assert not list(tmp_path.iterdir())  # refused before anything is written
 
 
-def test_two_wrong_arguments_are_refused_by_the_name_of_one(calls, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    draw, found = random.Random(0), []
-    names = [name for name, call in calls.items() if len(call.kinds) > 1]
-    for _ in range(500):
-        name = draw.choice(names)
-        pair = draw.sample(sorted(calls[name].kinds), 2)
-        wrong = {each: draw.choice(fuzz_cases.BAD[calls[name].kinds[each]]) for each in pair}
-        found.append((name, wrong, trouble(calls[name], wrong)))
+@st.composite
+def wrong_calls(draw):
+    """A call with one or two arguments of which both are wrong."""
+    name = draw(st.sampled_from(sorted(CALLS)))
+    arguments = sorted(CALLS[name].wrong)
+    chosen = draw(st.lists(st.sampled_from(arguments), min_size=1, max_size=2, unique=True))
+    return name, {argument: draw(CALLS[name].wrong[argument].drawn) for argument in chosen}
+
+
+@given(case=wrong_calls())
+@settings(max_examples=500)
+def test_drawn_wrong_arguments_are_refused_by_the_name_of_one(case):
+    name, wrong = case
+    found = [(name, wrong, trouble(CALLS[name], wrong))]
     assert not report(found), report(found)
 
 
-def test_the_good_arguments_are_good(calls):
+def test_the_good_arguments_are_good():
     """Else the calls would be refused for another reason; `fit` and its kin stand for all."""
-    steps = ("generator fit", "transducer train_on_batch", "generator predict")
-    for name in ("replay.push", "addressing.content_weights", "copy_task", "unroll", *steps):
-        calls[name].function(**calls[name].good)
+    steps = ("TeacherForcing.fit", "TeacherForcing pairs.train_on_batch", "TeacherForcing.predict")
+    names = ("MemoryReplay.push", "content_weights", "copy_task", "unroll", *steps)
+    for name in names:
+        CALLS[name].function(**CALLS[name].good)
 
 
 @pytest.mark.parametrize(

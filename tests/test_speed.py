@@ -35,13 +35,14 @@ class CountingCell(DNCCell):
         return super().step(inputs, state, training=training)
 
 
-def small_cell(cell_class=DNCCell, units=2):
-    return cell_class(keras.layers.GRUCell(4), units, memory_size=4, word_size=32, num_reads=1)
+def small_cell(cell_class=DNCCell, units=2, **options):
+    sizes = {"memory_size": 4, "word_size": 32, "num_reads": 1}
+    return cell_class(keras.layers.GRUCell(4), units, **sizes, **options)
 
 
 def test_time_is_linear_in_the_length_where_the_whole_trace_is_seen():
     """Without its own gradient, XLA would copy the kept states once a step: O(T^2)."""
-    cell = small_cell()
+    cell = small_cell(linkage=None)  # links take longest to compile
     cell.build((None, 1))
     variables = [v.value for v in cell.trainable_variables]
 
@@ -97,7 +98,7 @@ def test_sparse_links_are_linear_in_the_number_of_slots():
 
 
 def test_nothing_is_traced_again_for_ragged_batches_and_evaluation():
-    cell = small_cell(CountingCell)
+    cell = small_cell(CountingCell, linkage=None)
     model = TeacherForcing(SequenceTransducer(cell))
     model.compile(keras.optimizers.Adam(), jit_compile=False)
     x = np.zeros((10, 3, 3), "float32")
@@ -123,7 +124,7 @@ def xla_programs(model):
 
 def test_the_loops_of_training_are_compiled_by_xla_unless_asked_otherwise(monkeypatch):
     monkeypatch.setattr(cores, "count", lambda: 2)
-    model = TeacherForcing(SequenceTransducer(small_cell()))
+    model = TeacherForcing(SequenceTransducer(small_cell(linkage=None)))
     model.build((None, 3, 3))
     model.compile(keras.optimizers.Adam())
     assert model.jit_compile is False  # not the step around them

@@ -49,7 +49,7 @@ def make(cell_class, options, controller, seed):
 
 # An export takes seconds, so there are few examples; the seed is the weights' as well.
 @settings(max_examples=2)
-@given(cell=cells, controller=controllers, length=st.integers(1, 6), seed=st.integers(0, 2**31))
+@given(cell=cells, controller=controllers, length=st.integers(1, 4), seed=st.integers(0, 2**31))
 def test_an_export_answers_as_its_generator(cell, controller, length, seed):
     generator = make(*cell, controller, seed)
     with tempfile.TemporaryDirectory() as folder:
@@ -69,7 +69,8 @@ def test_an_export_answers_as_its_generator(cell, controller, length, seed):
             drawn["nll"], generator.nll(drawn["samples"]), rtol=1e-4, atol=1e-4
         )
         cold = signatures["sample"](seed=seeds, temperature=1e-6 * ones)["samples"]
-        np.testing.assert_array_equal(cold, generator.sample(3, length, seed=0, temperature=0.0))
+        mode, _, _ = generator.free_run(3, length, seed=0, temperature=0.0)  # without compiling
+        np.testing.assert_array_equal(cold, mode)
         completed = signatures["complete"](
             prefix=drawn["samples"][:, : length // 2], seed=seeds, temperature=ones
         )

@@ -1,6 +1,7 @@
 import inspect
 import json
 import pathlib
+import runpy
 import subprocess
 import sys
 import types
@@ -30,12 +31,19 @@ def python(code, *arguments):
     return run.stdout
 
 
-def command_line(*arguments):
-    """What `saved_model_cli` prints."""
-    command = [str(pathlib.Path(sys.executable).with_name("saved_model_cli")), *arguments]
-    run = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stderr
-    return run.stdout
+@pytest.fixture
+def command_line(monkeypatch, capsys):
+    """What `saved_model_cli` prints; its script runs here, where TensorFlow is imported already."""
+
+    def run(*arguments):
+        script = str(pathlib.Path(sys.executable).with_name("saved_model_cli"))
+        monkeypatch.setattr(sys, "argv", [script, *arguments])
+        with pytest.raises(SystemExit) as end:
+            runpy.run_path(script, run_name="__main__")
+        assert not end.value.code
+        return capsys.readouterr().out
+
+    return run
 
 
 WITHOUT_KERAS = """
@@ -67,7 +75,7 @@ def test_tensorflow_alone_gives_the_same_answers_after_a_restart(exported):
     np.testing.assert_allclose(nll, generator.nll(samples), atol=1e-4)
 
 
-def test_saved_model_cli_shows_every_signature(exported):
+def test_saved_model_cli_shows_every_signature(exported, command_line):
     text = command_line("show", "--dir", str(exported[1]), "--all")
     for name in SIGNATURES:
         assert f"signature_def['{name}']" in text
@@ -77,7 +85,7 @@ def test_saved_model_cli_shows_every_signature(exported):
     assert "outputs['samples'] tensor_info: dtype: DT_FLOAT shape: (-1, 6, 1) " in sample
 
 
-def test_saved_model_cli_runs_it(exported, tmp_path):
+def test_saved_model_cli_runs_it(exported, command_line, tmp_path):
     np.save(tmp_path / "seed.npy", np.array([5, 6]))
     np.save(tmp_path / "temperature.npy", np.ones(2, "float32"))
     command_line(

@@ -65,7 +65,7 @@ flags = st.one_of(
 )
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(capacity=st.integers(1, 5), actions=st.lists(st.one_of(flags, st.none()), max_size=8))
 def test_equals_two_plain_ring_buffers_place_by_place(capacity, actions):
     """Pushes of any batch, and in between saving and loading (None)."""

@@ -6,11 +6,13 @@ import tensorflow as tf
 from mf_keras import SequenceGenerator, SequenceTransducer, TeacherForcing
 from tests.small import binary, small_cell, small_generator, small_transducer
 
+GRAPH = {"run_eagerly": False, "jit_compile": False}  # a graph, but without XLA
+
 
 def compiled(generator=None, **kwargs):
-    """A compiled model, without XLA unless asked for: it takes longer to compile."""
+    """A compiled model; it runs eagerly unless asked for more, since tracing takes longest."""
     model = TeacherForcing(generator or small_generator())
-    defaults = {"optimizer": keras.optimizers.Adam(1e-2), "jit_compile": False}
+    defaults = {"optimizer": keras.optimizers.Adam(1e-2), "run_eagerly": True}
     model.compile(**{**defaults, **kwargs})
     return model
 
@@ -57,7 +59,7 @@ def test_regularizers_are_gate_open():
 
 def test_fit_learns_and_logs():
     x = np.repeat(binary(1, 8, 1), 32, axis=0)
-    model = compiled()
+    model = compiled(**GRAPH)
     history = model.fit(x, batch_size=16, epochs=25, validation_data=x, verbose=0).history
     assert history["val_nll"][-1] < 0.3 * history["val_nll"][0]
     assert history["val_loss"] == history["val_nll"]
@@ -73,7 +75,7 @@ def test_evaluate_weighs_every_sequence_alike():
 
 
 def test_predict_gives_the_logits():
-    model, x = compiled(), binary(5, 6, 1)
+    model, x = compiled(**GRAPH), binary(5, 6, 1)
     np.testing.assert_allclose(model.predict(x, verbose=0), model.generator(x), atol=1e-5)
 
 
@@ -102,7 +104,8 @@ def test_steps_whose_gradients_are_accumulated_are_counted_one_by_one(tmp_path):
 
 def test_datasets_callbacks_schedules_and_several_steps_per_execution():
     schedule = keras.optimizers.schedules.ExponentialDecay(1e-2, 4, 0.5)
-    model = compiled(optimizer=keras.optimizers.Adam(schedule, clipnorm=1.0), steps_per_execution=2)
+    optimizer = keras.optimizers.Adam(schedule, clipnorm=1.0)
+    model = compiled(optimizer=optimizer, steps_per_execution=2, **GRAPH)
     dataset = tf.data.Dataset.from_tensor_slices(binary(16, 6, 1)).batch(4)
     seen = []
     callback = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(logs))
@@ -114,7 +117,7 @@ def test_datasets_callbacks_schedules_and_several_steps_per_execution():
 def test_eager_and_compiled_steps_agree():
     x, start = binary(4, 6, 1), small_generator().get_weights()
     results = []
-    for options in ({"run_eagerly": True}, {"jit_compile": False}, {"jit_compile": True}):
+    for options in ({}, GRAPH, {"run_eagerly": False, "jit_compile": True}):
         model = compiled(**options)
         model.generator.set_weights(start)
         model.fit(x, batch_size=4, verbose=0)
@@ -127,7 +130,7 @@ def test_eager_and_compiled_steps_agree():
 @pytest.mark.filterwarnings("error:Skipping variable loading")
 def test_saved_model_goes_on_as_if_never_stopped(tmp_path):
     x = binary(8, 6, 1)
-    model = compiled()
+    model = compiled(**GRAPH)
     model.fit(x, batch_size=4, epochs=2, shuffle=False, verbose=0)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
@@ -193,7 +196,7 @@ def test_streams_of_a_transducer_must_fit_too(cut, words):
     """Else one step would be broadcast to all of them in silence."""
     parts = cut(*triples())
     with pytest.raises(ValueError, match=words):
-        compiled(small_transducer()).fit(tf.data.Dataset.from_tensors(parts), verbose=0)
+        compiled(small_transducer(), **GRAPH).fit(tf.data.Dataset.from_tensors(parts), verbose=0)
     with pytest.raises(ValueError, match=words):
         compiled(small_transducer(), run_eagerly=True).fit(Parts(parts), verbose=0)
 
@@ -206,7 +209,7 @@ def test_streams_of_unknown_shapes_must_fit_when_they_come():
         compiled(small_transducer(), run_eagerly=True).fit(data, verbose=0)
     nothing_known = data.map(lambda x, y: tf.py_function(lambda *z: z, (x, y), (x.dtype, y.dtype)))
     with pytest.raises(ValueError, match="x must give tensors of a known rank"):
-        compiled(small_transducer()).fit(nothing_known, verbose=0)
+        compiled(small_transducer(), **GRAPH).fit(nothing_known, verbose=0)
     with pytest.raises(ValueError, match=r"a batch must give .*, got no targets"):
         compiled(small_transducer(), run_eagerly=True).fit(Parts((x,)), verbose=0)
 
@@ -255,7 +258,7 @@ def test_saves_the_weights_of_a_subclass(tmp_path):
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16", "float64"])
 def test_trains_under_other_policies(policy):
     keras.config.set_dtype_policy(policy)
-    model = compiled()
+    model = compiled(**(GRAPH if policy == "mixed_float16" else {}))  # where a branch is a graph
     before = weights_of(model.generator)
     # The loss scale of float16 begins too high, and halves until the gradients are finite.
     history = model.fit(binary(4, 6, 1), epochs=12, verbose=0).history
@@ -265,7 +268,7 @@ def test_trains_under_other_policies(policy):
 
 def test_trains_a_transducer_and_counts_correct_predictions():
     x, y, weights = triples()
-    model = compiled(small_transducer(), optimizer=keras.optimizers.Adam(3e-2))
+    model = compiled(small_transducer(), optimizer=keras.optimizers.Adam(3e-2), **GRAPH)
     history = model.fit(x, y, sample_weight=weights, epochs=80, verbose=0).history
     assert history["correct_predictions"][0] < 4
     assert history["correct_predictions"][-1] == 4
@@ -299,7 +302,7 @@ def test_a_transducer_built_by_fit_is_saved_whole(source, tmp_path):
 
 
 def test_a_python_generator_cannot_tell_what_to_build():
-    model = compiled(unbuilt())
+    model = compiled(unbuilt(), **GRAPH)
     with pytest.raises(ValueError, match=r"x must tell the shape .* build\(\(None, T, D\)\)"):
         model.fit((triples() for _ in range(2)), verbose=0)
     model.build((None, *triples()[0].shape[1:]))
@@ -320,7 +323,7 @@ def test_batches_of_different_lengths_and_bits_as_booleans():
     spec = tf.TensorSpec((None, None, 1), tf.bool)
     dataset = tf.data.Dataset.from_generator(lambda: (x > 0 for x in data), output_signature=spec)
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(2))
-    model = compiled(optimizer=keras.optimizers.SGD(0.0))
+    model = compiled(optimizer=keras.optimizers.SGD(0.0), **GRAPH)
     expected = [model.generator.nll(x).numpy() for x in data]
     logs = model.fit(dataset, verbose=0).history
     assert logs["nll"][0] == pytest.approx(np.mean(expected), rel=1e-5)
@@ -363,7 +366,7 @@ def test_refuses_bad_arrays(x, words):
 def test_refuses_bad_values_in_a_dataset():
     dataset = tf.data.Dataset.from_tensor_slices(np.full((4, 6, 1), 2.0, "float32")).batch(2)
     with pytest.raises(tf.errors.InvalidArgumentError, match="x must hold only 0 and 1"):
-        compiled().fit(dataset, verbose=0)
+        compiled(**GRAPH).fit(dataset, verbose=0)
     with pytest.raises(ValueError, match="a batch of x must have shape"):
         compiled().fit(dataset.unbatch(), verbose=0)
 

@@ -2,18 +2,21 @@
 
 python -m tests.forcing.worker INDEX CHECKPOINT PORT PORT [STEPS]
 
-It goes on from the checkpoint, if there is one, and ends without a word after STEPS steps.
+It goes on from the checkpoint, if there is one, and ends without a word after STEPS steps. At the
+end it says whether plain Keras 3 still fails where the package's models train.
 """
 
 import json
 import os
 import pathlib
 import sys
+import traceback
 
 import keras
 import tensorflow as tf
 
 from mf_keras import PositiveNegativeMemoryForcing, callbacks
+from tests.forcing import plain_worker
 from tests.forcing.replicas import batches, make, state
 
 COUNT = 12  # sequences, in batches of 4
@@ -29,6 +32,15 @@ class Death(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch, logs=None):
         if batch == self.steps:
             os._exit(1)
+
+
+def plain_keras_fails(strategy):
+    """Whether a model of Keras alone still cannot be trained between workers."""
+    try:
+        plain_worker.train(strategy)
+    except Exception:  # of whatever kind
+        return "PerReplica" in traceback.format_exc()
+    return False
 
 
 def main(index, checkpoint, ports, steps):
@@ -47,7 +59,8 @@ def main(index, checkpoint, ports, steps):
     data = batches(PositiveNegativeMemoryForcing, COUNT).skip(done)
     history = model.fit(data, callbacks=kept, verbose=0).history
     report = {path: value.tolist() for path, value in state(model)}
-    print(json.dumps({"state": report, "done": done, "logs": history}))
+    fails = plain_keras_fails(strategy)
+    print(json.dumps({"state": report, "done": done, "logs": history, "plain_fails": fails}))
 
 
 if __name__ == "__main__":

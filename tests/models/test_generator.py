@@ -7,6 +7,9 @@ from mf_keras import DNCCell, SequenceGenerator, TeacherForcing, backend
 from mf_keras.models.free_running import free_run
 from tests.small import LouderInTraining, binary, small_cell, small_generator
 
+# Samples of one shape are drawn by one program: it is compiled once for all tests of it.
+ROWS, STEPS = 4, 12
+
 
 @pytest.fixture(scope="module")
 def generator():
@@ -39,11 +42,11 @@ def test_probabilities_of_all_sequences_sum_to_one(generator):
 
 
 def test_samples_depend_on_the_seed_alone(generator):
-    first = generator.sample(8, 12, seed=1).numpy()
-    assert first.shape == (8, 12, 1)
+    first = generator.sample(ROWS, STEPS, seed=1).numpy()
+    assert first.shape == (ROWS, STEPS, 1)
     assert set(np.unique(first)) == {0.0, 1.0}
-    np.testing.assert_array_equal(first, generator.sample(8, 12, seed=1))
-    assert (first != generator.sample(8, 12, seed=2).numpy()).any()
+    np.testing.assert_array_equal(first, generator.sample(ROWS, STEPS, seed=1))
+    assert (first != generator.sample(ROWS, STEPS, seed=2).numpy()).any()
 
 
 def test_samples_have_the_model_s_distribution(generator):
@@ -56,28 +59,27 @@ def test_samples_have_the_model_s_distribution(generator):
 
 
 def test_temperature_zero_and_small_give_the_mode(generator):
-    mode = generator.sample(4, 12, seed=0, temperature=0.0).numpy()
-    x = np.zeros((1, 12, 1), "float32")
-    for t in range(12):  # the likelier value at every step, one by one
+    mode = generator.sample(ROWS, STEPS, seed=0, temperature=0.0).numpy()
+    x = np.zeros((1, STEPS, 1), "float32")
+    for t in range(STEPS):  # the likelier value at every step, one by one
         x[:, t] = generator(x).numpy()[:, t] > 0
     np.testing.assert_array_equal(mode, np.broadcast_to(x, mode.shape))
-    np.testing.assert_array_equal(generator.sample(4, 12, seed=5, temperature=1e-6), mode)
+    np.testing.assert_array_equal(generator.sample(ROWS, STEPS, seed=5, temperature=1e-6), mode)
 
 
 def test_high_temperature_gives_fair_coins(generator):
-    assert generator.sample(64, 32, seed=0, temperature=1e6).numpy().mean() == pytest.approx(
-        0.5, abs=0.05
-    )
+    coins = generator.sample(4000, 3, seed=0, temperature=1e6).numpy()  # compiled above
+    assert coins.mean() == pytest.approx(0.5, abs=0.03)
 
 
 def test_free_running_agrees_with_teacher_forcing_on_its_samples(generator):
-    samples, logits, trace = generator.free_run(4, 12, seed=7)
+    samples, logits, trace = generator.free_run(ROWS, STEPS, seed=7)
     expected, expected_trace = generator.teacher_force(samples)
     np.testing.assert_allclose(logits, expected, atol=1e-5)
     for part in ("hidden", "memory", "read_weights", "write_weights"):
         actual = getattr(trace, part)
         np.testing.assert_allclose(actual, getattr(expected_trace, part), atol=1e-5)
-    np.testing.assert_array_equal(generator.sample(4, 12, seed=7), samples)
+    np.testing.assert_array_equal(generator.sample(ROWS, STEPS, seed=7), samples)
 
 
 def test_free_running_keeps_what_it_is_asked_for(generator):
@@ -133,22 +135,22 @@ def test_samples_are_detached_and_the_trace_is_not(generator):
 
 
 def test_complete_keeps_the_prefix(generator):
-    prefix = binary(3, 4, 1)
-    whole = generator.complete(prefix, 10, seed=0).numpy()
-    assert whole.shape == (3, 10, 1)
+    prefix = binary(ROWS, 4, 1)
+    whole = generator.complete(prefix, STEPS, seed=0).numpy()
+    assert whole.shape == (ROWS, STEPS, 1)
     np.testing.assert_array_equal(whole[:, :4], prefix)
     np.testing.assert_array_equal(generator.complete(prefix, 4, seed=0), prefix)
 
 
 def test_complete_continues_as_the_model_would(generator):
     """At temperature 0 the continuation of a mode's beginning is the mode."""
-    mode = generator.sample(2, 10, seed=0, temperature=0.0)
-    whole = generator.complete(mode[:, :3], 10, seed=4, temperature=0.0)
+    mode = generator.sample(ROWS, STEPS, seed=0, temperature=0.0)
+    whole = generator.complete(mode[:, :4], STEPS, seed=4, temperature=0.0)
     np.testing.assert_array_equal(whole, mode)
 
 
 def test_several_units_a_step():
-    generator = small_generator(units=3)
+    generator = small_generator(units=3, linkage=None)  # links take longest to compile
     assert generator(binary(2, 5, 3)).shape == (2, 5, 3)
     assert generator.sample(2, 5, seed=0).shape == (2, 5, 3)
 
@@ -158,7 +160,8 @@ def test_keras_file_brings_back_the_same_numbers(generator, tmp_path):
     loaded = keras.models.load_model(tmp_path / "generator.keras")
     x = binary(3, 6, 1)
     np.testing.assert_array_equal(loaded(x), generator(x))
-    np.testing.assert_array_equal(loaded.sample(3, 6, seed=1), generator.sample(3, 6, seed=1))
+    expected = generator.sample(ROWS, STEPS, seed=1)
+    np.testing.assert_array_equal(loaded.sample(ROWS, STEPS, seed=1), expected)
 
 
 @pytest.mark.parametrize(
