@@ -488,3 +488,38 @@ def test_refuses_bad_data_and_fit_before_compile():
         MemoryForcing(small_generator(), **discriminators(MemoryForcing)).fit(binary(4, 3, 1))
     with pytest.raises(TypeError, match="generator must be a SequenceGenerator"):
         MemoryForcing(small_transducer())
+
+
+def test_any_field_of_the_trace_may_be_watched():
+    watched = {"read_weights": SequenceDiscriminator(3, (2,))}
+    model = MemoryForcing(
+        small_generator(), watch=["read_weights"], discriminators=watched, weights=None, gate=None
+    )
+    model.compile(keras.optimizers.SGD(0.1), run_eagerly=True)
+    history = model.fit(binary(4, 3, 1), verbose=0).history
+    assert history["loss"][0] == pytest.approx(
+        history["nll"][0] + history["c_read_weights"][0], rel=1e-5
+    )
+    config = MemoryForcing.from_config(model.get_config()).get_config()
+    assert config["watch"] == ["read_weights"]
+    assert config["weights"] == {"read_weights": 1.0}
+    with pytest.raises(KeyError):
+        _ = model.hidden_discriminator
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"watch": ("nonsense",)}, ValueError, "watch must name fields of the trace"),
+        ({"watch": ("controller",)}, ValueError, "watch must name fields of the trace"),
+        ({"watch": ()}, ValueError, "watch must name fields of the trace"),
+        ({"watch": ("memory", "memory")}, ValueError, "watch must name fields of the trace"),
+        ({"watch": "memory"}, TypeError, "watch must be names"),
+        ({"discriminators": {"usage": None}}, ValueError, "discriminators must be of watched"),
+        ({"weights": {"hidden": 1.0}}, ValueError, "weights must be of watched fields other"),
+        ({"watch": ("usage",), "weights": {"usage": -1.0}}, ValueError, "usage_weight must be"),
+    ],
+)
+def test_wrong_fields_to_watch_are_refused(options, error, words):
+    with pytest.raises(error, match=words):
+        MemoryForcing(small_generator(), **options)

@@ -1,0 +1,124 @@
+"""Every source of data is checked: arrays at once, streams as they come."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mf_keras import SequenceGenerator, TeacherForcing, outputs
+from tests.small import binary, small_cell, small_generator, small_transducer
+
+
+class Batches(keras.utils.PyDataset):
+    """Two batches."""
+
+    def __init__(self, *parts):
+        super().__init__()
+        self.parts = parts
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        return self.parts if len(self.parts) > 1 else self.parts[0]
+
+
+def generated(*parts):
+    while True:
+        yield parts if len(parts) > 1 else parts[0]
+
+
+def dataset(*parts):
+    return tf.data.Dataset.from_tensors(parts if len(parts) > 1 else parts[0]).repeat(2)
+
+
+# Name -> (two equal batches, what `evaluate` needs to end).
+SOURCES = {
+    "PyDataset": (Batches, {}),
+    "generator": (generated, {"steps": 2}),
+    "tf.data": (dataset, {}),
+}
+EACH = pytest.mark.parametrize("source", SOURCES)
+
+
+def compiled(model):
+    forcing = TeacherForcing(model)
+    forcing.compile("adam", run_eagerly=True)
+    return forcing
+
+
+def message(call):
+    """What is said where the call is refused; the text of any kind of error."""
+    with pytest.raises((ValueError, tf.errors.OpError)) as error:
+        call()
+    return str(error.value)
+
+
+def calls(forcing, source, *parts):
+    """`fit`, `evaluate`, and `fit` with it as `validation_data`."""
+    make, steps = SOURCES[source]
+    options = {f"{name}_per_epoch": count for name, count in steps.items()}
+    yield lambda: forcing.fit(make(*parts), verbose=0, **options)
+    yield lambda: forcing.evaluate(make(*parts), verbose=0, **steps)
+
+
+@EACH
+def test_values_that_are_no_bits_are_refused(source):
+    forcing = compiled(small_generator())
+    for wrong in (255.0 * binary(2, 3, 1), 3.0 + binary(2, 3, 1)):
+        for call in calls(forcing, source, wrong):
+            assert "must hold only 0 and 1" in message(call)
+    make, steps = SOURCES[source]
+    assert "must hold only 0 and 1" in message(
+        lambda: forcing.predict(make(wrong), verbose=0, **steps)
+    )
+    validation = {"validation_steps": 1} if steps else {}
+    assert "must hold only 0 and 1" in message(
+        lambda: forcing.fit(binary(2, 3, 1), validation_data=make(wrong), verbose=0, **validation)
+    )
+
+
+@EACH
+def test_weights_and_targets_that_make_no_sense_are_refused(source):
+    forcing, ones = compiled(small_transducer()), np.ones((2, 3), "float32")
+    x, y = binary(2, 3, 3), binary(2, 3, 2)
+    wrong = {
+        "finite and not negative": (x, y, -ones),
+        "count at least one step": (x, y, 0.0 * ones),
+        "must hold only 0 and 1": (x, y + 2.0, ones),
+        "must be finite": (x * np.float32(np.nan), y, ones),
+    }
+    for words, parts in wrong.items():
+        for call in calls(forcing, source, *parts):
+            assert words in message(call)
+
+
+@EACH
+def test_good_streams_train_as_arrays_do(source):
+    x, found = binary(2, 3, 1), []
+    make, steps = SOURCES[source]
+    options = {f"{name}_per_epoch": count for name, count in steps.items()}
+    for data, more in ((np.concatenate([x, x]), {"batch_size": 2}), (make(x), options)):
+        keras.utils.set_random_seed(0)
+        forcing = compiled(small_generator())
+        found.append(forcing.fit(data, shuffle=False, verbose=0, **more).history["nll"])
+    np.testing.assert_allclose(*found, rtol=1e-6)
+
+
+@EACH
+def test_tokens_out_of_range_are_refused(source):
+    forcing = compiled(SequenceGenerator(small_cell(3), outputs.Categorical(3)))
+    forcing.fit(np.array([[0, 1, 2]]), verbose=0)
+    for call in calls(forcing, source, np.array([[0, 1, 3]])):
+        assert "must hold only integers from 0 to 2" in message(call)
+
+
+def test_parts_of_another_length_are_refused():
+    forcing = compiled(small_transducer())
+    signature = tuple(tf.TensorSpec((None, None, n), "float32") for n in (3, 2))
+    data = tf.data.Dataset.from_generator(
+        lambda: iter([(binary(2, 3, 3), binary(2, 4, 2))]), output_signature=signature
+    )
+    assert "as many sequences and steps in all its parts" in message(
+        lambda: forcing.fit(data, verbose=0)
+    )
