@@ -111,7 +111,7 @@ def test_a_broken_run_resumes_to_the_same_numbers(tmp_path, small_windows, monke
     arm = "positive_negative-capacity-20-discriminator-batch-2-weight-0.5"
     mine = tmp_path / "figures" / f"figure_2_{arm}-0.png"
     mine.write_text("mine")
-    with pytest.raises(SystemExit, match=r"figure_2_.* was not written by this program"):
+    with pytest.raises(SystemExit, match=r"figure_2_.* is not of this program's"):
         figures.main([str(whole), "--out", str(tmp_path / "figures")])
     assert mine.read_text() == "mine"
     mine.unlink()
@@ -244,7 +244,7 @@ def test_refuses_to_replace_what_it_did_not_write(tmp_path, monkeypatch, name, c
     for path in out.iterdir():
         path.unlink()
     (out / name).write_text("mine")
-    with pytest.raises(SystemExit, match=f"{name} already exists and was not written by"):
+    with pytest.raises(SystemExit, match=f"{name} is there already and is not of this program's"):
         command.main([*runs, "--out", str(out)])
     assert [path.name for path in out.iterdir()] == [name]
     assert (out / name).read_text() == "mine"

@@ -155,7 +155,7 @@ def test_refuses_runs_that_cannot_be_judged(runs, tmp_path, command):
     (tmp_path / "out").mkdir()
     mine = tmp_path / "out" / next(iter(command.MARKS))
     mine.write_text("mine")
-    with pytest.raises(SystemExit, match="was not written by this program"):
+    with pytest.raises(SystemExit, match="is not of this program's"):
         command.main([*runs, "--out", str(tmp_path / "out")])
     assert mine.read_text() == "mine"
 

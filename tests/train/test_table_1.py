@@ -165,6 +165,6 @@ def test_refuses_to_replace_what_it_did_not_write(runs, tmp_path, name):
     for path in out.iterdir():
         path.unlink()
     (out / name).write_text("mine")
-    with pytest.raises(SystemExit, match=f"{name} already exists and was not written by"):
+    with pytest.raises(SystemExit, match=f"{name} is there already and is not of this program's"):
         compare.main([*runs, "--out", str(out)])
     assert [path.name for path in out.iterdir()] == [name]
