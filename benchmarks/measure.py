@@ -107,5 +107,5 @@ def write_json(path, rows):
     machine = {"processor": processor(), "python": platform.python_version()}
     content = json.dumps({"machine": machine, "rows": rows}, indent=2)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with files.aside(path) as temporary:
+    with files.atomic_write(path) as temporary:
         temporary.write_text(content + "\n")

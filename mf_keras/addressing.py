@@ -98,7 +98,7 @@ class Equations:
         layout: where the batch lies.
     """
 
-    def __init__(self, layout: Layout):
+    def __init__(self, layout: Layout) -> None:
         self.layout = layout
         for name, function in _EQUATIONS.items():
             setattr(self, name, functools.partial(function, layout))
@@ -277,8 +277,9 @@ def least_used(layout: Layout, usage: Tensor, count: int = 1) -> Tensor:
         (B, N) of 0 and 1.
     """
 
-    def comes_before(i, key_i, j, key_j):
-        return ops.cast(_before(i, *key_i, j, *key_j), "float32")
+    def comes_before(i, slot_i, j, slot_j):
+        (key_i,), (key_j,) = slot_i, slot_j
+        return ops.cast(_before(i, key_i, j, key_j), "float32")
 
     rank = layout.sum_over_pairs(comes_before, _order_keys(layout, usage))
     return ops.cast(rank < count - 0.5, usage.dtype)

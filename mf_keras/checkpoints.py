@@ -1,4 +1,4 @@
-"""Checkpoints: models on disk that survive whatever happens to the process that writes them."""
+"""Checkpoints: models on disk that survive a crash of the process that writes them."""
 
 import pathlib
 import warnings
@@ -12,22 +12,23 @@ from mf_keras.types import ArrayLike, Path
 
 
 def save_model(model: keras.Model, path: Path, keep_previous: bool = False) -> None:
-    """Write a .keras file; a reader of `path` sees the old file or the new one, whole.
+    """Write a .keras file atomically: a reader sees the old file or the new one, complete.
 
     Args:
         model: a Keras model.
         path: a file ending in .keras; its folder must exist.
-        keep_previous: keep the file that stands there as `previous(path)`.
+        keep_previous: keep an existing file as `previous(path)`.
 
     Raises:
         TypeError, ValueError: an argument has the wrong type, or `path` does not end in .keras.
-        mf_keras.files.NotWrittenError: the disk is full, say; what stood there still does.
+        mf_keras.files.NotWrittenError: writing failed, e.g. on a full disk; an existing file is
+            unchanged.
     """
     if not isinstance(model, keras.Model):
         raise TypeError(f"model must be a Keras model, got {model!r}.")
     path = validation.path("path", path, suffix=".keras")
     keep_previous = validation.boolean("keep_previous", keep_previous)
-    with files.aside(path, keep_as=previous(path) if keep_previous else None) as temporary:
+    with files.atomic_write(path, keep_as=previous(path) if keep_previous else None) as temporary:
         model.save(temporary)
 
 
@@ -38,7 +39,7 @@ def previous(path: Path) -> pathlib.Path:
 
 
 def load(path: Path, like: keras.Model | None = None) -> keras.Model:
-    """Load a .keras file, which may come from anyone: code in it is never run.
+    """Load a .keras file, which may be untrusted: code in it is never run.
 
     Args:
         path: the file.
@@ -83,13 +84,13 @@ def _shapes(model):
 
 
 def load_latest(path: Path, like: keras.Model) -> keras.Model | None:
-    """The newest checkpoint that can be used: the one at `path`, or else the one before it.
+    """The newest usable checkpoint: the one at `path`, or else the one before it.
 
-    A file that cannot be used is named in a warning. It is moved out of the way, to a name with
-    `unusable` in it, so that it never takes the place of a good one; nothing is deleted.
+    A file that cannot be used is named in a warning, and renamed to a name with `unusable` in it,
+    so that it never replaces a good one. Nothing is deleted.
 
     Args:
-        path: what `Checkpoint` was given.
+        path: the `path` of `Checkpoint`.
         like: a model whose class and whose trainable weights' shapes the checkpoint must have,
             frozen like what was saved.
 
@@ -97,7 +98,7 @@ def load_latest(path: Path, like: keras.Model) -> keras.Model | None:
         The model; None if there is no checkpoint at all.
 
     Raises:
-        ValueError: there are checkpoints, and none can be used; they all stay where they are.
+        ValueError: there are checkpoints, but none can be used; none is renamed.
     """
     failures = {}
     for candidate in (pathlib.Path(path), previous(path)):
@@ -112,7 +113,7 @@ def load_latest(path: Path, like: keras.Model) -> keras.Model | None:
             moved = _free_name(unusable)
             unusable.rename(moved)
             warnings.warn(
-                f"{reason} It is kept as {moved.name}; going on from {candidate}.", stacklevel=2
+                f"{reason} It is kept as {moved.name}; resuming from {candidate}.", stacklevel=2
             )
         return model
     if failures:

@@ -1,4 +1,4 @@
-"""Files that are whole at every moment: written aside, synchronised, renamed."""
+"""Atomic file writes: to a temporary file, which is synchronised, then renamed."""
 
 import contextlib
 import os
@@ -9,26 +9,27 @@ from collections.abc import Iterator
 
 from mf_keras.types import Path
 
-# What `aside` writes to: a version-4 UUID, the one kind that it makes, before the file's own name.
-_ASIDE = re.compile(r"\.[0-9a-f]{12}4[0-9a-f]{19}\..+")
-_HEAD = 1000  # bytes at the beginning of a file, where its mark stands
+# The names of `atomic_write`'s temporary files: a version-4 UUID before the file's own name.
+_TEMPORARY = re.compile(r"\.[0-9a-f]{12}4[0-9a-f]{19}\..+")
+_HEAD = 1000  # bytes at the beginning of a file, which contain its mark
 
 
 class NotWrittenError(OSError):
-    """A file could not be written, for want of space or of rights; the old one is untouched."""
+    """A file could not be written, for lack of space or of rights; the old one is unchanged."""
 
 
 @contextlib.contextmanager
-def aside(path: Path, keep_as: Path | None = None) -> Iterator[pathlib.Path]:
-    """A temporary path beside `path`; the file that is written there takes the place of `path`.
+def atomic_write(path: Path, keep_as: Path | None = None) -> Iterator[pathlib.Path]:
+    """A context that gives a temporary path beside `path`; the file written there replaces `path`.
 
-    The new file is on the disk before it is renamed, so whoever reads `path`, even after a crash,
-    sees the old file or the new one, whole. If anything goes wrong the temporary file is removed.
+    The new file is synchronised to the disk before it is renamed. A reader of `path` sees the
+    complete old file or the complete new one, even after a crash. If anything fails, the temporary
+    file is removed.
 
     Args:
-        path: where the file shall stand; its folder must exist.
-        keep_as: a path that the old file, if there is one, is moved to, in place of being lost.
-            Between the two renames only this one is there.
+        path: the file to write; its folder must exist.
+        keep_as: a path that an old file is moved to instead of being lost. Between the two renames
+            only this file exists.
 
     Raises:
         NotWrittenError: writing failed with an OSError.
@@ -54,7 +55,7 @@ def naming(path: Path) -> Iterator[None]:
     """Turn an OSError, which often names no file, into one that says what was not written.
 
     Raises:
-        NotWrittenError: in place of another OSError.
+        NotWrittenError: instead of another OSError.
     """
     try:
         yield
@@ -76,7 +77,7 @@ def _synchronise(path):
 def remove_left_over(folder: Path) -> list[str]:
     """Remove the temporary files of processes that were killed while they wrote.
 
-    Only for a folder that no other process is writing to. Nothing else is touched.
+    Only for a folder that no other process is writing to. No other file is changed.
 
     Returns:
         The names of the removed files.
@@ -84,7 +85,7 @@ def remove_left_over(folder: Path) -> list[str]:
     found = [
         path
         for path in pathlib.Path(folder).glob(".*")
-        if _ASIDE.fullmatch(path.name) and path.is_file() and not path.is_symlink()
+        if _TEMPORARY.fullmatch(path.name) and path.is_file() and not path.is_symlink()
     ]
     for path in found:
         path.unlink()
@@ -92,15 +93,15 @@ def remove_left_over(folder: Path) -> list[str]:
 
 
 def check_ours(path: Path, mark: bytes) -> None:
-    """Refuse to replace a file that was not written by this program.
+    """Refuse to replace a file that this program did not write.
 
     Args:
         path: a file that will be written.
         mark: bytes at the beginning of every file of this kind that the program writes.
 
     Raises:
-        FileExistsError: a file without the mark, or a folder, stands there.
-        NotADirectoryError: its folder would have to be where there is a file.
+        FileExistsError: `path` is a file without the mark, or a folder.
+        NotADirectoryError: one of the folders above it is a file.
     """
     path = pathlib.Path(path)
     for parent in path.parents:
@@ -113,6 +114,6 @@ def check_ours(path: Path, mark: bytes) -> None:
             if mark in file.read(_HEAD):
                 return
     raise FileExistsError(
-        f"{path} is there already and is not of this program's making; remove it or give another "
-        "place."
+        f"{path} already exists and was not written by this program; remove it or choose another "
+        "path."
     )

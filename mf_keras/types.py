@@ -1,4 +1,4 @@
-"""Names for annotations: what stands for a tensor, a state or an array in a signature."""
+"""Names for annotations: tensors, arrays, states, configurations."""
 
 import os
 from collections.abc import Callable, Collection, Mapping
@@ -14,5 +14,5 @@ Config: TypeAlias = dict[str, Any]  # of `get_config`
 Seed: TypeAlias = Any  # an int, or a keras.random.SeedGenerator
 Keep: TypeAlias = Collection[str] | None  # names of fields of the trace
 Chunk: TypeAlias = int | Literal["sqrt"] | None  # see `unroll`
-Logs: TypeAlias = Mapping[str, Any] | None  # what Keras hands to a callback
+Logs: TypeAlias = Mapping[str, Any] | None  # what Keras passes to a callback
 Function: TypeAlias = Callable[..., Any]

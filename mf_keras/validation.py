@@ -1,6 +1,6 @@
-"""Checks of arguments, so that every room refuses bad input with the same words.
+"""Checks of arguments. All modules use them, so that bad input raises the same messages everywhere.
 
-Each check names the argument, what came and what was expected. A wrong kind of thing is a
+Each message names the argument, what was expected and what was given. A wrong kind of thing is a
 TypeError; a wrong value of the right kind is a ValueError.
 """
 
@@ -18,7 +18,7 @@ import numpy as np
 
 from mf_keras.types import ArrayLike, Function
 
-LARGEST_SIZE = 2**31 - 1  # what TensorFlow counts with 32 bits
+LARGEST_SIZE = 2**31 - 1  # TensorFlow counts with 32 bits
 
 
 def positive_int(name: str, value: Any, minimum: int = 1, maximum: int = LARGEST_SIZE) -> int:
@@ -177,12 +177,12 @@ def shape_of(name: str, tensor: ArrayLike, expected: Sequence[int | str]) -> Non
 
 
 def shapes(**expected: str) -> Callable[[Function], Function]:
-    """A decorator that checks the floating tensors a function is given.
+    """A decorator that checks the floating tensors that a function takes.
 
     Args:
         **expected: name of an argument -> its dimensions, a letter each, or "..." for any. The same
-            letter stands for the same size; sizes that are unknown while tracing fit all. None is
-            let through where it is the default.
+            letter means the same size. A size that is unknown while tracing fits every letter. None
+            is accepted where it is the default.
     """
 
     def decorate(function):
@@ -191,10 +191,10 @@ def shapes(**expected: str) -> Callable[[Function], Function]:
 
         @functools.wraps(function)
         def checked(*args, **kwargs):
-            known = {}
-            given = {**dict(zip(parameters, args, strict=False)), **kwargs}
+            known: dict[str, Any] = {}  # sizes by their letters
+            given: dict[str, Any] = {**dict(zip(parameters, args, strict=False)), **kwargs}
             for name, letters in expected.items():
-                tensor = given.get(name)
+                tensor: Any = given.get(name)
                 if tensor is None and (name in optional or name not in given):
                     continue
                 if letters == "...":
@@ -203,7 +203,7 @@ def shapes(**expected: str) -> Callable[[Function], Function]:
                 shape_of(name, tensor, [known.get(letter) or letter for letter in letters])
                 floating(name, tensor)
                 known |= dict(zip(letters, tensor.shape, strict=True))
-                # A letter may stand in it twice.
+                # A letter may occur in it twice.
                 shape_of(name, tensor, [known[letter] or letter for letter in letters])
             return function(*args, **kwargs)
 

@@ -8,17 +8,6 @@ import pytest
 PACKAGE = pathlib.Path(__file__).parent.parent / "mf_keras"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-# Modules and folders that are not annotated yet; so in pyproject.toml.
-NOT_YET = (
-    "addressing.py",
-    "allocation.py",
-    "batch_last.py",
-    "cells",
-    "contraction.py",
-    "layouts",
-    "sparse_linkage.py",
-)
-
 
 def public(body):
     """A module's public functions; of its public classes, public methods and `__init__`."""
@@ -49,8 +38,7 @@ def unannotated(source):
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_public_functions_are_annotated(path):
-    if path.relative_to(PACKAGE).parts[0] not in NOT_YET:
-        assert not unannotated(path.read_text())
+    assert not unannotated(path.read_text())
 
 
 def test_what_is_not_annotated_is_found():

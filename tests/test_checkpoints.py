@@ -227,7 +227,7 @@ def test_the_newest_that_can_be_used(tmp_path, good):
     assert checkpoints.load_latest(path, like=generator) is not None
     for number in (1, 2):
         path.write_bytes(b"half")
-        with pytest.warns(UserWarning, match=r"last\.keras cannot .* going on from .*previous"):
+        with pytest.warns(UserWarning, match=r"last\.keras cannot .* resuming from .*previous"):
             loaded = checkpoints.load_latest(path, like=generator)
         np.testing.assert_array_equal(loaded(binary(2, 4, 1)), generator(binary(2, 4, 1)))
         assert (tmp_path / f"last.unusable-{number}.keras").read_bytes() == b"half"

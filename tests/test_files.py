@@ -17,7 +17,7 @@ def test_the_new_file_is_whole_before_the_old_one_goes(tmp_path, monkeypatch):
         seen.append({p.name: p.read_text() for p in (path, kept) if p.exists()})
 
     monkeypatch.setattr(os, "replace", spy)
-    with files.aside(path, keep_as=kept) as temporary:
+    with files.atomic_write(path, keep_as=kept) as temporary:
         temporary.write_text("new")
         assert path.read_text() == "old"
     assert seen == [{kept.name: "old"}, {path.name: "new", kept.name: "old"}]
@@ -28,13 +28,13 @@ def test_it_is_on_the_disk_before_it_is_renamed(tmp_path, monkeypatch):
     done, sync, replace = [], os.fsync, os.replace
     monkeypatch.setattr(os, "fsync", lambda descriptor: (done.append("sync"), sync(descriptor)))
     monkeypatch.setattr(os, "replace", lambda a, b: (done.append("rename"), replace(a, b)))
-    with files.aside(tmp_path / "a") as temporary:
+    with files.atomic_write(tmp_path / "a") as temporary:
         temporary.write_text("new")
     assert done == ["sync", "rename", "sync"]  # the file, then the folder
 
 
 def write_half(path, error, **arguments):
-    with files.aside(path, **arguments) as temporary:
+    with files.atomic_write(path, **arguments) as temporary:
         temporary.write_text("ha")
         raise error
 
@@ -65,7 +65,7 @@ def test_left_over_files_go_and_nothing_else(tmp_path):
     for name in (left, *others):
         (tmp_path / name).write_text("")
     (tmp_path / f".{uuid.uuid4().hex}.folder").mkdir()
-    with files.aside(tmp_path / "x.png") as temporary:
+    with files.atomic_write(tmp_path / "x.png") as temporary:
         temporary.write_text("")
     temporary.write_text("")
     (tmp_path / "x.png").unlink()
@@ -82,15 +82,15 @@ def test_files_of_others_are_known(tmp_path):
     path.write_text("seed,nll\n0,1\n")
     files.check_ours(path, b"seed,nll")
     path.write_text("name,age\n")
-    with pytest.raises(FileExistsError, match=r"a\.csv is there already"):
+    with pytest.raises(FileExistsError, match=r"a\.csv already exists"):
         files.check_ours(path, b"seed,nll")
-    with pytest.raises(FileExistsError, match="new is there already"):
+    with pytest.raises(FileExistsError, match="new already exists"):
         files.check_ours(path.parent, b"seed,nll")
     with pytest.raises(NotADirectoryError, match=r"a\.csv is a file"):
         files.check_ours(path / "b.csv", b"seed,nll")
     link = tmp_path / "link"
     link.symlink_to(tmp_path / "nowhere")
-    with pytest.raises(FileExistsError, match="link is there already"):
+    with pytest.raises(FileExistsError, match="link already exists"):
         files.check_ours(link, b"seed,nll")
 
 
@@ -105,6 +105,6 @@ def test_another_process_may_move_the_old_file_first(tmp_path, monkeypatch):
         replace(source, target)
 
     monkeypatch.setattr(os, "replace", late)
-    with files.aside(path, keep_as=kept) as temporary:
+    with files.atomic_write(path, keep_as=kept) as temporary:
         temporary.write_text("new")
     assert (path.read_text(), kept.read_text()) == ("new", "old")

@@ -1,7 +1,7 @@
-"""What Keras runs on, seen through one list of functions.
+"""The functions that `keras.ops` lacks, for the framework that Keras runs on.
 
-Everything that belongs to one framework lies in a folder of its own here, in modules of the same
-names: `backend.tensorflow` now. The rest of the package imports from `mf_keras.backend` only.
+The code of each framework is in a folder of its own here, in modules of the same names; there is
+one, `backend.tensorflow`. The rest of the package imports from `mf_keras.backend` only.
 """
 
 import keras

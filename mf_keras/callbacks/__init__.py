@@ -1,4 +1,4 @@
-"""Keras callbacks: what is kept while a model trains, and what ends a training."""
+"""Keras callbacks that save models, draw pictures, and end a training that has failed."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ __all__ = ["Checkpoint", "Pictures", "SaveBest", "StopOnNonFinite", "save_model"
 
 
 def __getattr__(name: str) -> Any:
-    """`Pictures`, for which alone matplotlib is imported."""
+    """`Pictures`; matplotlib is imported only for it."""
     if name == "Pictures":
         from mf_keras.callbacks.pictures import Pictures
 

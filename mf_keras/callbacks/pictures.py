@@ -12,7 +12,7 @@ from mf_keras.types import ArrayLike, Logs, Path
 
 
 class Pictures(keras.callbacks.Callback):
-    """Draw, while it trains, what a generator samples and what its memory does.
+    """Draw what a generator samples and what its memory does while it trains.
 
     After every `every`-th epoch, and after the last one, it writes to `folder`:
 
@@ -20,7 +20,7 @@ class Pictures(keras.callbacks.Callback):
     * `memory_EPOCH.png`: memory on an example beside memory running free (figure 4 of the paper);
     * `nll.png` and, where there are discriminators, `discriminators.png`: the logs so far.
 
-    With `tensorboard`, the pictures and all logs go there as event files, too.
+    With `tensorboard`, the pictures and all logs are also written there, as event files.
 
     Args:
         folder: where; created if need be.
@@ -34,7 +34,7 @@ class Pictures(keras.callbacks.Callback):
 
     Attributes:
         history: name of a log -> its values so far, pairs (epoch, value), epochs counted from 1;
-            set it to go on with an earlier run.
+            set it to resume an earlier run.
 
     Raises:
         TypeError, ValueError: an argument has the wrong type, shape or range.
@@ -79,7 +79,7 @@ class Pictures(keras.callbacks.Callback):
         self._undrawn: int | None = None  # the last epoch, where it was not time to draw
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        """Keep the logs, and draw if it is time to."""
+        """Keep the logs, and draw in every `every`-th epoch."""
         # Some metrics of Keras log an array, which is no point of a curve.
         logs = {name: value for name, value in (logs or {}).items() if np.ndim(value) == 0}
         for name, value in logs.items():

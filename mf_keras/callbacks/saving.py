@@ -11,10 +11,10 @@ from mf_keras.types import Logs, Path
 
 
 class SaveBest(keras.callbacks.Callback):
-    """Keep the model with the lowest value of a log, whole at every moment.
+    """Keep the model with the lowest value of a log.
 
-    The file is written aside and renamed, so an interrupted run leaves the last good one. Epochs
-    without a validation, by `validation_freq`, are passed over where the log is one of it.
+    The file is written atomically, so an interrupted run leaves the last good one. If the log is
+    one of validation, epochs without a validation (`validation_freq`) are skipped.
 
     Args:
         path: a file ending in .keras; its folder must exist.
@@ -23,7 +23,7 @@ class SaveBest(keras.callbacks.Callback):
         monitor: name of the log, lower is better.
 
     Attributes:
-        best: the lowest value so far; set it to go on with an earlier run.
+        best: the lowest value so far; set it to resume an earlier run.
         best_epoch: its epoch, counted from 1; 0 before the first.
 
     Raises:
@@ -67,7 +67,7 @@ class SaveBest(keras.callbacks.Callback):
             checkpoints.save_model(self._kept or self.model, self.path)
 
     def on_train_end(self, logs: Logs = None) -> None:
-        """See that there was a validation at all, if the log is one of it."""
+        """Raise an error if the log is one of validation, and there was none."""
         if self._unvalidated is not None and not self.best_epoch:
             self._check_monitor(self._unvalidated)
 
@@ -78,14 +78,14 @@ class SaveBest(keras.callbacks.Callback):
 class Checkpoint(keras.callbacks.Callback):
     """Save the whole model after every so many epochs and steps, and after the last epoch.
 
-    Put it behind callbacks that end training, such as `EarlyStopping`; what comes after the last
-    epoch, such as weights that are averaged or restored, is then not in the file.
+    Put it after callbacks that end training, such as `EarlyStopping`. What Keras changes after the
+    last epoch, such as weights that are averaged or restored, is then not in the file.
 
     The file holds weights and optimizers and, of this package's algorithms, random states and the
-    running means of the epoch's logs; of other models Keras leaves random states out. It is whole
-    at every moment, and the one before it is kept, too, as `previous(path)`; `load_latest` takes
-    the newest that can be used. Where several workers save to one path, one after the other, both
-    files are of the same step.
+    running means of the epoch's logs; of other models Keras leaves random states out. It is written
+    atomically, and the file before it is kept as `previous(path)`; `load_latest` takes the newest
+    that can be used. Where several workers save to one path, one after the other, both files are of
+    the same step.
 
     Args:
         path: a file ending in .keras; its folder must exist.
@@ -94,8 +94,8 @@ class Checkpoint(keras.callbacks.Callback):
 
     Raises:
         ValueError: `path` does not end in .keras, or `every` or `epochs` is below 1.
-        FloatingPointError: from `fit`, if a weight is NaN or infinite; the file stays as it was.
-        mf_keras.files.NotWrittenError: from `fit`, if the disk is full; the file stays as it was.
+        FloatingPointError: from `fit`, if a weight is NaN or infinite; the file is unchanged.
+        mf_keras.files.NotWrittenError: from `fit`, if the disk is full; the file is unchanged.
     """
 
     def __init__(self, path: Path, every: int | None = None, epochs: int = 1) -> None:
@@ -123,7 +123,7 @@ class Checkpoint(keras.callbacks.Callback):
             self._means = checkpoints.metric_values(self.model)
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        """Save, if it is time to, and after the last epoch.
+        """Save in every `epochs`-th epoch, and after the last one.
 
         That cannot wait for the end of training, before which Keras gives the weights the averages
         of an optimizer that keeps some (`use_ema`).
@@ -144,7 +144,7 @@ class Checkpoint(keras.callbacks.Callback):
         for variable in self.model.trainable_variables:
             if not np.isfinite(keras.ops.convert_to_numpy(variable)).all():
                 raise FloatingPointError(
-                    f"{variable.path} is not finite; {self.path} keeps what it held before."
+                    f"{variable.path} is not finite; {self.path} is unchanged."
                 )
         if self._means is not None:
             checkpoints.set_metric_values(self._means)

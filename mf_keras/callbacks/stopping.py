@@ -1,4 +1,4 @@
-"""StopOnNonFinite: the callback that ends a training that has gone wrong."""
+"""StopOnNonFinite: the callback that ends a training that has diverged."""
 
 from typing import Any
 
@@ -15,12 +15,12 @@ class StopOnNonFinite(keras.callbacks.Callback):
     """End training with an error that names what is NaN or infinite.
 
     The forcing algorithms skip an update whose gradient is not finite, and train on; their `fit`
-    adds this callback where it is not given. `max_skipped` skipped updates of a player in a row,
-    over the ends of epochs too, end the training, with the weights from before them; with a
-    `LossScaleOptimizer` those count that are skipped at a scale below 1. A log of theirs leaves out
-    the steps in which it was not finite; at the end of an epoch it is NaN if there were no others,
-    and then training ends too, as it does at once for logs of validation.
-    With `steps_per_execution` the rows are looked at after so many steps.
+    adds this callback where it is not given. A streak of `max_skipped` skipped updates of a player,
+    also across epochs, ends the training with the weights from before them. With a
+    `LossScaleOptimizer`, only updates that are skipped at a scale below 1 count. The logs leave out
+    the steps in which they were not finite. A log is NaN at the end of an epoch if it was finite in
+    no step; then training ends too, as it does at once for logs of validation. With
+    `steps_per_execution` the streaks are checked after so many steps.
 
     The training of any other Keras model ends as soon as one of its logs is NaN or infinite.
 
@@ -39,7 +39,7 @@ class StopOnNonFinite(keras.callbacks.Callback):
         self.max_skipped = validation.positive_int("max_skipped", max_skipped)
 
     def on_train_begin(self, logs: Logs = None) -> None:
-        """Forget the rows of an earlier training."""
+        """Forget the streaks of an earlier training."""
         if hasattr(self.model, "skipped_updates"):
             self.model.skipped_updates.reset_streaks()
 
@@ -49,15 +49,15 @@ class StopOnNonFinite(keras.callbacks.Callback):
         if "skipped_updates" not in logs:
             self._check(logs, when)
         elif logs["skipped_updates"]:
-            self._check_rows(when)
+            self._check_streaks(when)
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Check the logs of this epoch, those of the validation too."""
         self._check(logs or {}, f"the end of epoch {epoch + 1}")
 
-    def _check_rows(self, when):
-        rows = self.model.skipped_updates.streaks().values()
-        found = [(length, terms) for length, terms in rows if length >= self.max_skipped]
+    def _check_streaks(self, when):
+        streaks = self.model.skipped_updates.streaks().values()
+        found = [(length, terms) for length, terms in streaks if length >= self.max_skipped]
         if found:
             names = ", ".join(term for _, terms in found for term in terms)
             raise FloatingPointError(

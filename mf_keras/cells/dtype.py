@@ -1,13 +1,15 @@
 """The dtype of models around a cell."""
 
+from typing import Any
+
 import keras
 
 
-def check_dtype(dtype, cell):
+def check_dtype(dtype: Any, cell: keras.layers.Layer) -> keras.DTypePolicy:
     """The dtype policy of a model around a cell, which is the cell's.
 
     Args:
-        dtype: None, or what was asked for: a name or a policy.
+        dtype: None, or the wanted one: a name or a policy.
         cell: a memory cell.
 
     Raises:

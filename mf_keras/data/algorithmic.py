@@ -1,9 +1,9 @@
 """Algorithmic tasks: endless streams of (inputs, targets, sample_weight) that a seed determines.
 
 Every task gives examples of one shape, so nothing is compiled twice: where lengths vary, an example
-ends with its answer, and zero rows of weight 0 fill it up to the longest. What counts are the rows
-of weight 1; the literature's measures are the wrong bits per sequence there
-(`mf_keras.models.transducer.bit_errors`), and the sequences without any (`correct`).
+ends with its answer, and zero rows of weight 0 fill it up to the longest. Only the rows of weight 1
+count. The literature measures the wrong bits per sequence in them (`errors` of
+`mf_keras.outputs.Output`) and the sequences without any (`correct`).
 
 A task is a function from its sizes to `_endless(examples, ...)`, where `examples(key, count)` draws
 `count` examples from one key.
@@ -30,7 +30,7 @@ def copy_task(
 
     An example of length L, with T = 2 length + 1 steps:
 
-        inputs (T, width + 1): L rows of bits, a row whose last channel alone is 1, zero rows
+        inputs (T, width + 1): L rows of bits, a row with 1 in the last channel only, zero rows
         targets (T, width): zeros until the delimiter, then the bits, then zeros
         sample_weight (T,): 1 on the answer's L rows, 0 on the others
 
@@ -93,8 +93,8 @@ def repeat_copy_task(
 
         inputs (T, width + 2): L rows of bits; a row with 1 in the last channel but one and in the
             last one R, normalised to mean 0 and variance 1 over its range; zero rows
-        targets (T, width + 1): zeros until that row, then the bits R times, a row whose last
-            channel alone is 1, zeros
+        targets (T, width + 1): zeros until that row, then the bits R times, a row with 1 in the
+            last channel only, zeros
         sample_weight (T,): 1 on the L R + 1 rows of the answer, 0 on the others
 
     Args:
@@ -119,7 +119,7 @@ def repeat_copy_task(
     steps = length + 2 + length * repeats
     time = tf.range(steps)
     counts = np.arange(min_repeats, repeats + 1)
-    spread = max(float(counts.std()), 1e-6)  # one number alone is 0
+    spread = max(float(counts.std()), 1e-6)  # a single number becomes 0
 
     def examples(key, count):
         bits = _random_bits(key, (count, length, width))
@@ -140,13 +140,13 @@ def repeat_copy_task(
 def associative_recall_task(
     items: int = 6, item_length: int = 3, width: int = 6, seed: int = 0, min_items: int = 2
 ) -> tf.data.Dataset:
-    """Show items, ask for the one after a given one (Graves et al., arXiv:1410.5401, section 4.3).
+    """Show items, query the one after a given one (Graves et al., arXiv:1410.5401, section 4.3).
 
     An example of K items, with T = items (1 + item_length) + 2 + 2 item_length steps:
 
-        inputs (T, width + 2): K times a row whose last channel but one alone is 1 and an item of
-            `item_length` rows; then, between two rows whose last channel alone is 1, one of the
-            items but the last; zero rows
+        inputs (T, width + 2): K times a row with 1 in the last channel but one only, and an item
+            of `item_length` rows; then one of the items but the last, between two rows with 1 in
+            the last channel only; zero rows
         targets (T, width): the item that came after that one, after the second of these rows
         sample_weight (T,): 1 on the answer's rows, 0 on the others
 
@@ -177,8 +177,8 @@ def associative_recall_task(
         shown = _random_sizes(key, 1, count, min_items, items)  # (count, 1)
         # One of the items but the last one shown, each as likely.
         uniform = tf.random.stateless_uniform((count, 1), _fold(key, 2), alg="philox")
-        asked = tf.cast(uniform * tf.cast(shown - 1, tf.float32), tf.int32)
-        asked = tf.minimum(asked, shown - 2)  # uniform x n may round up to n
+        queried = tf.cast(uniform * tf.cast(shown - 1, tf.float32), tf.int32)
+        queried = tf.minimum(queried, shown - 2)  # uniform x n may round up to n
         begin = shown * stride  # of the query
         end = begin + stride
         item_delimiter = tf.logical_and(time < begin, time % stride == 0)
@@ -187,10 +187,10 @@ def associative_recall_task(
         query = tf.logical_and(time > begin, time < end)
         answer = tf.logical_and(time > end, time <= end + item_length)
         listed = time // stride * item_length + time % stride - 1
-        index = tf.where(query, asked * item_length + time - begin - 1, listed)
+        index = tf.where(query, queried * item_length + time - begin - 1, listed)
         channels = [_rows(bits, index, tf.logical_or(item, query))]
         channels += [_one(item_delimiter), _one(query_delimiter)]
-        targets = _rows(bits, (asked + 1) * item_length + time - end - 1, answer)
+        targets = _rows(bits, (queried + 1) * item_length + time - end - 1, answer)
         return tf.concat(channels, axis=-1), targets, tf.cast(answer, tf.float32)
 
     return _endless(examples, seed, example_size=steps * (width + 2))

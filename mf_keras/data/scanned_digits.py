@@ -21,8 +21,8 @@ def digits(split: str = "train", labels: bool = False) -> tf.data.Dataset:
 
     Args:
         split: "train", "validation" or "test".
-        labels: give pairs of a sequence and its class, an int64 in [0, 10), in their place. A
-            generator is trained on sequences alone.
+        labels: give pairs of a sequence and its class, an int64 in [0, 10), instead of sequences.
+            A generator is trained on sequences only.
 
     Returns:
         A `tf.data.Dataset` of float32 sequences (64, 1) of 0 and 1, of known cardinality.

@@ -1,4 +1,4 @@
-"""Static binarized MNIST from TensorFlow Datasets, without ever reaching for the network."""
+"""Static binarized MNIST from TensorFlow Datasets, without any download."""
 
 import os
 import pathlib
@@ -19,8 +19,8 @@ def binarized_mnist(
     """The statically binarized MNIST, 28 x 28 pixels in raster order, as binary sequences.
 
     50 000 sequences for training, 10 000 for validation and 10 000 for testing, always in the same
-    order. Never evaluate on a prefix of a split: the published test file is sorted by class, and
-    only the shuffle of whoever prepared it stands between that and a prefix.
+    order. Never evaluate on a prefix of a split: the published test file is sorted by class, and a
+    prefix has all classes only if whoever prepared the data shuffled it.
 
     Nothing is downloaded. The data is read where TensorFlow Datasets has prepared it, or it is
     prepared there once (10 s) from the three published text files in `manual_dir`, whose SHA-256
@@ -71,8 +71,8 @@ def _path(name: str, value: Path | None) -> pathlib.Path | None:
 def _prepare(builder, manual_dir):
     """Build the data set from the text files in `manual_dir`.
 
-    The download manager takes a file from there, by its name, in place of its URL. A missing
-    one would be fetched: hence every one of them is looked for first.
+    The download manager takes a file from there, by its name, instead of its URL. It would
+    download a missing one, so each is looked for first.
     """
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError

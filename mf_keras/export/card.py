@@ -1,4 +1,4 @@
-"""The model card: what a served model is, where it comes from, and how it is asked."""
+"""The model card: what a served model is, where it comes from, and how to query it."""
 
 from typing import Any
 

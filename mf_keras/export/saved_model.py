@@ -48,15 +48,15 @@ def save(
         name: function.get_concrete_function()
         for name, function in endpoints(generator, length, jit_compile).items()
     }
-    with folder.write(overwrite) as aside:
+    with folder.write(overwrite) as temporary:
         tf.saved_model.save(
             _Weights(generator.cell),
-            str(aside),
+            str(temporary),
             {"serving_default": functions[DEFAULT], **functions},
         )
-        warmup.write(aside, folder.name, functions, length, generator.output)
+        warmup.write(temporary, folder.name, functions, length, generator.output)
         text = model_card.text(folder, generator, length, jit_compile, card)
-        (aside / "model_card.md").write_text(text, encoding="utf-8")
+        (temporary / "model_card.md").write_text(text, encoding="utf-8")
     folder.write_configs()
 
 

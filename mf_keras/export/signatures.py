@@ -1,6 +1,6 @@
-"""The functions that a server answers with: sample, score, complete and trace.
+"""The functions that a server runs: sample, score, complete and trace.
 
-They are TensorFlow functions of tensors alone, with checks inside, because a server has nothing
+They are TensorFlow functions of tensors only, with checks inside, because a server has nothing
 else. A check that fails is an InvalidArgument, and no numbers come back.
 """
 
@@ -176,5 +176,5 @@ def _float32(x):
 
 
 def _long(x, length):
-    """`x` of shape (B, T, ...), with T known, so that the signature tells it."""
+    """`x` of shape (B, T, ...), with T known, so that the signature has it."""
     return tf.ensure_shape(x, (None, length, *x.shape[2:]))

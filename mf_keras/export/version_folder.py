@@ -1,4 +1,4 @@
-"""A version of a model on disk: ROOT/NAME/VERSION, whole or not there at all."""
+"""A version of a model on disk, ROOT/NAME/VERSION, written atomically."""
 
 import contextlib
 import os
@@ -65,14 +65,14 @@ class VersionFolder:
         """Refuse to replace what is there.
 
         Raises:
-            FileExistsError: the version is there and `overwrite` is False, or what is there is a
-                file, or a folder of something else.
+            FileExistsError: the version exists and `overwrite` is False, or the path is that of a
+                file, or of a folder of something else.
         """
         if not self.path.exists():
             return
         if not overwrite:
             raise FileExistsError(
-                f"{self.path} is there already; give overwrite=True to replace it, or a new "
+                f"{self.path} already exists; give overwrite=True to replace it, or a new "
                 "version, which a running server picks up by itself."
             )
         if not self.path.is_dir():
@@ -84,27 +84,27 @@ class VersionFolder:
 
     @contextlib.contextmanager
     def write(self, overwrite: bool) -> Iterator[pathlib.Path]:
-        """A folder to write to, which becomes the version if nothing goes wrong.
+        """A context that gives a folder to write to, which becomes the version if nothing fails.
 
-        It stands beside the version under a name that is no number, which a server passes over.
+        It is beside the version, under a name that is no number, which a server ignores.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        aside = self.path.with_name(f".{self.path.name}-{uuid.uuid4().hex}")
+        temporary = self.path.with_name(f".{self.path.name}-{uuid.uuid4().hex}")
         try:
-            yield aside
+            yield temporary
             self.check_free(overwrite)
-            self._put_in_place(aside)
+            self._put_in_place(temporary)
         finally:
-            shutil.rmtree(aside, ignore_errors=True)
+            shutil.rmtree(temporary, ignore_errors=True)
 
-    def _put_in_place(self, aside):
-        """Rename; the old version, which a rename cannot replace, is moved out of the way first."""
-        old = aside.with_name(f"{aside.name}-old")
+    def _put_in_place(self, temporary):
+        """Rename; an old version, which a rename cannot replace, is renamed first."""
+        old = temporary.with_name(f"{temporary.name}-old")
         replaced = self.path.exists()
         if replaced:
             os.rename(self.path, old)
         try:
-            os.rename(aside, self.path)
+            os.rename(temporary, self.path)
         except OSError:
             if replaced:
                 os.rename(old, self.path)
@@ -112,10 +112,10 @@ class VersionFolder:
         shutil.rmtree(old, ignore_errors=True)
 
     def write_configs(self) -> None:
-        """models.config and batching.config beside the versions, unless they are there already."""
+        """Write models.config and batching.config beside the versions, unless they exist."""
         for name, text in (("models", MODELS.format(name=self.name)), ("batching", BATCHING)):
             path = self.path.with_name(f"{name}.config")
             if not path.exists():
-                aside = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
-                aside.write_text(text)
-                os.replace(aside, path)
+                temporary = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
+                temporary.write_text(text)
+                os.replace(temporary, path)

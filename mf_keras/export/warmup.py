@@ -13,7 +13,7 @@ FILE = "tf_serving_warmup_requests"
 
 
 def check_installed() -> None:
-    """Refuse to go on without TF Serving's protos, in which the requests are written.
+    """Refuse to export without TF Serving's protos, in which the requests are written.
 
     Raises:
         ImportError: the extra `[serving]` is not installed.

@@ -1,4 +1,4 @@
-"""SequenceDiscriminator: tells two kinds of behaviour over time apart."""
+"""SequenceDiscriminator: a classifier of two kinds of behaviour over time."""
 
 import math
 from collections.abc import Sequence
@@ -76,7 +76,7 @@ class PooledGRU(keras.layers.Layer):
         """One step of Keras' GRU with `reset_after`, the input's share (B, 3 units) given.
 
         Both biases are added here: the gradient of one added to all steps at once would be a sum
-        over the whole sequence, which TensorFlow takes long for.
+        over the whole sequence, which is slow in TensorFlow.
         """
         dtype = self.compute_dtype
         kernel = ops.cast(self.cell.recurrent_kernel, dtype)
@@ -106,8 +106,8 @@ class SequenceDiscriminator(keras.Model):
     256, 8, 4, 1). With plain ReLU the 8 and 4 unit layers die, and the discriminator stays at
     chance for ever; the paper does not name its activation.
 
-    In mixed_float16 what a very certain discriminator tells its opponent is too small for a half
-    float (from a logit of about -16 on); bfloat16 and float32 can hold it.
+    In mixed_float16 the gradient that a very certain discriminator gives the generator is too small
+    for a half float (from a logit of about -16 on); bfloat16 and float32 can represent it.
 
     Args:
         gru_units: size of the GRU.

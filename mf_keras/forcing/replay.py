@@ -1,4 +1,4 @@
-"""MemoryReplay: what the memory did in right and in wrong predictions, kept for a discriminator."""
+"""MemoryReplay: a buffer of memory dynamics of correct and wrong predictions."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ class MemoryReplay(keras.layers.Layer):
         capacity: dynamics in each buffer.
         length: T, the longest dynamics that it can keep; None for what it is built with.
         storage: "float32" or "bfloat16", in which the dynamics are kept. In bfloat16 a step that
-            XLA compiles in whole copies the buffers at every push.
+            XLA compiles as one program copies the buffers at every push.
         **kwargs: `name`, as for every Keras layer.
 
     Raises:
@@ -57,10 +57,10 @@ class MemoryReplay(keras.layers.Layer):
         self.storage = storage
 
     def build(self, input_shape: Shape) -> None:
-        """Make room for dynamics of shape (T, N, W).
+        """Create the buffers, for dynamics of shape (T, N, W).
 
         Raises:
-            ValueError: T is unknown, and the constructor was not told; or it is longer than that.
+            ValueError: T is unknown and `length` was not given, or T is longer than `length`.
         """
         time, *matrix = input_shape
         length = self.length or time
@@ -92,7 +92,7 @@ class MemoryReplay(keras.layers.Layer):
 
     @property
     def counts(self) -> Tensor:
-        """How many positive and negative dynamics are there now: (2,) of int32.
+        """The numbers of positive and negative dynamics in the buffers: (2,) of int32.
 
         Raises:
             ValueError: the buffers are not built.
@@ -114,7 +114,7 @@ class MemoryReplay(keras.layers.Layer):
         Raises:
             TypeError: an argument is no tensor of numbers.
             ValueError: the buffers are not built, the shapes do not fit them, or each other, or
-                `steps` has values out of range (in eager code; a graph does not look).
+                `steps` has values out of range (in eager code; a graph does not check).
         """
         self._check_built()
         length, *matrix = self.dynamics.shape[1:]

@@ -1,7 +1,7 @@
 """Pictures of samples, of learning curves and of what the memory does.
 
-What draws returns a `matplotlib.figure.Figure`, or a dict of them, that belongs to no window and no
-global state; `save` writes it as a PNG, which `MARK` tells from those of others. Time steps and
+The functions return a `matplotlib.figure.Figure`, or a dict of them, without a window or global
+state. `save` writes one as a PNG; the bytes `MARK` are in the files that it wrote. Time steps and
 slots are counted from 1, as in the papers: the memory at t = 50 is the one after 50 steps,
 `memory[49]`.
 """

@@ -1,4 +1,4 @@
-"""What all pictures share: figures, files, checks of numbers."""
+"""Figures, files and checks of numbers for all pictures."""
 
 import pathlib
 
@@ -11,15 +11,15 @@ from mf_keras.validation import path as check_path
 from mf_keras.validation import positive_int
 from mf_keras.validation import text as check_text
 
-SOFTWARE = "mf_keras"  # what a PNG names as its maker
-MARK = b"Software\0" + SOFTWARE.encode()  # how that stands in the file
+SOFTWARE = "mf_keras"  # the entry "Software" of a PNG
+MARK = b"Software\0" + SOFTWARE.encode()  # its bytes in the file
 SMALL, NORMAL, LARGE = 8, 9, 11  # font sizes in points
 # For matplotlib's MaxNLocator, on an axis of what can be counted.
 WHOLE_TICKS = {"integer": True, "min_n_ticks": 1, "steps": [1, 2, 5, 10]}
 
 
 def save(figure: Figure, path: Path, dpi: int = 150) -> pathlib.Path:
-    """Write a figure as a PNG; a reader of `path` sees the old file or the new one, whole.
+    """Write a figure as a PNG, atomically.
 
     Args:
         figure: a matplotlib figure.
@@ -32,14 +32,15 @@ def save(figure: Figure, path: Path, dpi: int = 150) -> pathlib.Path:
     Raises:
         TypeError: `figure` is no figure, or `dpi` no integer.
         ValueError: `path` does not end in .png, or `dpi` is below 1.
-        mf_keras.files.NotWrittenError: the disk is full, say; what stood there still does.
+        mf_keras.files.NotWrittenError: writing failed, e.g. on a full disk; an existing file is
+            unchanged.
     """
     if not isinstance(figure, Figure):
         raise TypeError(f"figure must be a matplotlib Figure, got {type(figure).__name__}.")
     positive_int("dpi", dpi)
     path = check_path("path", path, ".png")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with files.aside(path) as temporary:
+    with files.atomic_write(path) as temporary:
         figure.savefig(temporary, format="png", dpi=dpi, metadata={"Software": SOFTWARE})
     return path
 
@@ -58,7 +59,7 @@ def empty_figure(width: float, height: float, title: str | None) -> Figure:
 def as_array(name: str, value: ArrayLike) -> np.ndarray:
     """`value` as finite float64, whatever framework it comes from."""
     try:
-        if np.iscomplexobj(value):  # NumPy would drop the imaginary parts with but a warning
+        if np.iscomplexobj(value):  # NumPy would drop the imaginary parts with only a warning
             raise TypeError("got complex numbers.")
         array = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError) as error:

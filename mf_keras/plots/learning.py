@@ -57,7 +57,7 @@ def curves(
         axes.plot(x, y, color=colour, linestyle=style, marker=marker, label=str(label))
         if band:
             axes.fill_between(x, *band, color=colour, alpha=0.2, linewidth=0)
-    if all((x == x.round()).all() for x, *_ in checked.values()):  # of epochs there are no halves
+    if all((x == x.round()).all() for x, *_ in checked.values()):  # epochs are whole
         axes.xaxis.set_major_locator(MaxNLocator("auto", **WHOLE_TICKS))
     axes.set_xlabel(xlabel, fontsize=NORMAL)
     axes.set_ylabel(ylabel, fontsize=NORMAL)

@@ -127,7 +127,7 @@ def memory_comparison(
 
 
 def weights_over_time(weights: ArrayLike, title: str | None = None) -> Figure:
-    """Where the heads of one sequence look: slots over time, one row per head.
+    """The weights of the heads of one sequence: slots over time, one row per head.
 
     Args:
         weights: (T, heads, N), read or write weights in [0, 1].

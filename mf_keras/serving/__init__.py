@@ -1,7 +1,7 @@
-"""Asking a server for samples, scores and completions.
+"""A client that queries a server for samples, scores and completions.
 
-The client itself needs NumPy alone, and for gRPC the extra `[serving]`. Being a part of `mf_keras`
-it imports Keras all the same, with the package; the server needs neither.
+The client needs only NumPy, and for gRPC the extra `[serving]`. As it is a part of `mf_keras`, its
+import imports Keras too. The server needs neither.
 """
 
 from mf_keras.serving.client import Client

@@ -1,4 +1,4 @@
-"""Ask a server from the command line.
+"""Query a server from the command line.
 
 python -m mf_keras.serving sample --url http://localhost:8501 --out grid.png
 
@@ -26,7 +26,7 @@ KINDS = (".png", ".npy")
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """The options of a command."""
+    """The options of a command; `arguments` are those of the process if None."""
     parser = argparse.ArgumentParser(
         prog="python -m mf_keras.serving",
         description=__doc__,
@@ -86,15 +86,15 @@ def load(path: Path) -> np.ndarray:
 
 
 def check_out(path: str) -> None:
-    """Refuse to replace a file that may not be this program's.
+    """Refuse to replace a file that this program may not have written.
 
-    A picture names its maker; a .npy file does not, so none is replaced.
+    A picture has a mark of this program; a .npy file has none, so none is replaced.
 
     Raises:
         FileExistsError, NotADirectoryError: as for `files.check_ours`.
     """
     if path.endswith(".npy") and pathlib.Path(path).exists():
-        raise FileExistsError(f"{path} is there already; remove it or give another place.")
+        raise FileExistsError(f"{path} already exists; remove it or choose another path.")
     files.check_ours(path, plots.MARK)
 
 
@@ -102,7 +102,7 @@ def write(samples: np.ndarray, options: argparse.Namespace) -> None:
     """Write (B, length, units) to the file that `--out` names."""
     if options.out.endswith(".npy"):
         pathlib.Path(options.out).parent.mkdir(parents=True, exist_ok=True)
-        with files.aside(options.out) as temporary:
+        with files.atomic_write(options.out) as temporary:
             np.save(temporary, samples)
         return
     side = math.isqrt(samples.shape[1])
@@ -116,7 +116,7 @@ def write(samples: np.ndarray, options: argparse.Namespace) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Ask, and write or print the answer."""
+    """Query the server, and write or print the response."""
     if "out" in options:
         check_out(options.out)
     given: Any = load(options.file) if "file" in options else None

@@ -25,27 +25,27 @@ LONGEST_PAUSE = 2.0
 
 
 class Client:
-    """Asks a model server that serves a `SequenceGenerator.export`, over gRPC or REST.
+    """Queries a model server that serves a `SequenceGenerator.export`, over gRPC or REST.
 
         with Client("grpc://localhost:8500", model="digits") as client:
             samples, nll = client.sample(seed=range(16))
 
-    What is wrong by itself is refused here, before anything is sent: a server that joins requests
-    to batches refuses a whole batch for one bad row. Answers are pure functions of requests, so a
-    request that found the server unavailable is safely sent again. Threads may share a client.
+    Bad arguments raise an error here, before anything is sent: a server that joins requests to
+    batches refuses a whole batch for one bad row. Responses are pure functions of requests, so a
+    request can safely be sent again if the server was unavailable. Threads may share a client.
 
     Args:
         url: grpc://HOST:PORT (TF Serving's 8500) or http://HOST:PORT (8501).
         model: the model's name.
         version: its version, an integer >= 1; None for the newest.
-        timeout: seconds for an answer, all tries together.
+        timeout: seconds for a response, all tries together.
         retries: how often a request is sent again while the server is UNAVAILABLE.
         output: what a step of the model's sequences is, an `mf_keras.outputs.Output`; None for
             bits.
 
     Raises:
         TypeError, ValueError: an argument has the wrong type or range.
-        ImportError: gRPC is asked for, and the extra `[serving]` is not installed.
+        ImportError: `url` is one of gRPC, and the extra `[serving]` is not installed.
     """
 
     def __init__(
@@ -86,10 +86,10 @@ class Client:
 
         Raises:
             TypeError, ValueError: an argument has the wrong type or range.
-            ServerError: the server refused or did not answer.
+            ServerError: the server refused or did not respond.
         """
-        answer = self._ask("sample", _draw(seed, temperature), ("samples", "nll"))
-        return self._samples(answer), answer["nll"]
+        response = self._query("sample", _draw(seed, temperature), ("samples", "nll"))
+        return self._samples(response), response["nll"]
 
     def score(self, sequences: ArrayLike) -> np.ndarray:
         """Negative log-likelihood of whole sequences.
@@ -102,11 +102,10 @@ class Client:
 
         Raises:
             TypeError, ValueError: `sequences` has another rank or other values.
-            ServerError: the server refused, e.g. another length, or did not answer.
+            ServerError: the server refused, e.g. another length, or did not respond.
         """
-        return self._ask("score", {"sequences": self._sequences("sequences", sequences)}, ("nll",))[
-            "nll"
-        ]
+        inputs = {"sequences": self._sequences("sequences", sequences)}
+        return self._query("score", inputs, ("nll",))["nll"]
 
     def complete(
         self, prefix: ArrayLike, seed: ArrayLike, temperature: ArrayLike = 1.0
@@ -124,16 +123,16 @@ class Client:
 
         Raises:
             TypeError, ValueError: an argument has the wrong type, shape or range.
-            ServerError: the server refused or did not answer.
+            ServerError: the server refused or did not respond.
         """
         prefix = self._sequences("prefix", prefix)
         inputs = {"prefix": prefix, **_draw(seed, temperature, len(prefix))}
-        return self._samples(self._ask("complete", inputs, ("samples",)))
+        return self._samples(self._query("complete", inputs, ("samples",)))
 
-    def _samples(self, answer):
-        """The samples of an answer, in the output's dtype, which JSON does not tell."""
+    def _samples(self, response):
+        """The samples of a response, in the output's dtype, which JSON does not have."""
         dtype = "float32" if self._output is None else self._output.dtype
-        return answer["samples"].astype(dtype)
+        return response["samples"].astype(dtype)
 
     def _sequences(self, name, value):
         """Sequences as an array that the server takes; bits where no output is given."""
@@ -152,7 +151,7 @@ class Client:
         return array.astype(output.dtype)
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         self._transport.close()
 
     def __enter__(self) -> Self:
@@ -161,12 +160,12 @@ class Client:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _ask(self, signature, inputs, outputs):
-        """The answer's arrays by name, after as many tries as are allowed and fit into the time."""
+    def _query(self, signature, inputs, outputs):
+        """The response's arrays by name, after as many tries as are allowed and as time permits."""
         deadline = time.monotonic() + self._timeout
         for tried in itertools.count(1):
             try:
-                answer = self._transport.predict(signature, inputs, deadline - time.monotonic())
+                response = self._transport.predict(signature, inputs, deadline - time.monotonic())
                 break
             except ServerError as error:
                 pause = min(FIRST_PAUSE * 2 ** (tried - 1), LONGEST_PAUSE)
@@ -176,11 +175,11 @@ class Client:
                     message = f"{error.message} [{signature} of {self._where}{tries}]"
                     raise ServerError(error.code, message) from error
             time.sleep(pause)
-        if len(outputs) == 1 and None in answer:  # REST leaves a single output's name away
-            answer = {outputs[0]: answer[None]}
-        if missing := set(outputs) - set(answer):
+        if len(outputs) == 1 and None in response:  # REST leaves out a single output's name
+            response = {outputs[0]: response[None]}
+        if missing := set(outputs) - set(response):
             raise ServerError("INTERNAL", f"no {sorted(missing)} from {signature} of {self._where}")
-        return answer
+        return response
 
 
 def _scheme(url):

@@ -1,12 +1,12 @@
-"""What a server, or the way to it, said no with."""
+"""The error of a request that failed."""
 
 
 class ServerError(RuntimeError):
-    """A request that got no answer.
+    """A request failed: the server refused it, or did not respond.
 
     Args:
         code: gRPC's name of the failure, such as "INVALID_ARGUMENT", for REST too.
-        message: what the server said, or what went wrong on the way.
+        message: the server's message, or what failed before a response came.
 
     Attributes:
         code, message: as given.

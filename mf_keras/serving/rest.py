@@ -10,7 +10,7 @@ import numpy as np
 
 from mf_keras.serving.errors import ServerError
 
-# What tensorflow_model_server makes of its own failures.
+# gRPC's names of failures, by the HTTP statuses that tensorflow_model_server gives them.
 CODES = {
     400: "INVALID_ARGUMENT",
     401: "UNAUTHENTICATED",
@@ -45,7 +45,7 @@ class RestTransport:
     def predict(
         self, signature: str, inputs: Mapping[str, np.ndarray], timeout: float
     ) -> dict[str | None, np.ndarray]:
-        """Arrays by name for arrays by name.
+        """Query the model: output arrays by name, from input arrays by name.
 
         Args:
             signature: its name.
@@ -53,14 +53,14 @@ class RestTransport:
             timeout: seconds.
 
         Raises:
-            ServerError: there is no answer, or it is no.
+            ServerError: there is no response, or it is an error.
         """
         arrays = {name: array.tolist() for name, array in inputs.items()}
         body = json.dumps({"signature_name": signature, "inputs": arrays})
         try:
             status, text = self._post(body, time.monotonic() + timeout)
         except TimeoutError as error:
-            raise ServerError("DEADLINE_EXCEEDED", f"no answer in {timeout:.3g} s") from error
+            raise ServerError("DEADLINE_EXCEEDED", f"no response in {timeout:.3g} s") from error
         except (OSError, http.client.HTTPException) as error:
             raise ServerError("UNAVAILABLE", f"{type(error).__name__}: {error}") from error
         return _read(status, text)
@@ -69,20 +69,20 @@ class RestTransport:
         connection = self._connection(self._address, timeout=_left(deadline))
         try:
             connection.request("POST", self._path, body, {"Content-Type": "application/json"})
-            socket = connection.sock  # the connection lets go of it before the answer is read
+            socket = connection.sock  # the connection drops it before the response is read
             socket.settimeout(_left(deadline))
             response = connection.getresponse()
             pieces = []
             while piece := response.read1(65536):
                 pieces.append(piece)
-                if socket.fileno() != -1:  # it is closed once the whole answer is here
+                if socket.fileno() != -1:  # it is closed once the whole response is here
                     socket.settimeout(_left(deadline))
             return response.status, b"".join(pieces).decode("utf-8", "replace")
         finally:
             connection.close()
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: no connection is open between requests."""
 
 
 def _left(deadline):

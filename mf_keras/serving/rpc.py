@@ -41,7 +41,7 @@ class GrpcTransport:
     def predict(
         self, signature: str, inputs: Mapping[str, np.ndarray], timeout: float
     ) -> dict[str, np.ndarray]:
-        """Arrays by name for arrays by name.
+        """Query the model: output arrays by name, from input arrays by name.
 
         Args:
             signature: its name.
@@ -49,7 +49,7 @@ class GrpcTransport:
             timeout: seconds.
 
         Raises:
-            ServerError: there is no answer, or it is no.
+            ServerError: there is no response, or it is an error.
         """
         import tensorflow as tf
 

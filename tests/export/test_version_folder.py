@@ -4,15 +4,15 @@ from mf_keras.export.version_folder import VersionFolder
 
 
 def put(path, overwrite=False, text="new"):
-    with VersionFolder(path).write(overwrite) as aside:
-        aside.mkdir()
-        (aside / "saved_model.pb").write_text(text)
+    with VersionFolder(path).write(overwrite) as temporary:
+        temporary.mkdir()
+        (temporary / "saved_model.pb").write_text(text)
 
 
 def write_half(path, overwrite):
-    with VersionFolder(path).write(overwrite) as aside:
-        aside.mkdir()
-        (aside / "saved_model.pb").write_text("half")
+    with VersionFolder(path).write(overwrite) as temporary:
+        temporary.mkdir()
+        (temporary / "saved_model.pb").write_text("half")
         raise OSError("disk full")
 
 

@@ -206,7 +206,7 @@ def test_falls_back_to_the_checkpoint_before(whole, tmp_path, damage):
             last.write_bytes(last.read_bytes()[:-5000])
             reason = "last.keras cannot be loaded: it is cut short"
         bad = last.read_bytes()
-        with pytest.warns(UserWarning, match=rf"{reason}.* going on from .*last\.previous\.keras"):
+        with pytest.warns(UserWarning, match=rf"{reason}.* resuming from .*last\.previous\.keras"):
             run(broken)
         moved = broken / "last.unusable-1.keras"
         assert moved.read_bytes() == bad

@@ -1,4 +1,4 @@
-"""What is TensorFlow's own in the data of `fit`: `tf.data`, and the datasets of strategies."""
+"""The datasets that `fit` takes on TensorFlow: those of `tf.data` and of strategies."""
 
 from typing import Any
 
@@ -41,10 +41,10 @@ def with_checks(dataset: Any, conditions: Function, same_sizes: str | None = Non
 
     Args:
         dataset: of tensors, or of tuples of them.
-        conditions: of a tuple of tensors of floats, and of a function that tells whether any entry
-            along the last axis is True: what must be true, and what is said where it is not, a list
-            of `(bools, words, values)`.
-        same_sizes: what is said where the parts of a batch differ in their first two sizes; None to
+        conditions: a function of a tuple of floating tensors, and of a function that reduces the
+            last axis of bools by "any". It gives a list of `(bools, words, values)`: what must be
+            true, and the message and the values to show where it is not.
+        same_sizes: the message where the parts of a batch differ in their first two sizes; None to
             allow it.
 
     Raises:

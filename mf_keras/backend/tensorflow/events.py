@@ -10,10 +10,10 @@ from mf_keras.types import Path
 
 
 class EventFile:
-    """Writes what TensorBoard shows under Scalars and Images.
+    """Writes what TensorBoard shows as Scalars and Images.
 
     `tf.summary.scalar` and `tf.summary.image` are part of the tensorboard package, which TensorFlow
-    no longer brings along; the format underneath is TensorFlow's own.
+    no longer installs; the format of the files is TensorFlow's own.
 
     Args:
         folder: TensorBoard's log folder; created if need be.

@@ -48,7 +48,7 @@ def cond(predicate: Tensor, true_fn: Function, false_fn: Function) -> Any:
 def step(function: Function) -> Function:
     """A decorator for the training, test and prediction steps of a `Forcing`.
 
-    Loops are compiled within if `compile` was told so.
+    Loops in it are compiled if `compiles_loops` of the `Forcing` is True.
     """
 
     @functools.wraps(function)
@@ -89,7 +89,7 @@ def is_concrete(tensor: Tensor) -> bool:
 
 
 def read_rows(variable: keras.Variable, rows: Tensor) -> Tensor:
-    """Rows of a Keras variable, (n, ...), read alone where TensorFlow can.
+    """Rows of a Keras variable, (n, ...), without reading the others where TensorFlow can.
 
     Args:
         variable: a Keras variable (m, ...).
@@ -105,8 +105,8 @@ def write_rows(variable: keras.Variable, rows: Tensor, values: Tensor, in_place:
         variable: a Keras variable (m, ...).
         rows: (n,) of integers, none of them twice.
         values: (n, ...).
-        in_place: whether they may be written alone; else the whole is copied and assigned, as a
-            strategy and a `keras.StatelessScope` need it.
+        in_place: whether only these rows may be written; otherwise the variable is copied and
+            assigned, as a strategy and a `keras.StatelessScope` need it.
     """
     values = tf.cast(values, variable.dtype)
     if in_place and not tf.distribute.has_strategy():
@@ -116,5 +116,5 @@ def write_rows(variable: keras.Variable, rows: Tensor, values: Tensor, in_place:
 
 
 def has_state(variable: keras.Variable) -> bool:
-    """Whether a Keras variable that was just assigned has changed, and not a `StatelessScope`."""
+    """Whether an assignment changes the Keras variable itself, and not a `StatelessScope`."""
     return isinstance(variable.value, tf.Variable)
