@@ -11,7 +11,7 @@
 To be imported by their names, as in `from mf_keras import data`:
 
 * `data`: the tasks; `callbacks`; `plots`: pictures of samples and memory.
-* `serving.Client`: asks a server of what `SequenceGenerator.export` wrote.
+* `serving.Client`: a client of servers of what `SequenceGenerator.export` wrote.
 """
 
 from mf_keras import addressing, outputs

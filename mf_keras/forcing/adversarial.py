@@ -16,7 +16,7 @@ from mf_keras.types import Config, Tensor
 
 
 class AdversarialForcing(Forcing):
-    """Trains a sequence model on NLL and on what discriminators of its behaviour tell.
+    """Trains a sequence model on NLL and on the costs that discriminators of its behaviour set.
 
     Each discriminator sees one field of the trace. It minimises
 

@@ -78,7 +78,7 @@ class Adversary(keras.layers.Layer):
     def play(
         self, real: Tensor, fake: Tensor, scale: Any = 1.0, reverse_scale: Any = None
     ) -> Outcome:
-        """One step where the model shows both behaviours: the discriminator learns, and tells.
+        """One step where the model shows both behaviours, and the discriminator learns from them.
 
         Args:
             real: (B, T, ...), the behaviour to imitate.

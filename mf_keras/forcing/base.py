@@ -36,7 +36,7 @@ class Forcing(keras.Model):
     sequence; `bits_per_step` for a generator; for a transducer `correct_predictions`, the number of
     sequences so far whose every counted step was right, and `bit_errors` (or the log that the
     output names), errors per sequence.
-    Callbacks of Keras that compare them cannot tell which way is better: give them `mode="min"`, or
+    Callbacks of Keras that compare them do not know which way is better: give them `mode="min"`, or
     "max" for `correct_predictions` and accuracies.
 
     Under a `tf.distribute` strategy, in whose scope model and optimizers must be created, a step is
