@@ -13,7 +13,7 @@ _NOISE_MARGIN = 1e-7
 class Output:
     """What a step of a sequence is: its arrays, its likelihood, its samples.
 
-    Models, training, export and clients query an output and know nothing of steps themselves. Shapes
+    Models, training, export and clients query an output and know nothing of steps. Shapes
     use B batch, T time, and `step`, the shape of one step in a user's arrays: (units,) for bits, ()
     for tokens. "Parameters" are what a cell gives for a step: the logits of bits or of tokens.
 
