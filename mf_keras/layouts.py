@@ -376,8 +376,8 @@ def _contract_first(equation: str, x: Tensor, y: Tensor) -> Tensor:
     for head in _HEADS:
         if head in left and head in right and head not in result:  # a sum of few terms
             rest = f"{left},{right}->{result}".replace(head, "")
-            parts = zip(_parts(left, x, head), _parts(right, y, head), strict=True)
-            return _total([_contract_first(rest, a, b) for a, b in parts])
+            pairs = zip(_parts(left, x, head), _parts(right, y, head), strict=True)
+            return _total([_contract_first(rest, a, b) for a, b in pairs])
     if len(left) == 3 and left[0] not in right:  # a matrix of each head
         rest = f"{left[1:]},{right}->{result.replace(left[0], '')}"
         parts = [_contract_first(rest, a, y) for a in _parts(left, x, left[0])]
@@ -403,8 +403,8 @@ def _contract_last(equation: str, x: Tensor, y: Tensor) -> Tensor:
     """`BatchLast.contract` of what is materialized, without a gradient of its own."""
     parsed = _parse(equation)
     x, y = _with_axes(x, parsed.missing[0], 0), _with_axes(y, parsed.missing[1], 0)
-    pieces = zip(_pieces(x, parsed.summed), _pieces(y, parsed.summed), strict=True)
-    return _total([a * b for a, b in pieces])
+    pairs = zip(_pieces(x, parsed.summed), _pieces(y, parsed.summed), strict=True)
+    return _total([a * b for a, b in pairs])
 
 
 def _pieces(x: Tensor, axes: tuple[int, ...]) -> list[Tensor]:

@@ -149,7 +149,7 @@ class DNCCell(MemoryCell):
         return _STATE_TYPES[self.linkage]
 
     @property
-    def any_layout(self) -> bool:
+    def any_layout(self) -> bool:  # type: ignore[override]
         """Sparse links are batch first."""
         return self.linkage != "sparse"
 
