@@ -53,7 +53,7 @@ def sequences(dtype="float32", batch=B):
 def everything(cell, x, start=None, mask=None, **options):
     """Outputs, trace, final state, and the gradients of a function of all of them."""
     if start is None:
-        start = helpers.random_state(cell, np.random.default_rng(2), len(x))
+        start = helpers.random_state(cell, np.random.default_rng(2), x.shape[0])
     with tf.GradientTape() as tape:
         tape.watch((x, start))
         sources = [v.value for v in cell.trainable_variables], x, start
@@ -139,16 +139,15 @@ def test_free_running_samples_the_same():
     close(fast[1:], slow[1:], 1e-5)
 
 
-@pytest.mark.parametrize("rows", [1, 5])
-def test_shapes_may_be_unknown_and_parts_of_the_batch_empty(rows, monkeypatch):
+def test_shapes_may_be_unknown_and_parts_of_the_batch_empty(monkeypatch):
     monkeypatch.setattr(cores, "count", lambda: 2)
-    cell = make()
-    x = sequences()[:rows]
+    cell, x = make(), sequences()
     run = tf.function(
         backend.compiled(lambda x: unroll(cell, x)[0]),
         input_signature=[tf.TensorSpec((None, None, 3), "float32")],
     )
-    close(run(x), unroll(cell, x)[0], 1e-5)
+    for rows in (1, 3):
+        close(run(x[:rows]), unroll(cell, x[:rows])[0], 1e-5)
 
 
 # Which layout is chosen.
