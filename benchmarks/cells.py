@@ -1,12 +1,14 @@
 """How the time of a step grows with slots, word size, read heads, length and batch.
 
 python -m benchmarks.cells --sweep N --json runs/cells_N.json
+python -m benchmarks.cells --sweep kind --layout batch_first
 
 Forward and backward of `unroll`, its loops compiled by XLA as `fit` does by default. All the cases
 of a sweep are timed in turns in one process, best of several rounds, beside the floor,
 `keras.layers.GRU(64)` and `Dense`, of the same length and batch, and the bare arithmetic: the
 multiplications and additions of the equations, counted, three times a forward pass, over the rate
 of a 1024 x 1024 matrix product in the same run.
+`--layout` is the cells' argument; sparse links are always batch first.
 For N the slope is that of log time over log N, from N = 256 on.
 """
 
@@ -33,17 +35,19 @@ SWEEPS = {
 }
 
 
-def make_cell(kind, memory_size, word_size, num_reads):
+def make_cell(kind, layout="auto", **sizes):
     """A cell with a GRU of 64 units."""
     import keras
 
     from mf_keras import DNCCell, NTMCell
 
-    sizes = {"memory_size": memory_size, "word_size": word_size, "num_reads": num_reads}
     controller = keras.layers.GRUCell(UNITS)
     if kind == "ntm":
-        return NTMCell(controller, 1, **sizes)
-    return DNCCell(controller, 1, **sizes, linkage=None if kind == "unlinked" else kind)
+        return NTMCell(controller, 1, **sizes, layout=layout)
+    if kind == "sparse":
+        return DNCCell(controller, 1, **sizes, linkage="sparse")
+    linkage = None if kind == "unlinked" else "dense"
+    return DNCCell(controller, 1, **sizes, linkage=linkage, layout=layout)
 
 
 def make(kind, time, batch, **sizes):
@@ -94,7 +98,7 @@ def flop(kind, time, batch, memory_size, word_size, num_reads):
     return 3 * step * time * batch
 
 
-def sweep(name, rounds):
+def sweep(name, rounds, layout="auto"):
     """The rows of one sweep."""
     import numpy as np
 
@@ -104,7 +108,7 @@ def sweep(name, rounds):
     for kind, values in kinds.items():
         for value in values:
             case = {**PAPER, **common, varied: value}
-            cases[kind, value] = make(kind, **case)
+            cases[kind, value] = make(kind, **case, layout=layout)
             shape = case["time"], case["batch"]
             cases.setdefault(("floor", shape), make("floor", *shape))
     best = measure.race(cases, rounds)
@@ -132,10 +136,11 @@ def main(arguments=None):
     """Measure, print the table, write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--sweep", choices=sorted(SWEEPS), default="N", help="default: N")
+    parser.add_argument("--layout", default="auto", help="batch_first or batch_last; default: auto")
     parser.add_argument("--rounds", type=int, default=5, help="default: 5")
     measure.add_json_option(parser)
     options = parser.parse_args(arguments)
-    rows = sweep(options.sweep, options.rounds)
+    rows = sweep(options.sweep, options.rounds, options.layout)
     varied = SWEEPS[options.sweep][1]
     print(f"{'':10}{varied:>12}{'us/step':>10}{'x floor':>9}{'x arithmetic':>14}")
     for row in rows:

@@ -16,13 +16,12 @@ from unittest import mock
 from benchmarks import measure
 
 TIME = 98
-FEWEST_ROWS = 8  # of a core, for which `unroll` has the batch last
 
 
 def stand_ins():
-    """Part -> {function of `batch_last`: what to put in its place}."""
+    """Part -> {equation of `addressing`, the batch last: what to put in its place}."""
 
-    def first_word(memory, keys, strengths):
+    def first_word(memory, keys, strengths, masks=None):
         return memory[None, :, 0] * strengths[:, None]
 
     def read_weights_twice(link, read_weights):
@@ -43,13 +42,14 @@ def stand_ins():
 
 
 def make(batch, replaced, gradient=True):
-    """One pass over a batch, with some functions of `batch_last` replaced."""
+    """One pass over a batch, with some equations replaced."""
     import keras
     import tensorflow as tf
 
-    from mf_keras import DNCCell, backend, batch_last, unroll
+    from mf_keras import DNCCell, addressing, backend, layouts, unroll
 
-    cell = DNCCell(keras.layers.GRUCell(64), 1)
+    equations = addressing.over(layouts.BATCH_LAST)
+    cell = DNCCell(keras.layers.GRUCell(64), 1, layout="batch_last")
     cell.build((None, 1))
     x = tf.random.stateless_uniform((batch, TIME, 1), seed=(0, 0))
     variables = [v.value for v in cell.trainable_variables]
@@ -62,7 +62,7 @@ def make(batch, replaced, gradient=True):
 
     with contextlib.ExitStack() as stack:  # while it is traced
         for name, function in replaced.items():
-            stack.enter_context(mock.patch.object(batch_last, name, function))
+            stack.enter_context(mock.patch.object(equations, name, function))
         step()
     return lambda: [x.numpy() for x in tf.nest.flatten(step())]
 
@@ -70,17 +70,10 @@ def make(batch, replaced, gradient=True):
 def main(arguments=None):
     """Measure, print the table, write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--batch", type=int, default=64, help="at least 8 rows a core; default: 64")
+    parser.add_argument("--batch", type=int, default=64, help="default: 64")
     parser.add_argument("--rounds", type=int, default=20, help="default: 20")
     measure.add_json_option(parser)
     options = parser.parse_args(arguments)
-    from mf_keras.backend.tensorflow import execution as cores
-
-    if options.batch < FEWEST_ROWS * cores.count():
-        parser.error(
-            f"argument --batch: must be at least {FEWEST_ROWS} rows for each of the "
-            f"{cores.count()} cores, got {options.batch}: fewer do not run by batch_last"
-        )
     cases = {}
     for part, replaced in stand_ins().items():
         for gradient in (False, True):

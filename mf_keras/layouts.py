@@ -403,8 +403,8 @@ def _contract_last(equation: str, x: Tensor, y: Tensor) -> Tensor:
     """`BatchLast.contract` of what is materialized, without a gradient of its own."""
     parsed = _parse(equation)
     x, y = _with_axes(x, parsed.missing[0], 0), _with_axes(y, parsed.missing[1], 0)
-    pieces = zip(_pieces(x, parsed.summed), _pieces(y, parsed.summed), strict=True)
-    return _total([a * b for a, b in pieces])
+    pairs = zip(_pieces(x, parsed.summed), _pieces(y, parsed.summed), strict=True)
+    return _total([a * b for a, b in pairs])
 
 
 def _pieces(x: Tensor, axes: tuple[int, ...]) -> list[Tensor]:

@@ -18,6 +18,7 @@ EQUATIONS = [
     "rh,rhn->rn",
     "hn,hn->h",
     ",n->n",
+    "hin,hjn->hij",
 ]
 EACH_LAYOUT = pytest.mark.parametrize("name", layouts.BY_NAME)
 
@@ -82,7 +83,7 @@ def test_a_contraction_is_that_of_einsum_in_values_and_gradients(name):
 @EACH_LAYOUT
 def test_contractions_are_the_same_under_xla_and_with_an_unknown_batch(name):
     layout = layouts.BY_NAME[name]
-    given = {equation: arrays(equation) for equation in EQUATIONS}
+    given = {equation: arrays(equation) for equation in ("rw,nw->rn", "hij,ri->rhj", "hn,hw->nw")}
     free = {
         equation: [tf.TensorSpec((None, *x.shape[1:]), x.dtype) for x in tensors]
         for equation, tensors in given.items()

@@ -19,15 +19,23 @@ LAYOUTS = ("auto", *layouts.BY_NAME)
 
 
 class Signal(NamedTuple):
-    """A control signal: a part of the interface vector, squashed into its range."""
+    """A control signal: a part of the interface vector, squashed into its range.
+
+    Attributes:
+        name: what the signal is called among those that `address` gets.
+        shape: its shape, without the batch.
+        squash: the map onto its range: an elementwise function such as `keras.ops.sigmoid`, or an
+            equation such as `addressing.softmax`.
+        symbol: the paper's.
+        given: False where the signal belongs to an option that the cell does not use: it takes no
+            part of the interface vector and is None.
+    """
 
     name: str
-    shape: Sequence[int]  # without the batch
-    range: Function = (
-        keras.activations.linear
-    )  # elementwise, or an equation such as `addressing.softmax`
-    symbol: str = ""  # the paper's
-    given: bool = True  # False for a signal of an option that the cell does not use: it is None
+    shape: Sequence[int]
+    squash: Function = keras.activations.linear
+    symbol: str = ""
+    given: bool = True
 
 
 class MemoryCell(keras.layers.Layer):

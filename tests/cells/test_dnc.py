@@ -43,7 +43,7 @@ def _reference(cell):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@settings(max_examples=12)
+@settings(max_examples=6)
 @given(kwargs=sizes, case=cases)
 def test_a_first_step_is_the_papers(dtype, kwargs, case):
     batch, input_size, controller_units, seed = case
@@ -54,7 +54,7 @@ def test_a_first_step_is_the_papers(dtype, kwargs, case):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@settings(max_examples=12)
+@settings(max_examples=6)
 @given(kwargs=sizes, options=st.tuples(*[st.booleans()] * 3), case=cases)
 def test_a_sequence_is_the_papers(dtype, kwargs, options, case):
     batch, input_size, controller_units, seed = case

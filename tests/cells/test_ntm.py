@@ -39,7 +39,7 @@ def _reference(cell):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@settings(max_examples=12)
+@settings(max_examples=6)
 @given(kwargs=sizes, case=cases)
 def test_a_first_step_is_the_papers(dtype, kwargs, case):
     batch, input_size, controller_units, seed = case
@@ -50,7 +50,7 @@ def test_a_first_step_is_the_papers(dtype, kwargs, case):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@settings(max_examples=12)
+@settings(max_examples=6)
 @given(kwargs=sizes, case=cases)
 def test_a_sequence_is_the_papers(dtype, kwargs, case):
     batch, input_size, controller_units, seed = case
