@@ -1,9 +1,9 @@
 """Calls of the public API with wrong arguments, for `test_fuzz`, drawn from the signatures.
 
 `calls()` finds every public function, constructor and method. What is wrong for a parameter follows
-from its name, its default and annotation, or else its example. A new function, class, method or parameter is
-covered at once; where it needs an example (it has no default, or None), `EXAMPLES` gets a line, and
-a class with methods a line in `instances`.
+from its name, its default and annotation, or else its example. A new function, class, method or
+parameter is covered at once; where it needs an example (it has no default, or None), `EXAMPLES`
+gets a line, and a class with methods a line in `instances`.
 """
 
 import functools
