@@ -1,14 +1,15 @@
 """Calls of the public API with wrong arguments, for `test_fuzz`, drawn from the signatures.
 
 `calls()` finds every public function, constructor and method. What is wrong for a parameter follows
-from its name, its default, or else its example. A new function, class, method or parameter is
-covered at once; where it needs an example (it has no default, or None), `EXAMPLES` gets a line, and
-a class with methods a line in `instances`.
+from its name, its default and annotation, or else its example. A new function, class, method or
+parameter is covered at once; where it needs an example (it has no default, or None), `EXAMPLES`
+gets a line, and a class with methods a line in `instances`.
 """
 
 import functools
 import inspect
 import math
+import typing
 from typing import Any, NamedTuple
 
 import keras
@@ -450,7 +451,7 @@ def _example(name, parameter, keys):
 
 def wrong_values(parameter, example, keys):
     """The `Wrong` of a parameter."""
-    default, none = parameter.default, parameter.default is None
+    default, none = parameter.default, _allows_none(parameter)
     for key in keys:
         if f"{key}.{parameter.name}" in KINDS_OF_ONE:
             return KINDS_OF_ONE[f"{key}.{parameter.name}"](none)
@@ -459,6 +460,12 @@ def wrong_values(parameter, example, keys):
         return KINDS[parameter.name](none)
     value = example if default in (None, inspect.Parameter.empty) else default
     return _by_value(value, none, any_size=any(key in ANY_SIZE for key in keys))
+
+
+def _allows_none(parameter):
+    """By its default or its annotation."""
+    annotated = type(None) in typing.get_args(parameter.annotation)
+    return parameter.default is None or annotated
 
 
 def _by_value(value, none, any_size):
@@ -513,5 +520,5 @@ def calls():
 
 ANY_SIZE = {
     *(name for name in plots.__all__ if name != "memory_over_time"),
-    *("allocation_weights", "Client.score", "Client.complete"),
+    *("allocation_weights", "least_used", "Client.score", "Client.complete"),
 }
