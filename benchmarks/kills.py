@@ -133,8 +133,8 @@ class Run:
         return alive
 
     def resumed_from(self):
-        """The step that it says it went on from, if it says so."""
-        found = re.search(r"going on from step (\d+)", self.log.read_text())
+        """The step that it says it resumes from, if it says so."""
+        found = re.search(r"resuming from step (\d+)", self.log.read_text())
         return int(found[1]) if found else None
 
 
