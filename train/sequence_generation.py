@@ -46,8 +46,8 @@ from train.runs.options import (
 )
 
 # The binarisation of MNIST is a random draw; no model of it can have a lower NLL in nats per image
-# than the entropy of that draw, some 45.5, and what an image's class tells. Below it something is
-# wrong, such as a model that sees the pixel it predicts.
+# than the entropy of that draw, some 45.5, and the information of an image's class. Below it
+# something is wrong, such as a model that sees the pixel it predicts.
 LOWEST_POSSIBLE_NLL = {"binarized_mnist": 47.0, "digits": 0.0}
 IMAGE_SHAPES = {"binarized_mnist": data.BINARIZED_MNIST_SHAPE, "digits": data.DIGITS_SHAPE}
 METHODS = {
@@ -315,13 +315,14 @@ def finish(options: Options, splits: Splits, best_epoch: int, folder: RunFolder)
 
 def start(options: Options) -> tuple[Options, Splits, RunFolder, keras.Model]:
     """Options, data, folder and model of a new run, or of one to resume."""
+    folder = None
     if options.resume:
         folder, options = resumed(options.resume, options)
     strategy, splits = make_strategy(options, options.batch_size), load(options)
-    if options.resume:
-        folder.remove_left_over()
-    else:
+    if folder is None:
         folder = RunFolder(options.out, options)
+    else:
+        folder.remove_left_over()
     keras.utils.set_random_seed(options.seed)
     per_epoch = batching(splits["train"], options)[1]
     with strategy.scope():
@@ -330,10 +331,10 @@ def start(options: Options) -> tuple[Options, Splits, RunFolder, keras.Model]:
     if model is not None:
         print(f"resuming from step {model.trained_steps}")
     model = new if model is None else model
-    begun = math.ceil(model.trained_steps / per_epoch)
-    if options.epochs < begun:
+    started = math.ceil(model.trained_steps / per_epoch)
+    if options.epochs < started:
         raise ValueError(
-            f"--epochs must be at least the {begun} that the run has, got {options.epochs}."
+            f"--epochs must be at least the {started} that the run has, got {options.epochs}."
         )
     resuming.cut_history(folder, HISTORY, model.trained_steps, per_epoch)
     folder.write_options(options)  # perhaps with more epochs

@@ -13,7 +13,7 @@ from train.copy_task import Options
 from train.runs.folder import RunFolder
 
 
-def test_a_run_leaves_results_weights_and_pictures(copy_run):
+def test_a_run_leaves_results_weights_and_pictures(small, copy_run):
     results = json.loads((copy_run / "results.json").read_text())["0"]
     rows = RunFolder.open(copy_run, Options)[0].history("seed_0.csv")
     assert 0 < results["correct_predictions"] < results["predictions"] == 12

@@ -22,20 +22,13 @@ class Copying(Experiment):
     table_head = "correct predictions, mean"
     progress_formats = {
         "correct_predictions": ".0f",
-        "nll": ".4g",
-        "bit_errors": ".4g",
-        "c_p": ".4g",
-        "discriminator_accuracy": ".4g",
-        "seconds": ".4g",
+        **dict.fromkeys(["nll", "bit_errors", "c_p", "discriminator_accuracy", "seconds"], ".4g"),
     }
     result_formats = {
-        "correct_predictions": ".0f",
-        "steps_to_95_percent": ".0f",
+        **dict.fromkeys(["correct_predictions", "steps_to_95_percent"], ".0f"),
         "last_nll": ".4g",
         "seconds": ".1f",
-        "test_correct": ".4g",
-        "test_bit_errors_2x": ".4g",
-        "test_bit_errors_4x": ".4g",
+        **dict.fromkeys(["test_correct", "test_bit_errors_2x", "test_bit_errors_4x"], ".4g"),
     }
 
     def read(self, folder: RunFolder, options: copy_task.Options) -> Iterator[Run]:

@@ -33,22 +33,15 @@ class Generation(Experiment):
     step, limit = "epoch", "epochs"
     table_head = "test NLL, mean"
     progress_formats = {
-        "nll": ".9g",
-        "val_nll": ".9g",
-        "c_h": ".9g",
-        "c_m": ".9g",
+        **dict.fromkeys(["nll", "val_nll", "c_h", "c_m"], ".9g"),
         "hidden_discriminator_accuracy": ".9g",
         "memory_discriminator_accuracy": ".9g",
-        "skipped_updates": ".9g",
-        "seconds": ".9g",
+        **dict.fromkeys(["skipped_updates", "seconds"], ".9g"),
     }
     result_formats = {
-        "epochs": ".0f",
-        "best_epoch": ".0f",
-        "validation_nll": ".9g",
-        "test_nll": ".9g",
-        "test_bits_per_pixel": ".9g",
-        "seconds_per_epoch": ".9g",
+        **dict.fromkeys(["epochs", "best_epoch"], ".0f"),
+        **dict.fromkeys(["validation_nll", "test_nll", "test_bits_per_pixel"], ".9g"),
+        **dict.fromkeys(["seconds_per_epoch"], ".9g"),
         **dict.fromkeys(MACHINE, "s"),
     }
 

@@ -154,7 +154,7 @@ def _published(experiment: Experiment, path: pathlib.Path) -> tuple[list[Run], d
 def _check_lengths(experiment: Experiment, runs: list[Run], limit: int | None) -> None:
     """Check that all runs have the rows that are compared."""
     name, unit = experiment.limit, experiment.limit_unit
-    # What a run has when it is finished; copying runs are only read then.
+    # Of a finished run; those of the copy task are read only when they are finished.
     lengths = [int(run.results.get("epochs", len(run.progress))) for run in runs]
     for run, length in zip(runs, lengths, strict=True):
         if len(run.progress) < (limit or length):

@@ -5,7 +5,6 @@ import io
 import json
 import os
 import pathlib
-import re
 import time
 from collections.abc import Iterator
 from typing import Any, Self, TypeVar
@@ -18,6 +17,8 @@ from mf_keras import files, plots
 from train.runs.options import ExperimentOptions
 
 CONFIG = "config.json"
+# The ends of the name of a log, and of its older name.
+GATE_OPEN, HEARD = "_gate_open", "_heard"
 T = TypeVar("T", bound=ExperimentOptions)
 
 
@@ -89,8 +90,8 @@ class RunFolder:
         if len(lines) < 2:
             return pd.DataFrame()
         # Keras' logger keeps columns for a validation that there may never be, of "NA" only.
-        text = io.BytesIO(b"".join(lines))
-        return pd.read_csv(text, dtype=float).dropna(axis=1, how="all")
+        rows = pd.read_csv(io.BytesIO(b"".join(lines)), dtype=float).dropna(axis=1, how="all")
+        return rows.rename(columns=lambda name: name.replace(HEARD, GATE_OPEN))
 
     def keep_rows(self, name: str, count: int) -> int:
         """Cut a CSV file back to its first `count` whole rows; returns how many there are.
@@ -111,8 +112,6 @@ class RunFolder:
         """The lines of a file but for one that a full disk cut short; none where it is missing."""
         path = self.path / name
         lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-        # What the log of open gates was called before.
-        lines[:1] = [re.sub(rb"_heard\b", b"_gate_open", line) for line in lines[:1]]
         return [line for line in lines if line.endswith(b"\n")]
 
     def remove_left_over(self) -> None:
@@ -173,6 +172,9 @@ class _CSVLogger(keras.callbacks.CSVLogger):
     def on_epoch_end(self, epoch, logs=None):
         """Write the row."""
         seconds = round(time.time() - self.start, 3)
+        logs = {**(logs or {}), "seconds": seconds}
+        if self.keys:  # perhaps of a file with an older name
+            logs |= {name.replace(GATE_OPEN, HEARD): value for name, value in logs.items()}
         with files.naming(self.filename):
-            super().on_epoch_end(epoch, {**(logs or {}), "seconds": seconds})
+            super().on_epoch_end(epoch, logs)
             os.fsync(self.csv_file.fileno())

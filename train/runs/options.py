@@ -64,7 +64,8 @@ def option(
 
 def positional(help: str, **arguments: Any) -> Any:
     """A field of `Options` that is given without a name, as `RUN` in `train.export RUN`."""
-    return dataclasses.field(metadata={"arguments": {**arguments, "help": help}})
+    metadata = {"role": None, "resumable": False, "arguments": {**arguments, "help": help}}
+    return dataclasses.field(metadata=metadata)
 
 
 def _flag(name: str) -> str:

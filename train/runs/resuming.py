@@ -97,7 +97,7 @@ def fit_from_checkpoint(
     """
     callbacks = [*callbacks, checkpoint]
     checkpoint.set_model(model)
-    finished, begun = divmod(model.trained_steps, per_epoch)
+    finished, started = divmod(model.trained_steps, per_epoch)
 
     def fit(first: int, last: int, steps: int, callbacks: list) -> None:
         stream = batches.skip(model.trained_steps).prefetch(tf.data.AUTOTUNE)
@@ -111,11 +111,11 @@ def fit_from_checkpoint(
         )
 
     try:
-        if finished > rows and not begun:
+        if finished > rows and not started:
             _end_epoch(model, finished - 1, callbacks, arguments.get("validation_data"))
-        if begun:
+        if started:
             means = _RestoreMeans(checkpoints.metric_values(model))
-            fit(finished, finished + 1, per_epoch - begun, [means, *callbacks])
+            fit(finished, finished + 1, per_epoch - started, [means, *callbacks])
             finished += 1
         if finished < epochs:
             fit(finished, epochs, per_epoch, callbacks)

@@ -51,7 +51,7 @@ def test_forcing_without_gates_is_a_variant(table_1_runs, tmp_path, capsys):
     ]
     orders = [[*table_1_runs, *more], [*more, *reversed(table_1_runs)]]
     written = []
-    for order in orders:  # the rows stand as they should, whatever the order of the folders
+    for order in orders:  # the rows have one order, whatever the order of the folders
         compare.main([*order, "--out", str(tmp_path / "out")])
         files = "seeds.csv", "epochs.csv"
         written.append([(tmp_path / "out" / file).read_text() for file in files])

@@ -54,6 +54,15 @@ def test_cuts_a_history(folder):
     file = folder / "history.csv"
     file.write_bytes(b"epoch,c_heard\r\n0,0.5\r\n1,0.25\r\n2,0.1\r\n")
     assert folder.keep_rows("history.csv", 2) == 2
-    assert file.read_bytes() == b"epoch,c_gate_open\r\n0,0.5\r\n1,0.25\r\n"
+    assert file.read_bytes() == b"epoch,c_heard\r\n0,0.5\r\n1,0.25\r\n"
     assert folder.keep_rows("history.csv", 0) == 0
     assert not file.exists()
+
+
+def test_a_file_with_an_older_name_gets_more_rows(folder):
+    (folder / "history.csv").write_bytes(b"epoch,c_heard,seconds\r\n0,0.5,1\r\n")
+    with folder.csv_logger("history.csv") as logger:
+        logger.on_train_begin()
+        logger.on_epoch_begin(1)
+        logger.on_epoch_end(1, {"c_gate_open": 0.25})
+    assert folder.history("history.csv")["c_gate_open"].tolist() == [0.5, 0.25]

@@ -177,7 +177,7 @@ def test_twice_broken_in_one_epoch(whole, tmp_path):
 
 @pytest.mark.parametrize("moment", [("batch", 7), ("validation", 2)])
 def test_skipped_updates_count_as_steps(tmp_path, moment):
-    """No optimizer counts them, but their batches are used up and their epoch goes on."""
+    """No optimizer counts them, but their batches are used up and their epoch continues."""
     batches = BATCHES.copy()
     batches[[1, 5]] = SKIPPED
     run(tmp_path / "whole", batches=batches)
@@ -261,7 +261,7 @@ run(pathlib.Path(sys.argv[1]))
     ("name", "before", "left", "step"),
     [
         # Each of the first checkpoints is synchronised once: killed with the third one written
-        # aside, steps 2 and 4 are whole.
+        # to a temporary file, steps 2 and 4 are whole.
         ("fsync", 2, {"last.keras", "last.previous.keras"}, 4),
         # The first is renamed once, the others twice: killed between the renames of the third.
         ("replace", 4, {"last.previous.keras"}, 4),
