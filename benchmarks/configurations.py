@@ -121,14 +121,13 @@ def batch(transducer, length):
 def step_of(transducer):
     """A function `(inputs, targets, scale) -> (losses (B,), gradients)`, of the scaled loss."""
     import tensorflow as tf
-    from mf_keras.losses import binary_nll
 
     variables = [variable.value for variable in transducer.trainable_variables]
 
     def step(inputs, targets, scale):
         with tf.GradientTape() as tape:
             logits, trace = transducer.trace(inputs, keep=("hidden", "memory"))
-            losses = binary_nll(targets, logits)
+            losses = transducer.output.nll(targets, logits)
             for part in (trace.hidden, trace.memory):
                 seen = tf.tanh(tf.cast(part, losses.dtype))
                 losses += tf.reduce_mean(tf.reshape(seen, (tf.shape(seen)[0], -1)), axis=1)

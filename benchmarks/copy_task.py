@@ -27,10 +27,10 @@ def make(row):
     import numpy as np
 
     from mf_keras import PositiveNegativeMemoryForcing, data
-    from train.copy_task import make_model, parse_arguments
-    from train.strategy import use_few_threads
+    from train.copy_task import Options, make_model
+    from train.runs.devices import use_few_threads
 
-    options = parse_arguments([])
+    options = Options()
     use_few_threads(options.batch_size)
     model = make_model(options, seed=0)
     if ROWS[row] is not None:

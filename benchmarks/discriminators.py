@@ -18,21 +18,16 @@ import tensorflow as tf
 
 from benchmarks import measure
 from mf_keras import MemoryForcing, checkpoints
-from train.run_folder import RunFolder
-from train.sequence_generation import BEST, load, make_model, parse_arguments
+from train.runs.folder import RunFolder
+from train.sequence_generation import BEST, Options, images, load, make_model
 
 BATCH = 64
-
-
-def images(split):
-    """A split, (n, T, 1)."""
-    return np.stack(list(split.as_numpy_iterator()))
 
 
 def train_generator(train, seed):
     """One epoch of teacher forcing, Adam 3e-3."""
     keras.utils.set_random_seed(seed)
-    model = make_model(parse_arguments(["--learning-rate", "3e-3"]))
+    model = make_model(Options(learning_rate=3e-3))
     model.fit(train, batch_size=BATCH, verbose=0)
     return model.generator
 
@@ -43,10 +38,10 @@ def read(run, seed):
     Raises:
         OSError, ValueError: `run` is no run of train.sequence_generation, or has no data.
     """
-    generator, options = None, parse_arguments([])
+    generator, options = None, Options()
     if run is not None:
-        folder, config = RunFolder.open(run, "dataset")
-        generator, options = checkpoints.load(folder / BEST), argparse.Namespace(**config)
+        folder, options = RunFolder.open(run, Options)
+        generator = checkpoints.load(folder / BEST)
     splits = load(options)
     train, validation = images(splits["train"]), images(splits["validation"])
     if generator is None:

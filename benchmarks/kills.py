@@ -2,9 +2,9 @@
 
 python -m benchmarks.kills --kills 20 --method memory_forcing --json runs/kills.json
 
-A small run is left alone; then the same run is killed by SIGKILL, resumed, killed again: while it
-starts, while it trains, while it writes a checkpoint and while it evaluates and draws. Each time it
-must go on from the newest whole checkpoint, and in the end weights, optimizers and random state,
+A small run is not disturbed; then the same run is killed by SIGKILL, resumed, killed again: while
+it starts, trains, writes a checkpoint, and while it evaluates and draws. Each time it
+must resume from the newest whole checkpoint, and in the end weights, optimizers and random state,
 the history's rows and the results must be those of the undisturbed run, to the bit. Training goes
 through the command lines, under XLA.
 """
@@ -133,8 +133,8 @@ class Run:
         return alive
 
     def resumed_from(self):
-        """The step that it says it went on from, if it says so."""
-        found = re.search(r"going on from step (\d+)", self.log.read_text())
+        """The step that it says it resumes from, if it says so."""
+        found = re.search(r"resuming from step (\d+)", self.log.read_text())
         return int(found[1]) if found else None
 
 
@@ -282,7 +282,7 @@ def torture(method, folder, kills, times, chance):
 
 
 def _right_start(said, expected, left_at):
-    """Whether a run went on from the step that was expected.
+    """Whether a run resumed from the step that was expected.
 
     One that said nothing was killed before it had loaded anything, if it left all as it was, or it
     began anew, which is right where there was no checkpoint.

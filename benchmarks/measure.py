@@ -9,7 +9,7 @@ import resource
 import sys
 import time
 
-from train.machine import processor
+from train.runs.machine import processor
 
 
 def isolated(function, *arguments):

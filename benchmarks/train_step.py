@@ -27,10 +27,10 @@ def make(method, time, batch, chunk=None):
     import keras
     import numpy as np
 
-    from train.sequence_generation import make_model, parse_arguments
+    from train.sequence_generation import Options, make_model
 
     keras.utils.set_random_seed(0)
-    model = make_model(parse_arguments(["--method", method]))
+    model = make_model(Options(method=method))
     model.generator.chunk = chunk
     x = np.random.default_rng(0).integers(0, 2, size=(batch, time, 1)).astype("float32")
     return lambda: model.train_on_batch(x)

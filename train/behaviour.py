@@ -1,48 +1,77 @@
-"""How far a generator's free-running behaviour lies from its teacher-forced one.
+"""Measure how far a generator's free-running behaviour is from its teacher-forced behaviour.
 
 python -m train.behaviour RUN RUN ... --out runs/behaviour
 
 For hidden states and memory, at time steps over the whole length, the energy distance
-(`statistics.energy_distance`) between what the generator does on images of the test split and what
-it does on as many samples of its own; and beside it, as what two sets of images differ by, between
-test and validation images, both teacher-forced. Writes behaviour.md, a table over the seeds that
-all methods have, distances.csv and a figure for each of the two parts.
+(`statistics.energy_distance`) between the generator on images of the test split and the generator
+on as many samples of its own; and for comparison, between test and validation images, both
+teacher-forced. Writes behaviour.md, a table over the seeds that all methods have, distances.csv and
+a figure for each of the two parts.
 """
 
-import argparse
+import dataclasses
 import pathlib
 import sys
+from collections.abc import Sequence
 
 import keras
 import numpy as np
+import pandas as pd
+import tensorflow as tf
 from keras import ops
+from matplotlib.figure import Figure
 
-from mf_keras import backend, checkpoints, plots
-from train import generation_arms
-from train import options as shared
-from train.arms import check_outputs, difference, ordered, paired, publish, words, write_csv
-from train.sequence_generation import BEST, EVALUATION_BATCH, load
-from train.statistics import energy_distance
+from mf_keras import SequenceGenerator, backend, plots
+from train import sequence_generation
+from train.analysis.finished import finished_runs, measure
+from train.analysis.run_table import KEYS, csv_text, paired, title
+from train.analysis.statistics import energy_distance
+from train.analysis.tables import check_outputs, difference, markdown, over_steps, publish
+from train.runs.options import Options as BaseOptions
+from train.runs.options import option, positional, positive_int
 
 PARTS = ("hidden", "memory")
-FIELDS = ["method", "seed", "part", "step", "distance", "between_images"]
+INDEX = [*KEYS, "part", "step"]
+FORMATS = {"distance": ".5f", "between_images": ".5f"}
 TABLE_HEAD = "free running against teacher forcing"
+# What is written, and by what a file of this program is recognised.
 MARKS = {
     "behaviour.md": TABLE_HEAD.encode(),
-    "distances.csv": ",".join(FIELDS).encode(),
+    "distances.csv": ",".join([*INDEX, *FORMATS]).encode(),
     **{f"{part}.png": plots.MARK for part in PARTS},
 }
-STEPS = 32  # at which distances are taken
+STEPS = 32  # at which distances are measured
+SEED = 0  # of the samples
 
 
-def traces(generator, images, steps, seed):
-    """What a generator does on images, and on as many samples of its own.
+@dataclasses.dataclass(kw_only=True)
+class Options(BaseOptions):
+    """The options of the command."""
+
+    command = "train.behaviour"
+
+    runs: Sequence[str] = positional("folders of train.sequence_generation", nargs="+")
+    images: int = option(
+        1000, "of the test split, spread over it, at most all; and as many samples", positive_int
+    )
+    out: str = option("runs/behaviour", "folder")
+
+    def check(self) -> None:
+        """Refuse a single image."""
+        if self.images < 2:
+            raise ValueError(f"argument --images: must be at least 2, got {self.images}")
+
+
+def traces(
+    generator: SequenceGenerator, images: np.ndarray, steps: list[int], seed: int
+) -> tuple[dict[str, np.ndarray], ...]:
+    """The states of a generator on images, and on as many samples of its own.
 
     Args:
-        generator: a `SequenceGenerator`.
+        generator: whose states.
         images: (n, T, 1) of 0/1.
         steps: the steps to keep, each in 1..T.
-        seed: of the samples, an int.
+        seed: of the samples.
 
     Returns:
         `(teacher_forced, free_running)`: part -> (n, len(steps), d).
@@ -59,137 +88,103 @@ def traces(generator, images, steps, seed):
         _, _, free = generator.free_run(x.shape[0], x.shape[1], seed=noise, keep=PARTS)
         return kept(real), kept(free)
 
-    batches = [images[i : i + EVALUATION_BATCH] for i in range(0, len(images), EVALUATION_BATCH)]
-    found = [both(batch) for batch in batches]
+    size = sequence_generation.EVALUATION_BATCH
+    found = [both(images[i : i + size]) for i in range(0, len(images), size)]
     return tuple(
-        {part: np.concatenate([sides[i][part] for sides in found]) for part in PARTS}
-        for i in range(2)
+        {part: np.concatenate([batch[part] for batch in batches]) for part in PARTS}
+        for batches in zip(*found, strict=True)
     )
 
 
-def distances(generator, test, validation, steps, seed):
-    """The rows of one run: a dict of `FIELDS` but method and seed for every part and step."""
+def distances(
+    generator: SequenceGenerator,
+    test: np.ndarray,
+    validation: np.ndarray,
+    steps: list[int],
+    seed: int = SEED,
+) -> pd.DataFrame:
+    """The distances of one generator, index (part, step)."""
     n = len(test)
     real, free = traces(generator, np.concatenate([test, validation]), steps, seed)
-    return [
-        {
-            "part": part,
-            "step": step,
-            "distance": energy_distance(real[part][:n, i], free[part][:n, i]),
-            "between_images": energy_distance(real[part][:n, i], real[part][n:, i]),
-        }
+    rows = {
+        (part, step): (
+            energy_distance(real[part][:n, i], free[part][:n, i]),
+            energy_distance(real[part][:n, i], real[part][n:, i]),
+        )
         for part in PARTS
         for i, step in enumerate(steps)
-    ]
-
-
-def means(found, part, name):
-    """arm -> (seeds,): a distance averaged over the steps."""
-    return {
-        arm: np.array([np.mean([r[name] for r in rows if r["part"] == part]) for rows in runs])
-        for arm, runs in found.items()
     }
+    frame = pd.DataFrame.from_dict(rows, orient="index", columns=list(FORMATS))
+    return frame.set_index(pd.MultiIndex.from_tuples(frame.index, names=INDEX[2:]))
 
 
-def table(found, seeds):
+def table(found: pd.DataFrame) -> str:
     """The distances, averaged over the steps, in Markdown."""
-    lines = [
-        f"| {TABLE_HEAD}, mean over steps and {len(seeds)} seed(s) | hidden states | paired "
-        "difference, 95 % interval | memory | paired difference, 95 % interval |",
-        "|---|---|---|---|---|",
+    means = found.groupby(["part", *KEYS], sort=False).mean()  # over the steps
+    seeds = len(found.index.unique("seed"))
+    interval = "paired difference, 95 % interval"
+    head = [
+        f"{TABLE_HEAD}, mean over steps and {seeds} seed(s)",
+        *["hidden states", interval, "memory", interval],
     ]
-    columns = {part: means(found, part, "distance") for part in PARTS}
-    for arm in found:
+    rows = []
+    for variant in found.index.unique("method"):
         cells = []
-        for column in columns.values():
-            cells += [f"{column[arm].mean():.4f}", difference(arm, column, 4)]
-        lines.append(f"| {words(arm)} | {' | '.join(cells)} |")
-    between = [np.mean(list(means(found, part, "between_images").values())) for part in PARTS]
-    lines.append(f"| test against validation images | {between[0]:.4f} | | {between[1]:.4f} | |")
-    return "\n".join(lines) + "\n"
+        for part in PARTS:
+            column = means.loc[part]["distance"]
+            cells += [f"{column.loc[[variant]].mean():.4f}", difference(column, variant, 4)]
+        rows.append([title(variant), *cells])
+    between = [f"{means.loc[part]['between_images'].mean():.4f}" for part in PARTS]
+    return markdown(
+        head, [*rows, ["test against validation images", between[0], "", between[1], ""]]
+    )
 
 
-def figure(found, part):
+def figure(found: pd.DataFrame, part: str) -> Figure:
     """A part's distance over the steps, mean and range over the seeds."""
-    series, between = {}, []
-    for arm, runs in found.items():
-        rows = [[row for row in run if row["part"] == part] for run in runs]
-        steps = [row["step"] for row in rows[0]]
-        values = np.array([[row["distance"] for row in run] for run in rows])
-        series[words(arm)] = (steps, values.mean(axis=0), values.min(axis=0), values.max(axis=0))
-        between += [[row["between_images"] for row in run] for run in rows]
-    series["two sets of images"] = (steps, np.mean(between, axis=0))
-    title = f"{part}: free running against teacher forcing"
-    return plots.curves(series, "time step", "energy distance", title)
+    rows = found.xs(part, level="part")
+    between = rows["between_images"].groupby("step").mean()
+    curves = {
+        **over_steps(rows["distance"]),
+        "two sets of images": (between.index.to_numpy(), between.to_numpy()),
+    }
+    caption = f"{part}: free running against teacher forcing"
+    return plots.curves(curves, "time step", "energy distance", caption)
 
 
-def measure(runs, count, out, seed=0):
-    """Measure all runs, and write what was found to the folder `out`; returns the table.
-
-    Args:
-        runs: folders of train.sequence_generation.
-        count: images, and samples, to compare.
-        out: the folder, a `pathlib.Path`.
-        seed: of the samples.
-
-    Raises:
-        FileNotFoundError, ValueError: as for `generation_arms.opened`, or the runs have no seed in
-            common.
-        OSError: a file that is not ours stands in the way, or cannot be written.
-    """
-    check_outputs(out, MARKS)
-    opened = generation_arms.opened(runs)
-    paired(generation_arms.by_arm(opened))
-    splits = load(argparse.Namespace(**opened[0][-1]))
-    test, validation = (images(splits[name], count) for name in ("test", "validation"))
-    steps = np.linspace(1, test.shape[1], min(STEPS, test.shape[1])).round().astype(int).tolist()
-    found, bar = {}, keras.utils.Progbar(len(opened), unit_name="run")
-    for arm, run_seed, folder, _ in opened:
-        generator = checkpoints.load(folder / BEST)
-        rows = distances(generator, test, validation, steps, seed)
-        found.setdefault(arm, {})[run_seed] = rows
-        bar.add(1)
-    chosen, seeds = paired(found)
-    rows = [
-        {"method": arm, "seed": seed, **_rounded(row)}
-        for arm, runs in ordered(found).items()
-        for seed, rows in runs.items()
-        for row in rows
-    ]
-    text = table(chosen, seeds)
-    figures = {f"{part}.png": figure(chosen, part) for part in PARTS}
-    publish(out, figures, {"behaviour.md": text, "distances.csv": write_csv(FIELDS, rows)})
-    return text
-
-
-def images(split, count):
-    """`count` images of a split, evenly spread over it, (count, T, 1); all where there are less."""
-    found = np.stack(list(split.as_numpy_iterator()))
+def spread_images(split: tf.data.Dataset, count: int) -> np.ndarray:
+    """`count` images, evenly spread over a split, (count, T, 1); all where there are less."""
+    found = sequence_generation.images(split)
     return found[np.linspace(0, len(found) - 1, min(count, len(found))).round().astype(int)]
 
 
-def _rounded(row):
-    return {name: f"{x:.5f}" if isinstance(x, float) else x for name, x in row.items()}
+def compare_behaviour(options: Options) -> str:
+    """Measure all runs, and write the results to the folder `options.out`; returns the table.
+
+    Raises:
+        FileNotFoundError, ValueError: as for `finished_runs`.
+        OSError: a file of another program would be replaced, or one cannot be written.
+    """
+    out = pathlib.Path(options.out)
+    check_outputs(out, MARKS)
+    runs = finished_runs(options.runs)
+    splits = sequence_generation.load(runs[0].options)
+    test, validation = (
+        spread_images(splits[name], options.images) for name in ("test", "validation")
+    )
+    steps = np.linspace(1, test.shape[1], min(STEPS, test.shape[1])).round().astype(int).tolist()
+    found = measure(runs, lambda generator: distances(generator, test, validation, steps))
+    text = table(paired(found))
+    texts = {"behaviour.md": text, "distances.csv": csv_text(found, FORMATS)}
+    publish(out, {f"{part}.png": figure(paired(found), part) for part in PARTS}, texts)
+    return text
 
 
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> None:
     """Measure the runs."""
-    parser = argparse.ArgumentParser(
-        prog="python -m train.behaviour", description=__doc__.split("\n\n")[0]
-    )
-    parser.add_argument("runs", nargs="+", help="folders of train.sequence_generation")
-    parser.add_argument(
-        "--images",
-        type=shared.positive_int,
-        default=1000,
-        help="of the test split, spread over it, and as many samples; default: 1000, or all",
-    )
-    parser.add_argument("--out", default="runs/behaviour", help="default: runs/behaviour")
-    options = parser.parse_args(arguments)
-    if options.images < 2:
-        parser.error("argument --images: must be at least 2, got 1")
+    options = Options.parse(arguments)
     try:
-        print(measure(options.runs, options.images, pathlib.Path(options.out)))
+        print(compare_behaviour(options))
     except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")
     print(f"written to {options.out}")

@@ -2,19 +2,24 @@
 
 python -m train.copy_task --method positive_negative --seeds 10
 
-Every prediction is counted before it is learned from. Writes a run folder: config.json, and for
-each seed seed_K.csv (per 1000 steps: NLL in nats and wrong bits per sequence, correct predictions,
-the discriminator's logs, seconds), seed_K.keras, the trained transducer, and seed_K-half.keras, as
-it was when it first copied half of a window's sequences; nll.png, and results.json with counts and
-errors on longer sequences. Ctrl-C saves; a run that was broken off goes on by `--resume RUN` from
-its last checkpoint, seed_K-last.keras or seed_K-last.previous.keras, to the same weights and rows.
+Every prediction is counted before the transducer learns from it. Writes a run folder: config.json,
+and for each seed seed_K.csv (a row per interval of 1000 steps: NLL in nats and wrong bits per
+sequence, correct predictions, the discriminator's logs, seconds), seed_K.keras, the trained
+transducer, and seed_K-half.keras, the transducer when it first copied half of the sequences of an
+interval; nll.png, and results.json with counts, and errors on longer sequences. Ctrl-C saves;
+`--resume RUN` resumes an interrupted run from its last checkpoint, seed_K-last.keras or
+seed_K-last.previous.keras, to the same weights and rows.
 """
 
-import argparse
+import dataclasses
+import pathlib
 import sys
+from collections.abc import Iterable
+from typing import Any
 
 import keras
 import numpy as np
+import pandas as pd
 import tensorflow as tf
 
 from mf_keras import (
@@ -27,124 +32,117 @@ from mf_keras import (
     data,
     plots,
 )
-from train import options as shared
-from train import resuming
-from train import strategy as devices
-from train.run_folder import RunFolder
-from train.windows import SaveHalfTrained, WindowProgress
+from train.runs import resuming
+from train.runs.devices import DeviceOptions, make_strategy
+from train.runs.folder import RunFolder
+from train.runs.model import ForcingOptions, ModelOptions, make_optimizer
+from train.runs.options import (
+    BASELINE,
+    ExperimentOptions,
+    Role,
+    option,
+    positive_float,
+    positive_int,
+    random_seed,
+)
 
-METHODS = ("teacher_forcing", "positive_negative")
+METHODS = (BASELINE, "positive_negative")
 RESULTS = "results.json"
-WINDOW = 1000  # steps between two rows of the history
+INTERVAL = 1000  # steps of a row of the history, an epoch of Keras
 STEPS_PER_EXECUTION = 200
-LONGER = (1, 2, 4)  # lengths that are tested, in lengths that were trained
+LONGER = (1, 2, 4)  # lengths that are tested, as multiples of the length that was trained
 TEST_SEQUENCES, TEST_SEED = 500, 2**40  # a stream that no seed of a run draws
-# Options of `add_forcing_options`.
-FORCING_OPTIONS = {
-    "weight",
-    "no_gate",
-    "capacity",
-    "discriminator_batch",
-    "discriminator_learning_rate",
-    "final_memory",
-}
 
 
-def parse_arguments(arguments=None):
-    """The options of a run."""
-    parser = argparse.ArgumentParser(
-        prog="python -m train.copy_task", description=__doc__.split("\n\n")[0]
-    )
-    parser.add_argument(
-        "--method", choices=METHODS, default="teacher_forcing", help="default: teacher_forcing"
-    )
-    parser.add_argument(
-        "--seeds", type=shared.positive_int, default=1, help="how many runs, one a seed; default: 1"
-    )
-    parser.add_argument("--first-seed", type=shared.seed, default=0, help="default: 0")
-    parser.add_argument(
-        "--steps",
-        type=shared.positive_int,
-        default=100_000,
-        help=f"training steps, a multiple of {WINDOW}; default: 100000",
-    )
-    parser.add_argument("--length", type=shared.positive_int, default=12, help="rows; default: 12")
-    parser.add_argument("--width", type=shared.positive_int, default=6, help="bits; default: 6")
-    parser.add_argument("--batch-size", type=shared.positive_int, default=1, help="default: 1")
-    parser.add_argument(
-        "--learning-rate", type=shared.positive_float, default=1e-4, help="Adam's; default: 1e-4"
-    )
-    parser.add_argument("--out", help="run folder, new; default: runs/copy_task-METHOD")
-    parser.add_argument(
-        "--checkpoint-windows",
-        metavar="WINDOWS",
-        type=shared.positive_int,
-        default=10,
-        help=f"of {WINDOW} steps between two checkpoints; default: 10",
-    )
-    parser.add_argument(
-        "--resume", metavar="RUN", help="go on with the run in this folder, by its own options"
-    )
-    add_forcing_options(parser)
-    shared.add_model_options(parser)
-    devices.add_options(parser)
-    options = resuming.parse(parser, arguments, ())
-    if options.steps % WINDOW:
-        parser.error(f"argument --steps: must be a multiple of {WINDOW}, got {options.steps}")
-    shared.check_forcing_options(parser, options, FORCING_OPTIONS)
-    if options.capacity <= options.discriminator_batch:
-        parser.error(
-            f"argument --capacity: must be above the {options.discriminator_batch} of "
-            f"--discriminator-batch, got {options.capacity}"
-        )
-    if options.first_seed + options.seeds > 2**32:
-        parser.error("argument --seeds: the last seed must be below 2^32")
-    options.out = options.out or f"runs/copy_task-{options.method}"
-    return options
-
-
-def add_forcing_options(parser):
+@dataclasses.dataclass(kw_only=True)
+class ReplayOptions(ForcingOptions):
     """Options of the discriminator and its buffers."""
-    group = parser.add_argument_group("positive/negative forcing")
-    group.add_argument(
-        "--weight", type=shared.positive_float, default=1.0, help="of C_p; default: 1"
+
+    title = "positive/negative forcing"
+    weight: float = option(1.0, "of C_p", positive_float, role=Role.VARIANT)
+    capacity: int = option(512, "of each buffer", positive_int, role=Role.VARIANT)
+    discriminator_batch: int = option(
+        8, "positive, and as many negative, dynamics a step", positive_int, role=Role.VARIANT
     )
-    group.add_argument(
-        "--no-gate", action="store_true", help="eq. 10 to the letter; default: gate (0.75, 0.99)"
-    )
-    group.add_argument(
-        "--capacity", type=shared.positive_int, default=512, help="of each buffer; default: 512"
-    )
-    group.add_argument(
-        "--discriminator-batch",
-        type=shared.positive_int,
-        default=8,
-        help="positive and as many negative dynamics a step; default: 8",
-    )
-    group.add_argument(
-        "--discriminator-learning-rate",
-        type=shared.positive_float,
-        default=1e-3,
-        help="Adam's; default: 1e-3",
-    )
-    group.add_argument(
-        "--final-memory",
-        action="store_true",
-        help="show the discriminator the last memory alone, not the whole dynamics",
+    final_memory: bool = option(
+        False,
+        "give the discriminator only the last memory, not the whole dynamics",
+        role=Role.VARIANT,
     )
 
 
-def make_model(options, seed):
-    """The compiled model of one seed; both methods begin with the same weights."""
+@dataclasses.dataclass(kw_only=True)
+class Options(ReplayOptions, ModelOptions, DeviceOptions, ExperimentOptions):
+    """The options of a run."""
+
+    command = "train.copy_task"
+    marker = "seeds"
+
+    method: str = option(BASELINE, "how to train", role=Role.RUN, choices=METHODS)
+    seeds: int = option(1, "how many trainings, one a seed", positive_int, role=Role.RUN)
+    first_seed: int = option(0, "of the trainings", random_seed, role=Role.RUN)
+    steps: int = option(
+        100_000, f"training steps, a multiple of {INTERVAL}", positive_int, role=Role.RUN
+    )
+    length: int = option(12, "rows", positive_int)
+    width: int = option(6, "bits", positive_int)
+    batch_size: int = option(1, "sequences", positive_int)
+    learning_rate: float = option(1e-4, "of Adam", positive_float)
+    out: str = option("", "run folder, new; default: runs/copy_task-METHOD", role=Role.FILES)
+    checkpoint_windows: int = option(
+        10,
+        f"intervals of {INTERVAL} steps between two checkpoints",
+        positive_int,
+        role=Role.FILES,
+        metavar="INTERVALS",
+    )
+    resume: str | None = option(
+        None,
+        "resume the run in this folder with its own options",
+        role=Role.FILES,
+        metavar="RUN",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.out = self.out or f"runs/copy_task-{self.method}"
+
+    def check(self) -> None:
+        """Refuse numbers that do not go together."""
+        super().check()
+        if self.steps % INTERVAL:
+            raise ValueError(
+                f"argument --steps: must be a multiple of {INTERVAL}, got {self.steps}"
+            )
+        if self.capacity <= self.discriminator_batch:
+            raise ValueError(
+                f"argument --capacity: must be above the {self.discriminator_batch} of "
+                f"--discriminator-batch, got {self.capacity}"
+            )
+        if self.first_seed + self.seeds > 2**32:
+            raise ValueError("argument --seeds: the last seed must be below 2^32")
+
+    @property
+    def intervals(self) -> int:
+        """How many intervals a training has."""
+        return self.steps // INTERVAL
+
+    @property
+    def interval_sequences(self) -> int:
+        """How many sequences an interval has."""
+        return INTERVAL * self.batch_size
+
+
+def make_model(options: Options, seed: int) -> keras.Model:
+    """The compiled model of one seed; both methods start with the same weights."""
     keras.utils.set_random_seed(seed)
-    transducer = SequenceTransducer(shared.make_cell(options, options.width))
+    transducer = SequenceTransducer(options.make_cell(options.width))
     transducer.build((None, None, options.width + 1))
-    optimizer = shared.make_optimizer(options.learning_rate)
-    compiling = {}
+    compiling: dict[str, Any] = {}
     if not tf.distribute.has_strategy():  # under which Keras can do neither
         # Beside the loops, a step of one short sequence is much work of TensorFlow's own.
         compiling = {"steps_per_execution": STEPS_PER_EXECUTION, "jit_compile": True}
-    if options.method == "teacher_forcing":
+    if options.method == BASELINE:
         model = TeacherForcing(transducer)
     else:
         model = PositiveNegativeMemoryForcing(
@@ -154,20 +152,19 @@ def make_model(options, seed):
             weight=options.weight,
             final_memory=options.final_memory,
             seed=seed,
-            **({"gate": None} if options.no_gate else {}),
+            **options.gate(),
         )
-        rate = options.discriminator_learning_rate
-        compiling["discriminator_optimizer"] = keras.optimizers.Adam(rate)
-    model.compile(optimizer, **compiling)
+        compiling["discriminator_optimizer"] = options.discriminator_optimizer()
+    model.compile(make_optimizer(options.learning_rate), **compiling)
     return model
 
 
-def checkpoint_of(folder, seed):
-    """Where the training of a seed is kept until it is finished."""
+def checkpoint_of(folder: RunFolder, seed: int) -> pathlib.Path:
+    """Where the training of a seed is saved until it is finished."""
     return folder / f"seed_{seed}-last.keras"
 
 
-def model_of(options, seed, folder):
+def load_or_make_model(options: Options, seed: int, folder: RunFolder) -> keras.Model:
     """The model of a seed from its last checkpoint, or a new one.
 
     Raises:
@@ -177,57 +174,91 @@ def model_of(options, seed, folder):
     model = checkpoints.load_latest(checkpoint_of(folder, seed), like=new)
     if model is None:
         return new
-    print(f"going on from step {model.trained_steps}")
+    print(f"resuming from step {model.trained_steps}")
     return model
 
 
-def train(model, options, seed, folder):
-    """Train one seed from where its model is to the end.
+def train(model: keras.Model, options: Options, seed: int, folder: RunFolder) -> None:
+    """Train one seed from the model's step to the end.
 
     Raises:
         KeyboardInterrupt: after saving.
         FloatingPointError: something is NaN or infinite.
         mf_keras.files.NotWrittenError: the disk is full.
     """
-    history, windows = f"seed_{seed}.csv", options.steps // WINDOW
-    every = options.checkpoint_windows
-    resuming.keep_known(folder, history, model.trained_steps, WINDOW, every)
+    history, every = f"seed_{seed}.csv", options.checkpoint_windows
+    resuming.cut_history(folder, history, model.trained_steps, INTERVAL, every)
     stream = data.copy_task(options.length, options.width, seed=seed).batch(options.batch_size)
-    sequences = WINDOW * options.batch_size
     with folder.csv_logger(history) as logger:
         resuming.fit_from_checkpoint(
             model,
             stream,
-            WINDOW,
-            windows,
-            len(folder.rows(history)),
+            INTERVAL,
+            options.intervals,
+            len(folder.history(history)),
             callbacks.Checkpoint(checkpoint_of(folder, seed), epochs=every),
             callbacks=[
-                WindowProgress(windows, sequences),
+                Progress(options),
                 logger,
                 callbacks.StopOnNonFinite(),
-                SaveHalfTrained(folder / f"seed_{seed}-half.keras", sequences, windows),
+                SaveHalfTrained(folder / f"seed_{seed}-half.keras", options),
             ],
             verbose=0,
         )
-    callbacks.save_model(model.generator, folder / f"seed_{seed}.keras")
+    checkpoints.save_model(model.generator, folder / f"seed_{seed}.keras")
 
 
-def summarize(history, options):
-    """Counts of one seed, from the rows of its history."""
-    correct = np.array([row["correct_predictions"] for row in history])
-    converged = np.flatnonzero(correct >= 0.95 * WINDOW * options.batch_size)
+class Progress(keras.callbacks.Callback):
+    """One progress bar for a whole training, in intervals, with the share copied exactly."""
+
+    def __init__(self, options: Options) -> None:
+        super().__init__()
+        metrics = ["nll", "correct"]
+        self.bar = keras.utils.Progbar(options.intervals, unit_name="k", stateful_metrics=metrics)
+        self.sequences = options.interval_sequences
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Advance the bar by one interval."""
+        share = logs["correct_predictions"] / self.sequences
+        self.bar.update(epoch + 1, [("nll", logs["nll"]), ("correct", share)])
+
+
+class SaveHalfTrained(keras.callbacks.Callback):
+    """Save the transducer after the first interval with half of the predictions correct.
+
+    If there is none, after the last interval. Figures 1 and 2 of the paper compare what such a
+    transducer does in a correct and in a wrong prediction.
+    """
+
+    def __init__(self, path: pathlib.Path, options: Options) -> None:
+        super().__init__()
+        self.path, self.intervals = path, options.intervals
+        self.enough = options.interval_sequences / 2
+        self.done = path.exists()
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Save, if it is time to."""
+        enough = logs["correct_predictions"] >= self.enough
+        if not self.done and (enough or epoch + 1 == self.intervals):
+            checkpoints.save_model(self.model.generator, self.path)
+            self.done = True
+
+
+def summarize(history: pd.DataFrame, batch_size: int) -> dict[str, Any]:
+    """The results of one seed, from the rows of its history."""
+    correct = history["correct_predictions"].to_numpy()
+    converged = np.flatnonzero(correct >= 0.95 * INTERVAL * batch_size)
     return {
         "correct_predictions": int(correct.sum()),
-        "predictions": options.steps * options.batch_size,
-        "last_nll": history[-1]["nll"],
-        "steps_to_95_percent": int(converged[0] + 1) * WINDOW if len(converged) else None,
-        "seconds": round(sum(row["seconds"] for row in history), 1),
+        "predictions": len(history) * INTERVAL * batch_size,
+        "last_nll": float(history["nll"].iloc[-1]),
+        "steps_to_95_percent": int(converged[0] + 1) * INTERVAL if len(converged) else None,
+        "seconds": round(float(history["seconds"].sum(skipna=False)), 1),
     }
 
 
-def evaluate(transducer, options):
-    """Errors on new sequences, as long as those of the training and longer."""
+def evaluate(transducer: SequenceTransducer, options: Options) -> dict[str, dict[str, float]]:
+    """Errors on new sequences, as long as those of the training and longer, by their length."""
     model = TeacherForcing(transducer)
     model.compile(jit_compile=False)
     errors = {}
@@ -241,45 +272,51 @@ def evaluate(transducer, options):
     return errors
 
 
-def draw(folder, seeds):
-    """The NLL of every seed over the training, and what the discriminators knew."""
-    histories = {seed: folder.rows(f"seed_{seed}.csv") for seed in seeds}
-
-    def series(name):
-        return {
-            f"seed {seed}": ([row["epoch"] + 1 for row in rows], [row[name] for row in rows])
+def draw(folder: RunFolder, seeds: Iterable[int]) -> None:
+    """The NLL of every seed over the training, and the accuracy of the discriminators."""
+    histories = {seed: folder.history(f"seed_{seed}.csv") for seed in seeds}
+    pictures = {
+        "nll": ("nll.png", "NLL (nats per sequence)"),
+        "discriminator_accuracy": ("discriminator.png", "discriminator accuracy"),
+    }
+    for name, (file, label) in pictures.items():
+        series = {
+            f"seed {seed}": ((rows["epoch"] + 1).tolist(), rows[name].tolist())
             for seed, rows in histories.items()
+            if name in rows
         }
-
-    steps = "training steps (thousands)"
-    folder.save_figure("nll.png", plots.curves(series("nll"), steps, "NLL (nats per sequence)"))
-    if "discriminator_accuracy" in next(iter(histories.values()))[0]:
-        figure = plots.curves(series("discriminator_accuracy"), steps, "discriminator accuracy")
-        folder.save_figure("discriminator.png", figure)
+        if series:
+            figure = plots.curves(series, "training steps (thousands)", label)
+            folder.save_figure(file, figure)
 
 
-def start(options):
-    """Folder and options of a new run, or of one to go on with; its results so far; its devices."""
+def start(options: Options) -> tuple[RunFolder, Options, dict[str, Any], tf.distribute.Strategy]:
+    """Folder and options of a new run, or of one to resume; its results so far; its devices."""
     if not options.resume:
-        strategy = devices.make(options)
-        return RunFolder(options.out, vars(options)), options, {}, strategy
-    folder, config = RunFolder.open(options.resume, "seeds")
+        strategy = make_strategy(options, options.batch_size)
+        return RunFolder(options.out, options), options, {}, strategy
+    folder, options = RunFolder.open(options.resume, Options)
     folder.remove_left_over()
-    known = folder.read_json(RESULTS) if (folder / RESULTS).exists() else {}
-    options = resuming.options_of(config, parse_arguments)
-    return folder, options, known, devices.make(options)
+    results = folder.read_json(RESULTS) if (folder / RESULTS).exists() else {}
+    return folder, options, results, make_strategy(options, options.batch_size)
 
 
-def run_seed(options, seed, folder, results, strategy):
+def run_seed(
+    options: Options,
+    seed: int,
+    folder: RunFolder,
+    results: dict[str, Any],
+    strategy: tf.distribute.Strategy,
+) -> None:
     """Train and evaluate one seed, and add it to the results."""
     print(f"seed {seed}")
     try:
         with strategy.scope():
-            model = model_of(options, seed, folder)
+            model = load_or_make_model(options, seed, folder)
     except ValueError as error:
         sys.exit(f"error: {error}")
     train(model, options, seed, folder)
-    result = summarize(folder.rows(f"seed_{seed}.csv"), options)
+    result = summarize(folder.history(f"seed_{seed}.csv"), options.batch_size)
     results[str(seed)] = {**result, "test": evaluate(model.generator, options)}
     folder.write_json(RESULTS, results)
     print(
@@ -288,15 +325,14 @@ def run_seed(options, seed, folder, results, strategy):
     )
 
 
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> None:
     """Run the experiment."""
-    options = parse_arguments(arguments)
     try:
-        folder, options, results, strategy = start(options)
+        folder, options, results, strategy = start(Options.parse(arguments))
     except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")
     seeds = range(options.first_seed, options.first_seed + options.seeds)
-    with resuming.told_how(f"python -m train.copy_task --resume {folder.path}"):
+    with resuming.report_interruption(f"python -m {Options.command} --resume {folder.path}"):
         for seed in seeds:
             if str(seed) not in results:
                 run_seed(options, seed, folder, results, strategy)

@@ -1,193 +1,189 @@
-"""What samples are worth, at several temperatures, by judges that the generators do not know.
+"""Measure the quality of samples, at several temperatures, by models other than the generators.
 
 python -m train.samples RUN RUN ... --out runs/samples
 
-For each run and temperature: the NLL that a MADE gives the samples (lower: likelier images), the
+For each run and temperature: the NLL of the samples by a MADE (lower: likelier images), the
 confidence of a classifier, the entropy of its classes over all samples (ln 10 = 2.303 where every
 digit is as frequent), and their diversity, the mean number of pixels in which two samples differ,
-as a share of what two test images do. Low temperatures buy likelier samples with diversity, so that
-a method is better only where it gives more of one for the same of the other (Caccia et al. 2018,
+as a share of that of two test images. Low temperatures make samples likelier and less diverse, so
+that a method is better only where one improves at an equal other (Caccia et al. 2018,
 arXiv:1811.02549). Writes samples.md, a table over the seeds that all methods have, samples.csv and
 samples.png.
 """
 
-import argparse
+import dataclasses
 import pathlib
 import sys
+from collections.abc import Sequence
 
-import keras
 import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
 
-from mf_keras import checkpoints, plots
-from train import generation_arms, judges
-from train import options as shared
-from train.arms import check_outputs, difference, ordered, paired, publish, words, write_csv
-from train.sequence_generation import BEST, EVALUATION_BATCH, load
+from mf_keras import SequenceGenerator, plots
+from train import sequence_generation
+from train.analysis import scorers
+from train.analysis.finished import finished_runs, measure
+from train.analysis.run_table import KEYS, csv_text, paired, title
+from train.analysis.tables import check_outputs, difference, markdown, publish
+from train.runs.options import Options as BaseOptions
+from train.runs.options import option, positional, positive_float, positive_int
 
-TEMPERATURES = [0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
-SCORES = ["judged_nll", "confidence", "class_entropy", "diversity"]
-FIELDS = ["method", "seed", "temperature", *SCORES]
+INDEX = [*KEYS, "temperature"]
+FORMATS = dict.fromkeys(["judged_nll", "confidence", "class_entropy", "diversity"], ".5g")
 TABLE_HEAD = "NLL by the judge, mean"
+# What is written, and by what a file of this program is recognised.
 MARKS = {
     "samples.md": TABLE_HEAD.encode(),
-    "samples.csv": ",".join(FIELDS).encode(),
+    "samples.csv": ",".join([*INDEX, *FORMATS]).encode(),
     "samples.png": plots.MARK,
 }
+SEED = 0  # of the samples
 
 
-def differing(images):
+@dataclasses.dataclass(kw_only=True)
+class Options(BaseOptions):
+    """The options of the command."""
+
+    command = "train.samples"
+
+    runs: Sequence[str] = positional("folders of train.sequence_generation", nargs="+")
+    samples: int = option(1000, "of each run and temperature", positive_int)
+    temperatures: tuple[float, ...] = option(
+        (0.5, 0.6, 0.7, 0.8, 0.9, 1.0), "of the samples", positive_float, nargs="+"
+    )
+    scorers: str = option(
+        "runs/scorers",
+        "folder where the MADE and the classifier are kept once they are trained",
+        alias="--judges",
+    )
+    out: str = option("runs/samples", "folder")
+
+    def check(self) -> None:
+        """Refuse a single sample."""
+        if self.samples < 2:
+            raise ValueError(f"argument --samples: must be at least 2, got {self.samples}")
+
+
+def differing_pixels(images: np.ndarray) -> float:
     """Mean number of pixels in which two of the images (n, T, 1) differ."""
     ones = np.asarray(images, dtype="float64").sum(axis=(0, 2))  # (T,)
     n = len(images)
     return float((ones * (n - ones)).sum() / (n * (n - 1) / 2))
 
 
-def scores(images, panel, typical):
-    """A dict of `SCORES`.
+def scores(images: np.ndarray, by: scorers.Scorers, typical: float) -> dict[str, float]:
+    """A number for each of `FORMATS`.
 
     Args:
         images: (n, T, 1) of 0/1, n >= 2.
-        panel: `judges.Judges`.
+        by: the scorers.
         typical: pixels in which two test images differ.
     """
-    probabilities = panel.classes(images)
+    probabilities = by.classes(images)
     share = probabilities.mean(axis=0, dtype="float64")
     share = share[share > 0.0]
     return {
-        "judged_nll": float(panel.nll(images).mean()),
+        "judged_nll": float(by.nll(images).mean()),
         "confidence": float(probabilities.max(axis=1).mean()),
         "class_entropy": float(-(share * np.log(share)).sum()),
-        "diversity": differing(images) / typical,
+        "diversity": differing_pixels(images) / typical,
     }
 
 
-def draw(generator, count, length, seed, temperature):
+def draw(
+    generator: SequenceGenerator, count: int, length: int, seed: int, temperature: float
+) -> np.ndarray:
     """`count` samples (count, length, 1)."""
-    seeds = range(seed, seed + -(-count // EVALUATION_BATCH))
-    drawn = [generator.sample(EVALUATION_BATCH, length, s, temperature) for s in seeds]
+    size = sequence_generation.EVALUATION_BATCH
+    seeds = range(seed, seed + -(-count // size))
+    drawn = [generator.sample(size, length, s, temperature) for s in seeds]
     return np.concatenate(drawn)[:count]
 
 
-def table(found, seeds, temperatures, real, panel):
+def table(found: pd.DataFrame, real: dict[str, float], accuracy: float) -> str:
     """Every method at every temperature in Markdown, and the test images."""
-    lines = [
-        f"| samples ({len(seeds)} seed(s)) | temperature | {TABLE_HEAD} | paired difference, "
-        "95 % interval | confidence | class entropy | diversity | paired difference |",
-        "|---|---|---|---|---|---|---|---|",
+    head = [
+        f"samples ({len(found.index.unique('seed'))} seed(s))",
+        "temperature",
+        TABLE_HEAD,
+        "paired difference, 95 % interval",
+        "confidence",
+        "class entropy",
+        "diversity",
+        "paired difference",
     ]
-    for place, temperature in enumerate(temperatures):
-        columns = {
-            name: {arm: np.array([run[place][name] for run in found[arm]]) for arm in found}
-            for name in SCORES
-        }
-        for arm in found:
-            nll, confidence, entropy, diversity = (columns[name][arm].mean() for name in SCORES)
-            lines.append(
-                f"| {words(arm)} | {temperature:g} | {nll:.2f} | "
-                f"{difference(arm, columns['judged_nll'], 2)} | {confidence:.3f} | "
-                f"{entropy:.3f} | {diversity:.3f} | {difference(arm, columns['diversity'], 3)} |"
-            )
-    lines.append(
-        f"| test images | | {real['judged_nll']:.2f} | | {real['confidence']:.3f} | "
-        f"{real['class_entropy']:.3f} | {real['diversity']:.3f} | |"
-    )
-    lines += ["", f"The classifier is right on {panel.accuracy:.1%} of new images."]
-    return "\n".join(lines) + "\n"
 
+    def row(name, temperature, values, nll_difference, diversity_difference):
+        nll, confidence, entropy, diversity = (values[score] for score in FORMATS)
+        quality = [f"{nll:.2f}", nll_difference, f"{confidence:.3f}", f"{entropy:.3f}"]
+        return [name, temperature, *quality, f"{diversity:.3f}", diversity_difference]
 
-def figure(found, real, temperatures):
-    """The NLL by the judge over diversity, a line of temperatures for each method."""
-    series = {
-        words(arm): tuple(
-            np.mean([[row[name] for row in run] for run in runs], axis=0)
-            for name in ("diversity", "judged_nll")
+    rows = [
+        row(
+            title(variant),
+            f"{temperature:g}",
+            scored.loc[[variant]].mean(),
+            difference(scored["judged_nll"], variant, 2),
+            difference(scored["diversity"], variant, 3),
         )
-        for arm, runs in found.items()
+        for temperature, group in found.groupby("temperature", sort=False)
+        for scored in [group.droplevel("temperature")]
+        for variant in scored.index.unique("method")
+    ]
+    rows.append(row("test images", "", real, "", ""))
+    return markdown(head, rows) + f"\nThe classifier is right on {accuracy:.1%} of new images.\n"
+
+
+def figure(found: pd.DataFrame, real: dict[str, float]) -> Figure:
+    """The NLL by the MADE over diversity, a line of temperatures for each method."""
+    names = ["diversity", "judged_nll"]
+    means = found[names].groupby(["method", "temperature"], sort=False).mean()
+    curves = {
+        title(variant): tuple(means.loc[variant][name].to_numpy() for name in names)
+        for variant in means.index.unique("method")
     }
-    series["test images"] = ([real["diversity"]], [real["judged_nll"]])
-    title = f"temperatures of {min(temperatures):g} to {max(temperatures):g}, left to right"
-    return plots.curves(series, "diversity (share of the data's)", "NLL by the judge (nats)", title)
+    curves["test images"] = tuple([real[name]] for name in names)
+    temperatures = means.index.unique("temperature")
+    caption = f"temperatures of {min(temperatures):g} to {max(temperatures):g}, left to right"
+    labels = "diversity (share of the data's)", "NLL by the judge (nats)"
+    return plots.curves(curves, *labels, caption)
 
 
-def judge(runs, count, temperatures, kept, out, seed=0):
-    """Judge all runs, and write what was found to the folder `out`; returns the table.
-
-    Args:
-        runs: folders of train.sequence_generation.
-        count: samples of each run and temperature.
-        temperatures: a list of numbers > 0.
-        kept: folder of the judges, a `pathlib.Path`; they are trained if they are not there.
-        out: the folder, a `pathlib.Path`.
-        seed: of the samples.
+def compare_samples(options: Options) -> str:
+    """Score samples of all runs, and write the results to `options.out`; returns the table.
 
     Raises:
-        FileNotFoundError, ValueError: as for `generation_arms.opened`, or the runs have no seed in
-            common.
-        ImportError: as for `judges.make`.
-        OSError: a file that is not ours stands in the way, or cannot be written.
+        FileNotFoundError, ValueError: as for `finished_runs`.
+        ImportError: as for `scorers.load_or_train`.
+        OSError: a file of another program would be replaced, or one cannot be written.
     """
+    out = pathlib.Path(options.out)
     check_outputs(out, MARKS)
-    opened = generation_arms.opened(runs)
-    paired(generation_arms.by_arm(opened))
-    config = opened[0][-1]
-    splits = load(argparse.Namespace(**config))
-    panel = judges.make(config["dataset"], splits, kept / config["dataset"])
-    test = np.stack(list(splits["test"].as_numpy_iterator()))
-    typical = differing(test)
-    real = scores(test, panel, typical)
-    found, bar = {}, keras.utils.Progbar(len(opened), unit_name="run")
-    for arm, run_seed, folder, _ in opened:
-        generator = checkpoints.load(folder / BEST)
-        found.setdefault(arm, {})[run_seed] = [
-            scores(draw(generator, count, test.shape[1], seed, temperature), panel, typical)
-            for temperature in temperatures
-        ]
-        bar.add(1)
-    chosen, seeds = paired(found)
-    rows = [
-        {"method": arm, "seed": run_seed, "temperature": temperature}
-        | {name: f"{value:.5g}" for name, value in row.items()}
-        for arm, runs in ordered(found).items()
-        for run_seed, run in runs.items()
-        for temperature, row in zip(temperatures, run, strict=True)
-    ]
-    text = table(chosen, seeds, temperatures, real, panel)
-    texts = {"samples.md": text, "samples.csv": write_csv(FIELDS, rows)}
-    publish(out, {"samples.png": figure(chosen, real, temperatures)}, texts)
+    runs = finished_runs(options.runs)
+    dataset, splits = runs[0].options.dataset, sequence_generation.load(runs[0].options)
+    by = scorers.load_or_train(dataset, splits, pathlib.Path(options.scorers) / dataset)
+    test = sequence_generation.images(splits["test"])
+    typical = differing_pixels(test)
+    real = scores(test, by, typical)
+
+    def score(generator: SequenceGenerator) -> pd.DataFrame:
+        index = pd.Index(options.temperatures, name="temperature")
+        drawn = (draw(generator, options.samples, test.shape[1], SEED, t) for t in index)
+        return pd.DataFrame([scores(images, by, typical) for images in drawn], index)
+
+    found = measure(runs, score)
+    text = table(paired(found), real, by.accuracy)
+    texts = {"samples.md": text, "samples.csv": csv_text(found, FORMATS)}
+    publish(out, {"samples.png": figure(paired(found), real)}, texts)
     return text
 
 
-def main(arguments=None):
-    """Judge the runs."""
-    parser = argparse.ArgumentParser(
-        prog="python -m train.samples", description=__doc__.split("\n\n")[0]
-    )
-    parser.add_argument("runs", nargs="+", help="folders of train.sequence_generation")
-    parser.add_argument(
-        "--samples",
-        type=shared.positive_int,
-        default=1000,
-        help="of each run and temperature; default: 1000",
-    )
-    parser.add_argument(
-        "--temperatures",
-        type=shared.positive_float,
-        nargs="+",
-        default=TEMPERATURES,
-        help=f"default: {' '.join(map(str, TEMPERATURES))}",
-    )
-    parser.add_argument(
-        "--judges",
-        default="runs/judges",
-        help="folder where they are kept once they are trained; default: runs/judges",
-    )
-    parser.add_argument("--out", default="runs/samples", help="default: runs/samples")
-    options = parser.parse_args(arguments)
-    if options.samples < 2:
-        parser.error("argument --samples: must be at least 2, got 1")
+def main(arguments: list[str] | None = None) -> None:
+    """Score samples of the runs."""
+    options = Options.parse(arguments)
     try:
-        out, kept = pathlib.Path(options.out), pathlib.Path(options.judges)
-        print(judge(options.runs, options.samples, options.temperatures, kept, out))
+        print(compare_samples(options))
     except (ImportError, OSError, ValueError) as error:
         sys.exit(f"error: {error}")
     print(f"written to {options.out}")

@@ -1,6 +1,5 @@
 """Train on one replica and on two; print what differs as JSON. Run by test_distribution.py."""
 
-import argparse
 import contextlib
 import json
 import pathlib
@@ -18,7 +17,7 @@ from mf_keras import (
 )
 from mf_keras.backend import replicas
 from tests.forcing.replicas import StepLogs, batches, distance, make, state
-from train import strategy as devices
+from train.runs.devices import DeviceOptions, make_strategy
 
 # The last batch gives the second replica one row less; in graph mode it gives it none.
 RUNS = {
@@ -120,9 +119,9 @@ def gathered(strategy):
 
 
 def main(folder):
-    options = {"strategy": "mirrored", "devices": 2}
-    small = message(lambda: devices.make(argparse.Namespace(batch_size=1, **options)))
-    strategy = devices.make(argparse.Namespace(batch_size=2, **options))
+    two_devices = DeviceOptions(strategy="mirrored", devices=2)
+    small = message(lambda: make_strategy(two_devices, batch_size=1))
+    strategy = make_strategy(two_devices, batch_size=2)
     report = {"devices": list(strategy.extended.worker_devices), "gathered": gathered(strategy)}
     for method, (count, options) in RUNS.items():
         one, one_logs = fit(contextlib.nullcontext(), method, count, options)

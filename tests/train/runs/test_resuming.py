@@ -1,4 +1,4 @@
-"""Whatever breaks a run off, and wherever: what it leaves goes on to the same weights and rows."""
+"""However a run is interrupted, it resumes to the same weights and rows."""
 
 import errno
 import os
@@ -16,8 +16,9 @@ import tensorflow as tf
 from benchmarks.kills import content
 from mf_keras import DNCCell, SequenceGenerator, TeacherForcing, callbacks, checkpoints, files
 from tests.small import binary
-from train import resuming
-from train.run_folder import RunFolder
+from train.runs import resuming
+from train.runs.folder import RunFolder
+from train.sequence_generation import Options
 
 EPOCHS, PER_EPOCH = 3, 4
 BATCHES = binary(EPOCHS * PER_EPOCH, 2, 3, 1)
@@ -25,11 +26,11 @@ SKIPPED = np.reshape([0.0, 1.0, 0.0, 1.0, 0.0, 1.0], (2, 3, 1))  # none of these
 
 
 class Killed(BaseException):
-    """Nobody catches it, so nothing is done after it, as after a kill."""
+    """Nothing catches it, so nothing runs after it, as after a kill."""
 
 
 class Break(keras.callbacks.Callback):
-    """Raises where it is told to: ("batch" | "validation" | "epoch", how often before)."""
+    """Raises at a moment: ("batch" | "validation" | "epoch", the how manieth)."""
 
     def __init__(self, moment, error):
         super().__init__()
@@ -81,17 +82,17 @@ def make_model():
 def run(path, broken=None, place=0, every=2, batches=BATCHES):
     """A run, or the rest of one, in this process; `broken` is a callback that ends it early."""
     if path.exists():
-        folder, _ = RunFolder.open(path)
+        folder, _ = RunFolder.open(path, Options)
         folder.remove_left_over()
     else:
-        folder = RunFolder(path, {"dataset": "none"})
+        folder = RunFolder(path, Options())
     new = make_model()
     model = checkpoints.load_latest(folder / "last.keras", like=new)
     model = new if model is None else model
-    resuming.keep_known(folder, "history.csv", model.trained_steps, PER_EPOCH)
-    known = folder.rows("history.csv")
+    resuming.cut_history(folder, "history.csv", model.trained_steps, PER_EPOCH)
+    known = folder.history("history.csv")
     best = callbacks.SaveBest(folder / "best.keras", model.generator)
-    best.best = min((row["val_nll"] for row in known), default=np.inf)
+    best.best = known["val_nll"].min() if len(known) else np.inf
     stream = tf.data.Dataset.from_tensor_slices(batches)
     with folder.csv_logger("history.csv") as logger:
         called = [best, logger]
@@ -112,8 +113,8 @@ def run(path, broken=None, place=0, every=2, batches=BATCHES):
 
 def rows(path):
     """The history but for the seconds."""
-    found = RunFolder.open(path)[0].rows("history.csv")
-    return [{name: row[name] for name in row if name != "seconds"} for row in found]
+    found = RunFolder.open(path, Options)[0].history("history.csv")
+    return found.drop(columns="seconds", errors="ignore").to_dict("records")
 
 
 def assert_same(whole, broken):
@@ -174,9 +175,9 @@ def test_twice_broken_in_one_epoch(whole, tmp_path):
     assert_same(whole, tmp_path / "run")
 
 
-@pytest.mark.parametrize("moment", [("batch", 3), ("batch", 7), ("validation", 2), ("epoch", 2)])
-def test_skipped_updates_are_steps_all_the_same(tmp_path, moment):
-    """No optimizer counts them, but their batches are used up and their epoch goes on."""
+@pytest.mark.parametrize("moment", [("batch", 7), ("validation", 2)])
+def test_skipped_updates_count_as_steps(tmp_path, moment):
+    """No optimizer counts them, but their batches are used up and their epoch continues."""
     batches = BATCHES.copy()
     batches[[1, 5]] = SKIPPED
     run(tmp_path / "whole", batches=batches)
@@ -238,7 +239,7 @@ def test_ctrl_c_in_a_save(whole, tmp_path, monkeypatch, renames):
 
 KILLED = """
 import os, pathlib, signal, sys
-from tests.train.test_resuming import run
+from tests.train.runs.test_resuming import run
 
 name, left = sys.argv[2], int(sys.argv[3])
 call = getattr(os, name)
@@ -260,7 +261,7 @@ run(pathlib.Path(sys.argv[1]))
     ("name", "before", "left", "step"),
     [
         # Each of the first checkpoints is synchronised once: killed with the third one written
-        # aside, steps 2 and 4 are whole.
+        # to a temporary file, steps 2 and 4 are whole.
         ("fsync", 2, {"last.keras", "last.previous.keras"}, 4),
         # The first is renamed once, the others twice: killed between the renames of the third.
         ("replace", 4, {"last.previous.keras"}, 4),
@@ -270,7 +271,7 @@ def test_a_real_kill_while_a_checkpoint_is_written(whole, tmp_path, name, before
     broken = tmp_path / "run"
     killed = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", KILLED, str(broken), name, str(before)],
-        cwd=pathlib.Path(__file__).parents[2],
+        cwd=pathlib.Path(__file__).parents[3],
         capture_output=True,
         check=False,
     )
@@ -311,16 +312,16 @@ def test_a_row_that_was_cut_short_is_written_again(whole, tmp_path):
         run(broken, Break(("epoch", 2), Killed), 1)  # step 8 is saved, its row is not written
     with (broken / "history.csv").open("ab") as file:
         file.write(b"1,0.5,2.")
-    assert len(RunFolder.open(broken)[0].rows("history.csv")) == 1
+    assert len(RunFolder.open(broken, Options)[0].history("history.csv")) == 1
     run(broken)
     assert_same(whole, broken)
 
 
-def test_rows_follow_those_of_before_there_were_seconds(whole, tmp_path):
+def test_rows_follow_those_of_other_columns(whole, tmp_path):
     broken = tmp_path / "run"
     with pytest.raises(Killed):
         run(broken, Break(("batch", 7), Killed))
-    history = RunFolder.open(broken)[0] / "history.csv"
+    history = RunFolder.open(broken, Options)[0] / "history.csv"
     lines = [line.split(",") for line in history.read_text().splitlines()]
     place = lines[0].index("seconds")
     history.write_text("".join(",".join(x[:place] + x[place + 1 :]) + "\n" for x in lines))
@@ -355,11 +356,15 @@ def test_a_row_before_the_first_checkpoint_is_written_again(whole, tmp_path):
     assert_same(whole, broken)
 
 
-def test_says_how_to_go_on(capsys):
+def test_says_how_to_resume(capsys):
+    command = "python -m x --resume y"
     for error, words in (
-        (KeyboardInterrupt(), "stopped and saved; to go on: python -m x --resume y$"),
+        (KeyboardInterrupt(), "stopped and saved; to resume: python -m x --resume y$"),
         (files.NotWrittenError("a.keras could not be written."), "a.keras .* intact; .*resume y$"),
         (FloatingPointError("w is not finite"), "error: w is not finite$"),
     ):
-        with pytest.raises(SystemExit, match=words), resuming.told_how("python -m x --resume y"):
+        with (
+            pytest.raises(SystemExit, match=words),
+            resuming.report_interruption(command),
+        ):
             raise error

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from train.statistics import energy_distance, paired_interval
+from train.analysis.statistics import energy_distance, paired_interval
 
 
 def test_agrees_with_the_paired_t_test():

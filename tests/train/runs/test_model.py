@@ -1,0 +1,33 @@
+import keras
+import pytest
+
+from mf_keras import DNCCell, NTMCell
+from train.runs.model import ForcingOptions, ModelOptions, make_optimizer
+
+
+@pytest.mark.parametrize(("name", "kind"), [("dnc", DNCCell), ("ntm", NTMCell)])
+def test_options_reach_the_cell(name, kind):
+    options = ModelOptions(cell=name, controller_units=4, memory_size=3, word_size=2, num_reads=1)
+    cell = options.make_cell(5)
+    assert isinstance(cell, kind)
+    assert (cell.units, cell.controller.units, cell.memory_size) == (5, 4, 3)
+    assert (cell.word_size, cell.num_reads) == (2, 1)
+
+
+def test_the_optimizer_is_the_papers():
+    adam = make_optimizer(0.25)
+    assert (adam.beta_1, adam.beta_2, adam.epsilon) == (0.9, 0.98, 1e-9)
+    assert float(adam.learning_rate) == 0.25
+
+
+def test_the_learning_rate_falls_to_0_if_asked():
+    rate = make_optimizer(0.5, cosine_steps=10).get_config()["learning_rate"]
+    rate = keras.optimizers.schedules.deserialize(rate)
+    assert [float(rate(step)) for step in (0, 5, 10)] == pytest.approx([0.5, 0.25, 0.0])
+
+
+def test_gates_and_the_learning_rate_of_discriminators():
+    assert ForcingOptions().gate() == {}
+    options = ForcingOptions(no_gate=True, discriminator_learning_rate=0.25)
+    assert options.gate() == {"gate": None}
+    assert float(options.discriminator_optimizer().learning_rate) == 0.25

@@ -1,0 +1,70 @@
+"""The memory cell and the optimizer of a run."""
+
+import dataclasses
+
+import keras
+
+from mf_keras import DNCCell, NTMCell
+from train.runs.options import Options, Role, option, positive_float, positive_int
+
+CELLS = {"dnc": DNCCell, "ntm": NTMCell}
+
+
+@dataclasses.dataclass(kw_only=True)
+class ModelOptions(Options):
+    """Options of the memory cell; the defaults are the paper's."""
+
+    title = "model (the paper's settings by default)"
+    cell: str = option("dnc", "of the memory", choices=sorted(CELLS))
+    controller_units: int = option(64, "units of the GRU controller", positive_int)
+    memory_size: int = option(20, "slots of the memory, N", positive_int)
+    word_size: int = option(16, "length of a slot, W", positive_int)
+    num_reads: int = option(4, "read heads, R", positive_int)
+
+    def make_cell(self, units: int) -> keras.layers.Layer:
+        """The memory cell, which gives `units` logits a step."""
+        return CELLS[self.cell](
+            keras.layers.GRUCell(self.controller_units),
+            units,
+            memory_size=self.memory_size,
+            word_size=self.word_size,
+            num_reads=self.num_reads,
+        )
+
+
+@dataclasses.dataclass(kw_only=True)
+class ForcingOptions(Options):
+    """Options of the methods with a discriminator."""
+
+    title = "forcing (every method but teacher_forcing)"
+    no_gate: bool = option(
+        False,
+        "exactly the paper's eq. 9 and 10, without gates; default: gates (0.75, 0.99)",
+        role=Role.VARIANT,
+    )
+    discriminator_learning_rate: float = option(
+        1e-3, "of the discriminators' Adam", positive_float, role=Role.VARIANT
+    )
+
+    def gate(self) -> dict[str, None]:
+        """The argument `gate` of a model, where it is not the default."""
+        return {"gate": None} if self.no_gate else {}
+
+    def discriminator_optimizer(self) -> keras.optimizers.Optimizer:
+        """The optimizer of the discriminators."""
+        return keras.optimizers.Adam(self.discriminator_learning_rate)
+
+
+def make_optimizer(
+    learning_rate: float, cosine_steps: int | None = None
+) -> keras.optimizers.Optimizer:
+    """The paper's Adam: beta 0.9 and 0.98, epsilon 1e-9.
+
+    Args:
+        learning_rate: at the first step.
+        cosine_steps: None for the same at all steps; a number of steps over which it falls to 0
+            along half a cosine (Loshchilov and Hutter 2017, arXiv:1608.03983).
+    """
+    if cosine_steps is not None:
+        learning_rate = keras.optimizers.schedules.CosineDecay(learning_rate, cosine_steps)
+    return keras.optimizers.Adam(learning_rate, beta_1=0.9, beta_2=0.98, epsilon=1e-9)
