@@ -20,7 +20,6 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from mf_keras import checkpoints, data, files, plots
-from mf_keras.models.transducer import correct
 from train import compare, copy_task, sequence_generation
 from train.analysis.run_table import collect, title
 from train.analysis.tables import check_outputs
@@ -88,20 +87,26 @@ def copying_figures(folder: RunFolder, options: copy_task.Options) -> Drawing:
     stream = data.copy_task(options.length, options.width, seed=EXAMPLES_SEED)
     inputs, targets, weights = next(stream.batch(EXAMPLES).as_numpy_iterator())
     logits, trace = transducer.trace(inputs)
-    right = np.array(correct(targets, logits, weights))
+    right = np.array(transducer.output.correct(targets, logits, weights))
     if right.all() or not right.any():
         raise ValueError(
             f"{folder.path}: {int(right.sum())} of {EXAMPLES} predictions are correct; the figures "
             "need a correct and a wrong one."
         )
-    parts = [np.array(part) for part in (trace.memory, trace.write_weights, trace.read_weights)]
+    memory = np.array(trace.memory)
 
     def figure(kind, chosen):
         example = int(np.flatnonzero(chosen)[0])
         variant, share = title(options.variant()), f"{right.mean():.0%}"
         caption = f"a {kind} prediction, {variant}, when {share} of its predictions are correct"
-        limit = float(np.abs(parts[0]).max())
-        return plots.memory_over_time(*(p[example] for p in parts), title=caption, limit=limit)
+        writes = getattr(trace, "write_weights", None)  # which a cell need not have
+        return plots.memory_over_time(
+            memory[example],
+            None if writes is None else writes[example],
+            trace.read_weights[example],
+            title=caption,
+            limit=float(np.abs(memory).max()),
+        )
 
     return lambda: {1: figure("correct", right), 2: figure("wrong", ~right)}
 

@@ -268,7 +268,9 @@ def draw(generator: SequenceGenerator, splits: Splits, options: Options, folder:
     _, _, free = generator.free_run(1, len(memory), seed=options.seed)
     both = {"teacher-forced": memory, "free-running": free.memory[0]}
     folder.save_figure("memory_free_running.png", plots.memory_comparison(both))
-    over_time = plots.memory_over_time(memory, trace.write_weights[0], trace.read_weights[0])
+    writes = getattr(trace, "write_weights", None)  # which a cell need not have
+    writes = None if writes is None else writes[0]
+    over_time = plots.memory_over_time(memory, writes, trace.read_weights[0])
     folder.save_figure("memory_over_time.png", over_time)
     for name, figure in plots.training_curves(curves_of(folder.history(HISTORY))).items():
         folder.save_figure(f"{name}.png", figure)

@@ -8,9 +8,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from mf_keras import files, plots
-from train.analysis.run_table import BASELINE, by_variant, title
+from train.analysis.run_table import by_variant, title
 from train.analysis.statistics import paired_interval
 from train.runs.folder import write_text
+from train.runs.options import BASELINE
 
 Curve = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 

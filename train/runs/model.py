@@ -1,6 +1,7 @@
 """The memory cell and the optimizer of a run."""
 
 import dataclasses
+from typing import Any
 
 import keras
 
@@ -46,7 +47,7 @@ class ForcingOptions(Options):
         1e-3, "of the discriminators' Adam", positive_float, role=Role.VARIANT
     )
 
-    def gate(self) -> dict[str, None]:
+    def gate(self) -> dict[str, Any]:
         """The argument `gate` of a model, where it is not the default."""
         return {"gate": None} if self.no_gate else {}
 
