@@ -275,7 +275,11 @@ def least_used(layout: Layout, usage: Tensor, count: int = 1) -> Tensor:
 
     Returns:
         (B, N) of 0 and 1.
+
+    Raises:
+        TypeError, ValueError: `count` is no integer from 1 to N.
     """
+    count = validation.positive_int("count", count, maximum=layout.size(usage, 0))
 
     def comes_before(i, slot_i, j, slot_j):
         (key_i,), (key_j,) = slot_i, slot_j

@@ -266,8 +266,6 @@ FREE = {
     "verbose": "Keras' own",
     "name": "Keras' own",
     "dtype": "Keras' own, and compared with the cell's",
-    **dict.fromkeys(("evaluate.callbacks", "predict.callbacks"), "Keras' own"),
-    "least_used.count": "not checked yet",
 }
 # What no user calls: Keras' protocol of layers and callbacks, and named tuples.
 PROTOCOL = {

@@ -80,6 +80,22 @@ def with_stop(callbacks: Any) -> keras.callbacks.CallbackList | list[keras.callb
     Raises:
         TypeError: one of them is no Keras callback.
     """
+    listed = checked_callbacks(callbacks)
+    if isinstance(listed, keras.callbacks.CallbackList):
+        return listed
+    if any(isinstance(callback, StopOnNonFinite) for callback in listed):
+        return listed
+    return [StopOnNonFinite(), *listed]
+
+
+def checked_callbacks(
+    callbacks: Any,
+) -> keras.callbacks.CallbackList | list[keras.callbacks.Callback]:
+    """Callbacks as Keras takes them, as a list.
+
+    Raises:
+        TypeError: one of them is no Keras callback.
+    """
     if isinstance(callbacks, keras.callbacks.CallbackList):
         return callbacks
     listed = callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]
@@ -87,6 +103,4 @@ def with_stop(callbacks: Any) -> keras.callbacks.CallbackList | list[keras.callb
     for callback in listed:
         if not isinstance(callback, keras.callbacks.Callback):
             raise TypeError(f"callbacks must be Keras callbacks, got {callback!r}.")
-    if any(isinstance(callback, StopOnNonFinite) for callback in listed):
-        return listed
-    return [StopOnNonFinite(), *listed]
+    return listed

@@ -10,7 +10,7 @@ import keras
 
 from mf_keras import validation
 from mf_keras.backend import datasets
-from mf_keras.callbacks.stopping import with_stop
+from mf_keras.callbacks.stopping import checked_callbacks, with_stop
 from mf_keras.forcing.data import GeneratorData, names_of
 from mf_keras.types import Function
 
@@ -145,8 +145,9 @@ def checked(method: Function) -> Function:
         x, y, sample_weight = (given.get(name) for name in ("x", "y", "sample_weight"))
         if of_one_batch and (datasets.is_dataset(x) or _is_stream(x)):
             raise TypeError(f"x must be one batch, an array or a tensor, got {type(x).__name__}.")
-        if "callbacks" in signature.parameters and method.__name__ == "fit":
-            given["callbacks"] = with_stop(given.get("callbacks"))
+        if "callbacks" in signature.parameters:
+            complete = with_stop if method.__name__ == "fit" else checked_callbacks
+            given["callbacks"] = complete(given.get("callbacks"))
         if predicts:
             given["x"] = checked_inputs(self.data, x)
         else:

@@ -223,9 +223,9 @@ class SequenceGenerator(SequenceModel):
             raise ValueError("prefix must have a known number of steps, got one that is unknown.")
         length = validation.positive_int("length", length, minimum=prefix.shape[1])
         rest = length - prefix.shape[1]
+        thresholds = self._thresholds(ops.shape(prefix)[0], rest, seed, temperature)
         if rest == 0:
             return prefix
-        thresholds = self._thresholds(ops.shape(prefix)[0], rest, seed, temperature)
         return self._compiled_complete(prefix, thresholds)
 
     def export(

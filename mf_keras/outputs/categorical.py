@@ -38,7 +38,8 @@ class Categorical(Output):
 
     def valid(self, x: ArrayLike) -> Tensor:
         """Which entries are classes: whole numbers in the range."""
-        return (x >= 0) & (x < self.size) & (x % 1 == 0)
+        with np.errstate(invalid="ignore"):  # of infinity, which is none
+            return (x >= 0) & (x < self.size) & (x % 1 == 0)
 
     def encode(self, x: Tensor, dtype: str) -> Tensor:
         """One-hot vectors."""
