@@ -24,7 +24,7 @@ def generation_run(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def copy_run(tmp_path_factory):
-    """A run folder of train.copy_task: three intervals of two steps."""
+    """A run folder of train.copy_task: two intervals of two steps."""
     folder = tmp_path_factory.mktemp("runs") / "copy"
     with small_experiments():
         copy_task.main([*COPYING, "--out", str(folder)])

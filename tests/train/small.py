@@ -14,7 +14,7 @@ from train.runs.folder import RunFolder
 
 SIZES = ["--controller-units", "4", "--memory-size", "3", "--word-size", "2", "--num-reads", "1"]
 GENERATION = ["--epochs", "2", "--batch-size", "4", "--learning-rate", "1e-2", *SIZES]
-_TASK = "--method positive_negative --steps 6 --length 1 --width 1 --batch-size 2"
+_TASK = "--method positive_negative --steps 4 --length 1 --width 1 --batch-size 2"
 _FORCING = "--capacity 20 --discriminator-batch 2 --weight 0.5 --checkpoint-windows 1"
 COPYING = [*_TASK.split(), *_FORCING.split(), "--learning-rate", "1e-2", *SIZES]
 SHAPE, T = (2, 2), 4  # of an image
@@ -42,7 +42,7 @@ def small_experiments():
         patch.setitem(sequence_generation.IMAGE_SHAPES, "digits", SHAPE)
         patch.setattr(copy_task, "INTERVAL", 2)
         patch.setattr(copy_task, "STEPS_PER_EXECUTION", 1)
-        patch.setattr(copy_task, "LONGER", (1, 2))
+        patch.setattr(copy_task, "LONGER", (1,))
         patch.setattr(copy_task, "TEST_SEQUENCES", 50)
         tf.config.run_functions_eagerly(True)
         try:
