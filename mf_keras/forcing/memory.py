@@ -86,7 +86,7 @@ class MemoryForcing(AdversarialForcing):
             )
         fields = _watched_fields(watch, generator.cell)
         own = {"hidden": hidden_discriminator, "memory": memory_discriminator}
-        judges = {**own, **_of_fields("discriminators", discriminators, fields)}
+        given = {**own, **_of_fields("discriminators", discriminators, fields)}
         own = {"hidden": hidden_weight, "memory": memory_weight}
         numbers = {**own, **_of_fields("weights", weights, fields)}
         numbers = {
@@ -97,7 +97,7 @@ class MemoryForcing(AdversarialForcing):
         super().__init__(
             generator,
             watched={field: f"{field}_discriminator" for field in fields},
-            discriminators={field: judges.get(field) for field in fields},
+            discriminators={field: given.get(field) for field in fields},
             weights=numbers,
             costs={field: _COSTS.get(field, f"c_{field}") for field in fields},
             gate=gate,
