@@ -262,6 +262,9 @@ def sharpen_links(weights, sharpness):
     return np.stack(each, axis=2)
 
 
+_sharpen_links = sharpen_links  # `dnc_step` has an option of that name
+
+
 def gru(weights, inputs, hidden):
     """Keras' GRUCell with reset_after=True: the reset gate acts after the recurrent product."""
     x = inputs @ weights["kernel"] + weights["bias"][0]
@@ -358,8 +361,8 @@ def dnc_step(
     else:
         forward, backward = follow_links(links["link"], state["read_weights"])
         if sharpness is not None:
-            backward = sharpen_links(backward, sharpness[..., :writes])
-            forward = sharpen_links(forward, sharpness[..., writes:])
+            backward = _sharpen_links(backward, sharpness[..., :writes])
+            forward = _sharpen_links(forward, sharpness[..., writes:])
         read_weights = read_weighting(backward, content, forward, modes)
     read_vectors = read(memory, read_weights)
     return readout(weights, hidden, read_vectors), {
