@@ -61,8 +61,8 @@ class GeneratorData:
         """
         if y is not None or sample_weight is not None:
             raise ValueError(
-                f"{name} must come without anything else, a generator has no targets or sample "
-                f"weights; got {'y' if y is not None else 'sample_weight'} as well."
+                f"{name} must come alone, a generator has no targets or sample weights; "
+                f"got {'y' if y is not None else 'sample_weight'} as well."
             )
 
     def check_targets(self, name: str, targets: Any) -> None:

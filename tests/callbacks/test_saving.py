@@ -141,7 +141,7 @@ def test_the_logs_of_an_epoch_are_saved_with_the_model(tmp_path):
     model.compile(run_eagerly=True)
     checkpoint = callbacks.Checkpoint(tmp_path / "last.keras")
     checkpoint.set_model(model)
-    model._track(nll=np.array([1.0, 4.0], "float32"))
+    model._logs.track({"nll": np.array([1.0, 4.0], "float32")})
     model.evaluate(binary(2, 3, 1), callbacks=[checkpoint], verbose=0)
     checkpoint.save()
     logs = checkpoints.load(tmp_path / "last.keras").get_metrics_result()

@@ -14,6 +14,7 @@ from mf_keras import DNCCell, NTMCell, backend, layouts, unroll
 from mf_keras.backend.tensorflow import execution as cores
 from mf_keras.cells import MemoryCell, Signal
 from mf_keras.models import free_running
+from mf_keras.outputs import Bernoulli
 from tests.cells import helpers
 from tests.small import LouderInTraining
 
@@ -134,7 +135,7 @@ def test_traces_agree_slot_by_slot_from_the_constant_initial_memory():
 def test_free_running_samples_the_same():
     limits = tf.constant(np.random.default_rng(4).normal(size=(B, T, 3)).astype("float32"))
     first, last = pair()
-    slow, fast = (free_running.free_run(cell, limits) for cell in (first, last))
+    slow, fast = (free_running.free_run(cell, Bernoulli(3), limits) for cell in (first, last))
     np.testing.assert_array_equal(fast[0], slow[0])
     close(fast[1:], slow[1:], 1e-5)
 

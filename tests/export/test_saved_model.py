@@ -154,8 +154,10 @@ def test_models_config_is_the_server_s(exported):
 
 
 def test_a_card_s_table_holds_bars_and_lines():
-    cell, folder = small_generator().cell, types.SimpleNamespace(name="x", path=pathlib.Path("1"))
-    written = card.text(folder, cell, 4, False, {"command": "cat a | python b\nsecond"})
+    folder = types.SimpleNamespace(name="x", path=pathlib.Path("1"))
+    written = card.text(
+        folder, small_generator(), 4, False, {"command": "cat a | python b\nsecond"}
+    )
     assert r"| command | cat a \| python b<br>second |" in written.splitlines()
 
 

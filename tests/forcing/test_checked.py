@@ -24,8 +24,9 @@ class Batches(keras.utils.PyDataset):
 
 
 def generated(*parts):
+    """Keras wants a tuple of a Python generator."""
     while True:
-        yield parts if len(parts) > 1 else parts[0]
+        yield parts
 
 
 def dataset(*parts):

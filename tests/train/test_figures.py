@@ -69,6 +69,6 @@ def test_several_runs_of_the_copy_task_are_compared(no_drawings, tmp_path):
         figures.main([runs[0], other, "--out", str(tmp_path / "none")])
     (tmp_path / "none").mkdir()
     (tmp_path / "none" / "seeds.csv").write_text("mine")
-    with pytest.raises(SystemExit, match=r"seeds\.csv is there already and is not of this"):
+    with pytest.raises(SystemExit, match=r"seeds\.csv already exists and was not written by this"):
         figures.main([*runs, "--out", str(tmp_path / "none")])
     assert [path.name for path in (tmp_path / "none").iterdir()] == ["seeds.csv"]

@@ -138,7 +138,7 @@ def test_loops_are_compiled_only_where_it_is_asked_for_and_a_graph_is_made():
     seen = []
 
     def look():
-        seen.append(backend.compilation.loops_are_compiled())
+        seen.append(backend.loops_are_compiled())
         return tf.zeros(())
 
     tf.function(look)()

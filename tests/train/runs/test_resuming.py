@@ -67,7 +67,8 @@ class Quick(TeacherForcing):
 
     def test_step(self, data):
         size = keras.ops.sum(keras.ops.abs(self.generator.trainable_variables[0]))
-        self._track(loss=size * keras.ops.mean(data), nll=size, bits_per_step=size / 3)
+        loss = size * keras.ops.mean(data)
+        self._logs.track({"loss": loss, "nll": size, "bits_per_step": size / 3})
         return self.get_metrics_result()
 
 
