@@ -6,9 +6,6 @@ import tensorflow as tf
 
 from mf_keras.types import Function
 
-# The spec of a part that is None, as of (x, None, sample_weight).
-_NOTHING = type(tf.data.Dataset.from_tensors((0, None)).element_spec[1])
-
 
 def is_dataset(x: Any) -> bool:
     """Whether x is a `tf.data.Dataset`."""
@@ -29,7 +26,7 @@ def spec_of(name: str, dataset: Any) -> Any:
     """
     spec = dataset.element_spec
     for part in tf.nest.flatten(spec):
-        if isinstance(part, _NOTHING):
+        if _is_nothing(part):
             continue
         if not hasattr(part, "shape") or isinstance(part, tf.RaggedTensorSpec):
             raise TypeError(f"{name} must give dense tensors, got {part!r}.")
@@ -38,7 +35,12 @@ def spec_of(name: str, dataset: Any) -> Any:
                 f"{name} must give tensors of a known rank, got {part}; from_generator has "
                 "output_signature for that."
             )
-    return tf.nest.map_structure(lambda part: None if isinstance(part, _NOTHING) else part, spec)
+    return tf.nest.map_structure(lambda part: None if _is_nothing(part) else part, spec)
+
+
+def _is_nothing(part):
+    """Whether it is the spec of a part that is None, as of (x, None, sample_weight)."""
+    return getattr(part, "value_type", None) is type(None)
 
 
 def with_checks(dataset: Any, conditions: Function, same_sizes: str | None = None) -> Any:
