@@ -40,7 +40,7 @@ def spec_of(name: str, dataset: Any) -> Any:
 
 def _is_nothing(part):
     """Whether it is the spec of a part that is None, as of (x, None, sample_weight)."""
-    return getattr(part, "value_type", None) is type(None)
+    return isinstance(part, type(tf.type_spec_from_value(None)))
 
 
 def with_checks(dataset: Any, conditions: Function, same_sizes: str | None = None) -> Any:
