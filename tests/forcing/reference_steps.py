@@ -22,7 +22,7 @@ from mf_keras import (
     TeacherForcing,
 )
 
-BATCH, TIME, UNITS, FEATURES, STEPS = 8, 4, 2, 3, 3
+BATCH, TIME, UNITS, FEATURES, STEPS = 8, 4, 2, 3, 3  # the last: of every run
 
 
 def fill(variables, rng):
@@ -159,7 +159,7 @@ def data_of(model, step):
     return {"x": inputs, "y": x, "sample_weight": weights}
 
 
-def run(name):
+def run(name, steps=STEPS):
     """What a case gives: name -> array of its logs by step, and all weights after the last."""
     keras.utils.set_random_seed(0)
     make, optimizers, compiling = CASES[name]
@@ -182,7 +182,7 @@ def run(name):
     judged = [weights_of_discriminator(a.discriminator) for a in adversaries.values()]
     variables = [*weights_of_cell(model.generator.cell), *(v for group in judged for v in group)]
     found = {}
-    for step in range(STEPS):
+    for step in range(steps):
         model.reset_metrics()
         logs = model.train_on_batch(**data_of(model, step), return_dict=True)
         for key, value in logs.items():
