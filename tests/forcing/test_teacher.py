@@ -410,7 +410,7 @@ def test_a_generator_takes_no_weights_of_datasets_and_streams_either():
         compiled().fit(data, verbose=0)
     with pytest.raises(ValueError, match="a batch of validation_data must come alone"):
         compiled().fit(x, validation_data=data, verbose=0)
-    with pytest.raises(ValueError, match="a batch must come alone"):
+    with pytest.raises(ValueError, match="x must come alone"):
         compiled().fit(((x, x) for _ in range(1)), verbose=0)
 
 
