@@ -95,8 +95,13 @@ class Layout:
         """x with these axes besides the batch."""
         raise NotImplementedError
 
-    def rows(self, x: Tensor) -> Tensor:
-        """x as a matrix (B, size) for a layer of Keras."""
+    def rows(self, x: Tensor, once: bool = True) -> Tensor:
+        """x as a matrix (B, size) for a layer of Keras.
+
+        Args:
+            x: an array.
+            once: whether a compiler gains by making the matrix an array of its own.
+        """
         raise NotImplementedError
 
     def from_rows(self, matrix: Tensor) -> Tensor:
@@ -198,7 +203,7 @@ class BatchFirst(Layout):
         """x with these axes besides the batch."""
         return ops.reshape(x, (-1, *shape))
 
-    def rows(self, x: Tensor) -> Tensor:
+    def rows(self, x: Tensor, once: bool = True) -> Tensor:
         """x as a matrix (B, size)."""
         return ops.reshape(x, (-1, math.prod(x.shape[1:])))
 
@@ -274,9 +279,10 @@ class BatchLast(Layout):
         """x with these axes besides the batch."""
         return ops.reshape(x, (*shape, -1))
 
-    def rows(self, x: Tensor) -> Tensor:
+    def rows(self, x: Tensor, once: bool = True) -> Tensor:
         """x as a matrix (B, size)."""
-        return backend.materialized_transpose(ops.reshape(x, (math.prod(x.shape[:-1]), -1)))
+        x = ops.reshape(x, (math.prod(x.shape[:-1]), -1))
+        return backend.materialized_transpose(x) if once else ops.transpose(x)
 
     def from_rows(self, matrix: Tensor) -> Tensor:
         """A matrix (B, size) as (size, B)."""

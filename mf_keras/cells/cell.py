@@ -238,7 +238,7 @@ class MemoryCell(keras.layers.Layer):
         fields = self.address(addressing.over(layout), signals, cast_floats(state, precise))
         fields = cast_floats(fields, self.compute_dtype)
         state = self.state_type(hidden=hidden, controller=controller, **fields)
-        features = ops.concatenate([hidden, layout.rows(state.read_vectors)], axis=-1)
+        features = ops.concatenate([hidden, layout.rows(state.read_vectors, once=False)], axis=-1)
         return self.readout(features), state
 
     def control(
