@@ -3,8 +3,8 @@
 python -m benchmarks.clients --clients 8 --seconds 60
 
 Every client asks for rows of seeds and temperatures drawn at random, for as many as it likes, and
-compares what comes to what the same model gave for each row alone: samples and NLLs to the bit. The
-server is the tests' stand-in, which joins requests to batches, unless `--url` names another one,
+compares what comes to what the same model gave for each row alone: samples bit-for-bit, NLLs to
+1e-4 nats. The server is the tests' stand-in, which joins requests to batches, unless `--url` names another one,
 e.g. a `tensorflow_model_server` of the same model.
 """
 
@@ -19,6 +19,8 @@ import numpy as np
 from mf_keras.serving import Client, ServerError
 
 KNOWN = 64  # rows whose answers are known
+# Nats. On some processors the matrix product of a larger batch is rounded otherwise.
+ROUNDING = 1e-4
 
 
 def known_answers(client):
@@ -60,7 +62,8 @@ def hammer(make_client, known, clients, seconds, most_rows=8):
                 except ServerError:
                     counts = {"lost": 1}
                 else:
-                    right = all(map(np.array_equal, answer, (samples[rows], nll[rows])))
+                    right = np.array_equal(answer[0], samples[rows])
+                    right = right and np.abs(answer[1] - nll[rows]).max() <= ROUNDING
                     counts = {"answers": 1, "rows": len(rows), "wrong": int(not right)}
                 with lock:
                     for name, count in counts.items():
