@@ -4,8 +4,8 @@ python -m benchmarks.clients --clients 8 --seconds 60
 
 Every client asks for rows of seeds and temperatures drawn at random, for as many as it likes, and
 compares what comes to what the same model gave for each row alone: samples bit-for-bit, NLLs to
-1e-4 nats. The server is the tests' stand-in, which joins requests to batches, unless `--url` names another one,
-e.g. a `tensorflow_model_server` of the same model.
+1e-4 nats. The server is the tests' stand-in, which joins requests to batches, unless `--url` names
+another one, e.g. a `tensorflow_model_server` of the same model.
 """
 
 import argparse
