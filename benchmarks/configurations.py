@@ -14,7 +14,7 @@ Memory Forcing look. Two things are no fault:
   numbers. One that is not finite counts as exploded if it does so in float64, with the same
   weights: if it passes 1e10 over fewer steps.
 
-Its five sequences are too few for the step with the batch last (`mf_keras/batch_last.py`), which
+Its five sequences are too few for the layout with the batch last (`mf_keras/layouts.py`), which
 tests compare with the one that runs here.
 
 In float16, whose largest number is 65 504, signals of +-1e4 are tried over few steps alone: written
