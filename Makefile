@@ -1,5 +1,6 @@
 # make demo   train a generator by Memory Forcing on real handwritten digits and draw pictures
 # make test   lint and tests, what CI runs
+# make docs   the documentation as a site, in site/
 # make saved-model    train a generator of digits and export it as saved_models/digits/1
 # make figures RUNS='runs/A runs/B'   the paper's figures and table 2, from run folders
 # make bench  all benchmarks, which take long; each alone: python -m benchmarks.NAME
@@ -15,7 +16,7 @@ FIGURES ?= runs/figures
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo saved-model test lint format figures bench clean
+.PHONY: demo saved-model test lint docs format figures bench clean
 
 demo: $(INSTALLED)
 	rm -rf $(DEMO)
@@ -30,13 +31,16 @@ saved-model: $(INSTALLED)
 	$(BIN)/python -m train.export runs/saved-model --out saved_models/digits/1 --overwrite
 	$(BIN)/python -m tests.export.test_digits
 
-test: lint
+test: lint docs
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(INSTALLED)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
@@ -63,7 +67,7 @@ bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.kills --method positive_negative
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis build *.egg-info
+	rm -rf $(VENV) site .pytest_cache .ruff_cache .mypy_cache .hypothesis build *.egg-info
 
 $(INSTALLED): requirements.txt setup.cfg pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python >= 3.11 is needed: make PYTHON=python3.12")'

@@ -33,7 +33,7 @@ _HEADS = "rh"
 # With at least so many rows, and with slots and words up to so long, a loop that XLA compiles for a
 # CPU is faster with the batch last: 1.3 to 1.4 times with the paper's sizes, 1.2 times with 32
 # slots. With 48 slots, or with words of 64, it is slower, with 1 to 4 rows it is not faster. This
-# was measured with the DNC of version 0.1.0 (benchmarks/README.md, "Tried").
+# was measured with the DNC of version 0.1.0 (docs/lab_notebook.md).
 _MANY_ROWS = 8
 _FEW_TERMS = 32
 

@@ -71,9 +71,9 @@ class DNCCell(MemoryCell):
         layer = keras.layers.RNN(DNCCell(keras.layers.GRUCell(64), units=10), return_sequences=True)
         outputs = layer(inputs)  # (B, T, D) -> (B, T, 10)
 
+    `MemoryCell` explains the arguments from `controller` to `learn_initial_memory`, and `layout`.
+
     Args:
-        controller, units, memory_size, word_size, num_reads, num_writes, clip,
-            learn_initial_memory, layout: as for `MemoryCell`.
         masked_lookup: each key comes with a mask of the word's parts that it compares (Csordas and
             Schmidhuber, ICLR 2019, arXiv:1904.10278, "masked content-based addressing").
         erase_on_deallocation: what the free gates release is also erased, M_{t-1} psi_t in place

@@ -42,9 +42,9 @@ class NTMCell(MemoryCell):
         layer = keras.layers.RNN(NTMCell(keras.layers.GRUCell(64), units=10), return_sequences=True)
         outputs = layer(inputs)  # (B, T, D) -> (B, T, 10)
 
+    `MemoryCell` explains the arguments from `controller` to `learn_initial_memory`, and `layout`.
+
     Args:
-        controller, units, memory_size, word_size, num_reads, num_writes, clip,
-            learn_initial_memory, layout: as for `MemoryCell`.
         shift_range: K; a head can move by -K..K slots a step.
         **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
 
