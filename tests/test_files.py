@@ -72,9 +72,9 @@ def test_a_file_that_cannot_be_synchronised_is_not_written(tmp_path, monkeypatch
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(files.NotWrittenError, match="Input/output error"):
-        with files.atomic_write(tmp_path / "a") as temporary:
-            temporary.write_text("new")
+    refused = pytest.raises(files.NotWrittenError, match="Input/output error")
+    with refused, files.atomic_write(tmp_path / "a") as temporary:
+        temporary.write_text("new")
     assert not list(tmp_path.iterdir())
 
 
