@@ -35,7 +35,8 @@ def test_the_line_is_short_and_the_history_has_everything(playing, capsys):
     x = binary(4, 3, 1)
     history = playing.fit(x, validation_data=x, batch_size=2, epochs=2).history
     printed = lines(capsys.readouterr().out)
-    assert [names(line) for line in printed[1::2]] == 2 * [["loss", "nll", "gate", "val_nll"]]
+    ends = [names(line) for line in printed if "val_" in line]
+    assert ends == 2 * [["loss", "nll", "gate", "val_nll"]]
     assert max(map(len, printed)) <= 100
     assert {"c_m", "hidden_discriminator_gate_open", "val_bits_per_step"} <= set(history)
     assert len(history) >= 15
@@ -47,7 +48,8 @@ def test_the_longest_line_fits(playing, capsys):
     gates = {name: 0.5 for name in logs if name.endswith("_gate_open")}
     bar = keras.utils.Progbar(938, width=5)
     bar.update(938, list(playing.logs.line({**logs, **gates}).items()))
-    assert len(lines(capsys.readouterr().out)[-1]) + len("0s 800ms/step") <= 100
+    (line,) = lines(capsys.readouterr().out)
+    assert len(line.replace("0s 0us/step", "75s 800ms/step")) <= 100
 
 
 def test_verbose_means_what_it_means_to_keras(playing, capsys):

@@ -8,6 +8,8 @@ import pytest
 import tensorflow as tf
 
 from mf_keras import SequenceGenerator, TeacherForcing, outputs
+from mf_keras.backend import datasets
+from mf_keras.data import copy_task
 from tests.small import binary, small_cell, small_generator, small_transducer
 
 
@@ -174,7 +176,9 @@ def test_a_graph_checks_what_a_generator_or_a_transducer_scores():
 
 
 class Endless(keras.utils.PyDataset):
-    """One batch, again and again: it does not say how many there are."""
+    """One batch, again and again."""
+
+    num_batches = None
 
     def __init__(self, part):
         super().__init__()
@@ -188,6 +192,7 @@ class Endless(keras.utils.PyDataset):
 def test_what_never_ends_is_refused_without_a_number_of_steps(make):
     x = binary(2, 3, 1)
     forcing, endless = compiled(small_generator()), make(x)
+    assert datasets.is_endless(copy_task(length=3, width=2).batch(1))
     refused = {
         "steps_per_epoch must be given": lambda: forcing.fit(endless, verbose=0),
         "steps must be given": lambda: forcing.evaluate(endless, verbose=0),
