@@ -14,7 +14,8 @@ DEMO := runs/demo
 RUNS ?= $(DEMO)
 FIGURES ?= runs/figures
 
-export TF_CPP_MIN_LOG_LEVEL ?= 2
+# Without a GPU TensorFlow logs at the level of errors that it found none.
+export TF_CPP_MIN_LOG_LEVEL ?= $(if $(wildcard /dev/nvidia*),2,3)
 
 .PHONY: demo saved-model test lint docs format figures bench clean
 

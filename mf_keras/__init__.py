@@ -1,21 +1,23 @@
 """Memory-augmented networks and Memory Forcing for Keras 3.
 
-* `DNCCell`, `NTMCell`: Keras RNN cells around any controller cell.
+* `DNCCell`, `NTMCell`: Keras RNN cells around any controller cell; `MemoryCell`: their base class.
 * `unroll`: the loop over time that returns what the memory did.
 * `SequenceGenerator`, `SequenceTransducer`: models of sequences; `outputs`: what a step is.
 * `TeacherForcing`, `ProfessorForcing`, `MemoryForcing`, `PositiveNegativeMemoryForcing`: their
   training under `model.fit`, with `SequenceDiscriminator`s for all but the first and a
   `MemoryReplay` for the last.
 * `addressing`: the papers' equations.
-
-To be imported by their names, as in `from mf_keras import data`:
-
-* `data`: the tasks; `callbacks`; `plots`: pictures of samples and memory.
+* `data`: the tasks; `callbacks`; `plots`: pictures of samples and memory, which need matplotlib.
 * `serving.Client`: a client of servers of what `SequenceGenerator.export` wrote.
+
+`data`, `plots` and `serving` are imported when they are first used.
 """
 
-from mf_keras import addressing, outputs
-from mf_keras.cells import DNCCell, DNCState, NTMCell, NTMState
+import importlib
+from typing import Any
+
+from mf_keras import addressing, callbacks, outputs
+from mf_keras.cells import DNCCell, DNCState, MemoryCell, NTMCell, NTMState
 from mf_keras.forcing import (
     MemoryForcing,
     MemoryReplay,
@@ -30,6 +32,7 @@ from mf_keras.version import __version__
 __all__ = [
     "DNCCell",
     "DNCState",
+    "MemoryCell",
     "MemoryForcing",
     "MemoryReplay",
     "NTMCell",
@@ -42,6 +45,22 @@ __all__ = [
     "TeacherForcing",
     "__version__",
     "addressing",
+    "callbacks",
+    "data",
     "outputs",
+    "plots",
+    "serving",
     "unroll",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """The parts that need more than Keras, such as matplotlib, imported on first use."""
+    if name in ("data", "plots", "serving"):
+        return importlib.import_module(f"mf_keras.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """What is there, and what is imported on first use."""
+    return sorted({*globals(), *__all__})

@@ -1,14 +1,19 @@
 """Checkpoints: models on disk that survive a crash of the process that writes them."""
 
 import pathlib
+import sys
 import warnings
 import zipfile
 from collections.abc import Iterable
 
+import h5py
 import keras
 
 from mf_keras import files, validation
 from mf_keras.types import ArrayLike, Path
+
+_WEIGHTS = "model.weights.h5"
+_MAX_BYTES = 64 * 2**20  # beside four times the size of the file
 
 
 def save_model(model: keras.Model, path: Path, keep_previous: bool = False) -> None:
@@ -38,19 +43,30 @@ def previous(path: Path) -> pathlib.Path:
     return path.with_name(f"{path.stem}.previous{path.suffix}")
 
 
-def load(path: Path, like: keras.Model | None = None) -> keras.Model:
+def load(path: Path, like: keras.Model | None = None, max_bytes: int | None = None) -> keras.Model:
     """Load a .keras file, which may be untrusted: code in it is never run.
+
+    What it unpacks to is bounded before anything is unpacked. The file's configuration can still
+    describe a model that is larger than its weights in the file; `like` refuses it only when it has
+    been made.
 
     Args:
         path: the file.
         like: a model whose class and whose trainable weights' shapes the file must have, frozen
             like what was saved; None for any.
+        max_bytes: the most that its parts, and the arrays in them, may unpack to; None for 64 MiB
+            and four times the size of the file. Keras compresses nothing, so that this is ample
+            for its own files; one that was packed again may need more.
 
     Raises:
-        ValueError: the file is missing, cut short, damaged, unsafe to load, or of another model.
+        TypeError: `max_bytes` is no integer.
+        ValueError: the file is missing, cut short, damaged, too large once unpacked, unsafe to
+            load, or of another model; or `max_bytes` is below 1.
     """
     path = pathlib.Path(path)
-    reason = _damage(path)
+    if max_bytes is not None:
+        max_bytes = validation.positive_int("max_bytes", max_bytes, maximum=sys.maxsize)
+    reason = _damage(path, max_bytes)
     if reason:
         raise ValueError(f"{path} cannot be loaded: {reason}.")
     try:
@@ -65,18 +81,63 @@ def load(path: Path, like: keras.Model | None = None) -> keras.Model:
     return model
 
 
-def _damage(path):
+def _damage(path, max_bytes):
     """What is wrong with a zip file, or None."""
     if not path.is_file():
         return "there is no such file"
     if not zipfile.is_zipfile(path):
         return "it is cut short, or no .keras file"
+    if max_bytes is None:
+        max_bytes = _MAX_BYTES + 4 * path.stat().st_size
     try:
         with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
+            # In this order: before the sizes are known, nothing is read.
+            reason = _size_of_parts(archive, max_bytes)
+            if reason is None and (damaged := archive.testzip()):
+                reason = f"its {damaged} is damaged"
+            return reason or _size_of_arrays(archive, max_bytes)
     except Exception as error:  # zipfile raises many kinds on what is no zip file after all
         return f"it is damaged ({error})"
-    return f"its {damaged} is damaged" if damaged else None
+
+
+def _size_of_parts(archive, max_bytes):
+    """What is wrong with the sizes that a zip file says its parts have, or None.
+
+    `zipfile` reads no more of a part than that.
+    """
+    for part in archive.infolist():
+        if part.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            return f"its {part.filename} is compressed in a way that is not that of .keras files"
+    size = sum(part.file_size for part in archive.infolist())
+    return _too_large("it", size, max_bytes)
+
+
+def _size_of_arrays(archive, max_bytes):
+    """What is wrong with the arrays of the weights, or None.
+
+    HDF5 compresses arrays by itself, or has only their shape and one value for all.
+    """
+    if _WEIGHTS not in archive.namelist():
+        return None if "config.json" not in archive.namelist() else f"it has no {_WEIGHTS}"
+    sizes = []
+
+    def add(name, part):
+        if isinstance(part, h5py.Dataset):
+            if part.dtype.kind not in "biufV":  # "V" is how HDF5 keeps bfloat16
+                raise ValueError(f"{name} in {_WEIGHTS} holds no numbers")
+            if part.external or part.is_virtual:
+                raise ValueError(f"{name} in {_WEIGHTS} is in another file")
+            sizes.append(part.nbytes)
+
+    with archive.open(_WEIGHTS) as file, h5py.File(file, "r") as weights:
+        weights.visititems(add)
+    return _too_large(f"its {_WEIGHTS}", sum(sizes), max_bytes)
+
+
+def _too_large(what, size, max_bytes):
+    if size <= max_bytes:
+        return None
+    return f"{what} would unpack to {size} bytes, more than max_bytes={max_bytes}"
 
 
 def _shapes(model):

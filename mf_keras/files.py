@@ -1,6 +1,7 @@
 """Atomic file writes: to a temporary file, which is synchronised, then renamed."""
 
 import contextlib
+import errno
 import os
 import pathlib
 import re
@@ -12,6 +13,9 @@ from mf_keras.types import Path
 # The names of `atomic_write`'s temporary files: a version-4 UUID before the file's own name.
 _TEMPORARY = re.compile(r"\.[0-9a-f]{12}4[0-9a-f]{19}\..+")
 _HEAD = 1000  # bytes at the beginning of a file, which contain its mark
+# What file systems and systems say that cannot synchronise a folder (SMB, FUSE, Windows).
+_NOT_FOR_FOLDERS = {errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EPERM, errno.EBADF}
+_NOT_FOR_FOLDERS |= {errno.EISDIR, errno.ENOSYS}
 
 
 class NotWrittenError(OSError):
@@ -24,7 +28,8 @@ def atomic_write(path: Path, keep_as: Path | None = None) -> Iterator[pathlib.Pa
 
     The new file is synchronised to the disk before it is renamed. A reader of `path` sees the
     complete old file or the complete new one, even after a crash. If anything fails, the temporary
-    file is removed.
+    file is removed. The folder is synchronised too, where its file system can do that; elsewhere
+    the old file may come back after a power failure.
 
     Args:
         path: the file to write; its folder must exist.
@@ -45,7 +50,7 @@ def atomic_write(path: Path, keep_as: Path | None = None) -> Iterator[pathlib.Pa
                 with contextlib.suppress(FileNotFoundError):
                     os.replace(path, keep_as)
             os.replace(temporary, path)
-            _synchronise(path.parent)
+            _synchronise_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -66,12 +71,20 @@ def naming(path: Path) -> Iterator[None]:
         raise NotWrittenError(f"{path} could not be written: {reason}.") from error
 
 
-def _synchronise(path):
-    descriptor = os.open(path, os.O_RDONLY)
+def _synchronise(path, flags=os.O_RDWR):  # some systems refuse a descriptor that only reads
+    descriptor = os.open(path, flags)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _synchronise_folder(path):
+    try:
+        _synchronise(path, os.O_RDONLY)
+    except OSError as error:  # the file itself is complete, and on the disk
+        if error.errno not in _NOT_FOR_FOLDERS:
+            raise
 
 
 def remove_left_over(folder: Path) -> list[str]:

@@ -1,8 +1,10 @@
 import ast
+import io
 import pathlib
 import resource
 import zipfile
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -61,6 +63,85 @@ def test_a_damaged_file_is_named(tmp_path, good):
         with pytest.raises(ValueError, match=r"last\.keras cannot .* no such file"):
             checkpoints.load(path)
         path.mkdir(exist_ok=True)
+
+
+def repacked(path, source, arrays, compression=zipfile.ZIP_STORED):
+    """The file `source`, with other weights: a function writes them to an open HDF5 file."""
+    weights = io.BytesIO()
+    with h5py.File(weights, "w") as file:
+        arrays(file)
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(path, "w", compression) as new:
+        for name in old.namelist():
+            whole = weights.getvalue() if name.endswith(".h5") else old.read(name)
+            new.writestr(name, whole)
+
+
+BOMBS = {
+    "zeros of HDF5": lambda file: file.create_dataset(
+        "x", shape=(2**28,), dtype="f4", chunks=(2**20,), compression="gzip"
+    ),
+    "one value": lambda file: file.create_dataset("a/b", shape=(2**40,), dtype="f4"),
+    "many": lambda file: [file.create_dataset(f"{i}", shape=(2**20,)) for i in range(20)],
+}
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_arrays_that_unpack_to_too_much_are_refused(tmp_path, good, bomb, monkeypatch):
+    path = tmp_path / "last.keras"
+    repacked(path, good[0], BOMBS[bomb])
+    assert path.stat().st_size < 1_000_000
+    monkeypatch.setattr(keras.models, "load_model", None)  # nothing is read
+    with pytest.raises(ValueError, match=r"last\.keras cannot .* unpack to \d+ bytes, more than"):
+        checkpoints.load(path)
+
+
+def test_a_zip_bomb_is_refused_before_it_is_unpacked(tmp_path, good, monkeypatch):
+    path = tmp_path / "last.keras"
+
+    def zeros(file):
+        file["x"] = np.zeros(2**24, "uint8")
+
+    for count in range(2):  # one large part, and several small ones
+        repacked(path, good[0], zeros, zipfile.ZIP_DEFLATED)
+        with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+            for index in range(4):
+                archive.writestr(f"assets/{count}{index}", bytes(2**24 if count else 2**23))
+            archive.writestr("assets/x", bytes(0 if count else 2**26))
+        assert path.stat().st_size < 1_000_000
+        with monkeypatch.context() as patched:
+            patched.setattr(zipfile.ZipFile, "open", None)
+            with pytest.raises(ValueError, match=r"last\.keras cannot .* it would unpack to"):
+                checkpoints.load(path)
+
+
+def test_what_was_packed_again_loads_within_the_bound(tmp_path, good):
+    path = tmp_path / "last.keras"
+    with zipfile.ZipFile(good[0]) as old, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name))
+    assert checkpoints.load(path) is not None
+    with pytest.raises(ValueError, match=r"would unpack to .* more than max_bytes=1000\."):
+        checkpoints.load(path, max_bytes=1000)
+    with pytest.raises(TypeError, match="max_bytes must be an integer"):
+        checkpoints.load(path, max_bytes=1e9)
+
+
+def test_other_kinds_of_archives_and_arrays_are_refused(tmp_path, good):
+    path = tmp_path / "last.keras"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("config.json", bytes(100))
+    with pytest.raises(ValueError, match=r"its config\.json is compressed in a way"):
+        checkpoints.load(path)
+    kinds = {
+        "holds no numbers": lambda file: file.create_dataset("x", data=["text"]),
+        "is in another file": lambda file: file.create_dataset(
+            "x", shape=(8,), dtype="u1", external=[("/etc/hostname", 0, 8)]
+        ),
+    }
+    for words, arrays in kinds.items():
+        repacked(path, good[0], arrays)
+        with pytest.raises(ValueError, match=rf"last\.keras cannot .*x in model.* {words}"):
+            checkpoints.load(path)
 
 
 def test_another_model_is_named(good):

@@ -33,6 +33,51 @@ def test_it_is_on_the_disk_before_it_is_renamed(tmp_path, monkeypatch):
     assert done == ["sync", "rename", "sync"]  # the file, then the folder
 
 
+REFUSALS = [errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EPERM, errno.EBADF, errno.ENOSYS]
+
+
+@pytest.mark.parametrize("code", REFUSALS)
+@pytest.mark.parametrize("function", ["open", "fsync"])
+def test_a_file_system_may_refuse_to_synchronise_folders(tmp_path, monkeypatch, function, code):
+    original = getattr(os, function)
+
+    def refuse(target, *arguments):
+        folder = os.path.isdir(target) if function == "open" else os.fstat(target).st_mode & 0o40000
+        if folder:
+            raise OSError(code, os.strerror(code))
+        return original(target, *arguments)
+
+    monkeypatch.setattr(os, function, refuse)
+    with files.atomic_write(tmp_path / "a") as temporary:
+        temporary.write_text("new")
+    assert (tmp_path / "a").read_text() == "new"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_file_is_synchronised_through_a_descriptor_that_writes(tmp_path, monkeypatch):
+    sync = os.fsync
+
+    def as_on_windows(descriptor):
+        if not os.fstat(descriptor).st_mode & 0o40000 and not os.write(descriptor, b""):
+            sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", as_on_windows)  # `os.write` raises EBADF where it only reads
+    with files.atomic_write(tmp_path / "a") as temporary:
+        temporary.write_text("new")
+    assert (tmp_path / "a").read_text() == "new"
+
+
+def test_a_file_that_cannot_be_synchronised_is_not_written(tmp_path, monkeypatch):
+    def fail(descriptor):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    refused = pytest.raises(files.NotWrittenError, match="Input/output error")
+    with refused, files.atomic_write(tmp_path / "a") as temporary:
+        temporary.write_text("new")
+    assert not list(tmp_path.iterdir())
+
+
 def write_half(path, error, **arguments):
     with files.atomic_write(path, **arguments) as temporary:
         temporary.write_text("ha")

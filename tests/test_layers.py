@@ -5,6 +5,8 @@ import pathlib
 
 import pytest
 
+import mf_keras
+
 ROOT = pathlib.Path(__file__).parent.parent
 PACKAGE = ROOT / "mf_keras"
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -12,7 +14,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # From the ground up; a module imports from the layers below its own, or from its own folder.
 LAYERS = [
     ["types", "version"],
-    ["validation", "files"],
+    ["validation", "files", "frozen"],
     ["backend"],
     ["layouts"],
     ["addressing", "sparse_linkage", "outputs", "data", "plots", "checkpoints"],
@@ -38,6 +40,51 @@ def imports(path):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def at_import(path):
+    """Dotted names of what a module imports when it is imported itself: not within functions."""
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def reached(*starts):
+    """All that importing these modules of the package imports, by name."""
+    found, waiting = set(), list(starts)
+    while waiting:
+        name = waiting.pop()
+        if name in found:
+            continue
+        found.add(name)
+        path = ROOT.joinpath(*name.split("."))
+        files = [path / "__init__.py", path.with_suffix(".py")]
+        waiting += [other for file in files if file.exists() for other in at_import(file)]
+        if name.startswith("mf_keras."):
+            waiting.append(name.rpartition(".")[0])
+    return found
+
+
+@pytest.mark.parametrize(
+    "name", ["mf_keras", "mf_keras.callbacks", "mf_keras.callbacks.saving", "mf_keras.export"]
+)
+def test_what_draws_nothing_needs_no_matplotlib(name):
+    found = reached(name)
+    assert "keras" in found
+    assert not {"matplotlib", "matplotlib.figure", "mf_keras.plots"} & found
+    assert "matplotlib.figure" in reached("mf_keras.callbacks.pictures")
+
+
+def test_everything_public_is_listed_and_there():
+    assert {"MemoryCell", "callbacks", "data", "plots", "serving"} <= set(mf_keras.__all__)
+    for name in mf_keras.__all__:
+        assert getattr(mf_keras, name) is not None
+        assert name in dir(mf_keras)
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        _ = mf_keras.nothing
 
 
 def layer(name):

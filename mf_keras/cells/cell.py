@@ -10,6 +10,7 @@ from keras import ops
 
 from mf_keras import addressing, layouts, validation
 from mf_keras.addressing import Equations
+from mf_keras.frozen import KeepsFrozenParts
 from mf_keras.layouts import Layout
 from mf_keras.types import Config, Function, Shape, State, Tensor
 
@@ -38,7 +39,7 @@ class Signal(NamedTuple):
     given: bool = True
 
 
-class MemoryCell(keras.layers.Layer):
+class MemoryCell(KeepsFrozenParts, keras.layers.Layer):
     """A Keras RNN cell that gives a controller cell an external memory.
 
     One step reads as the papers do: the controller sees the input and the last read vectors, its
@@ -405,10 +406,6 @@ class MemoryCell(keras.layers.Layer):
                 shape=(self.memory_size, self.word_size),
                 initializer=keras.initializers.RandomNormal(stddev=0.1),
             )
-        if not self.trainable:  # Keras hands that on only where it changes
-            own = [self.initial_memory] if self.learn_initial_memory else []
-            for part in (self.controller, self.interface, self.readout, *own):
-                part.trainable = False
 
     def _check_built(self, size):
         """Raise ValueError where the controller's weights are for inputs of another size."""

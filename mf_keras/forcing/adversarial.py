@@ -11,7 +11,14 @@ from mf_keras.backend import replicas
 from mf_keras.forcing.adversary import Adversary, Outcome, check_gate
 from mf_keras.forcing.base import Forcing
 from mf_keras.forcing.discriminator import SequenceDiscriminator
-from mf_keras.forcing.updates import Updates, get_optimizer, inner
+from mf_keras.forcing.updates import (
+    Updates,
+    copied,
+    get_optimizer,
+    inner,
+    set_settings,
+    settings,
+)
 from mf_keras.types import Config, Tensor
 
 
@@ -150,7 +157,7 @@ class AdversarialForcing(Forcing):
         super().compile(optimizer, **kwargs)
         for field, adversary in self.adversaries.items():
             own = self._scaled_if_needed(optimizers[field], adversary.discriminator)
-            if self._distributed:
+            if self.distributed:
                 argument = f"discriminator_optimizer ({field})"
                 replicas.check_optimizer(argument, own, self.distribute_strategy)
             adversary.set_optimizer(own)
@@ -167,7 +174,7 @@ class AdversarialForcing(Forcing):
             return {name: get_optimizer("discriminator_optimizer", given[name]) for name in fields}
         given = keras.optimizers.Adam(1e-3) if given is None else given
         given = get_optimizer("discriminator_optimizer", given)
-        return {name: type(given).from_config(given.get_config()) for name in fields}
+        return {name: copied("discriminator_optimizer", given) for name in fields}
 
     def _scaled_if_needed(self, optimizer, discriminator):
         """With float16, what `compile` does to the generator's optimizer."""
@@ -195,7 +202,11 @@ class AdversarialForcing(Forcing):
             name: keras.optimizers.serialize(adversary.optimizer)
             for name, adversary in self.adversaries.items()
         }
-        return {**super().get_compile_config(), "discriminator_optimizer": optimizers}
+        found = {
+            name: settings(adversary.optimizer) for name, adversary in self.adversaries.items()
+        }
+        more = {"discriminator_settings": found} if any(found.values()) else {}
+        return {**super().get_compile_config(), "discriminator_optimizer": optimizers, **more}
 
     def compile_from_config(self, config: Config) -> None:
         """Compile with what `get_compile_config` gave."""
@@ -203,6 +214,9 @@ class AdversarialForcing(Forcing):
             name: keras.saving.deserialize_keras_object(optimizer)
             for name, optimizer in config["discriminator_optimizer"].items()
         }
+        for name, found in config.get("discriminator_settings", {}).items():
+            set_settings(optimizers[name], found)
+        config = {name: value for name, value in config.items() if name != "discriminator_settings"}
         super().compile_from_config({**config, "discriminator_optimizer": optimizers})
 
     # Saving.

@@ -7,12 +7,12 @@ import keras
 from keras import ops
 
 from mf_keras import backend, validation
-from mf_keras.backend import replicas
+from mf_keras.backend import datasets, replicas
 from mf_keras.cells import check_dtype
-from mf_keras.forcing.checked import checked
+from mf_keras.forcing.checked import checked, stream_checks
 from mf_keras.forcing.data import Batch, data_of
 from mf_keras.forcing.metrics import Logs, SkippedUpdates
-from mf_keras.forcing.updates import Updates, get_optimizer
+from mf_keras.forcing.updates import Updates, get_optimizer, set_settings, settings
 from mf_keras.models import SequenceGenerator, SequenceTransducer
 from mf_keras.types import Config, Shape, Tensor
 
@@ -36,8 +36,9 @@ class Forcing(keras.Model):
     sequence; `bits_per_step` for a generator; for a transducer `correct_predictions`, the number of
     sequences so far whose every counted step was right, and `bit_errors` (or the log that the
     output names), errors per sequence.
-    Callbacks of Keras that compare them do not know which way is better: give them `mode="min"`, or
-    "max" for `correct_predictions` and accuracies.
+    The progress line shows a few of them, the history and callbacks have all. Callbacks of Keras
+    that compare them, as `EarlyStopping("val_nll")`, `ModelCheckpoint` and `ReduceLROnPlateau` do,
+    learn from `fit` which way is better; KerasTuner takes `Objective("val_nll", "min")`.
 
     Under a `tf.distribute` strategy, in whose scope model and optimizers must be created, a step is
     what one replica would do with the global batch, to rounding: losses and metrics are its means
@@ -78,7 +79,7 @@ class Forcing(keras.Model):
         self.built = model.built
         self.data = data_of(model, shortest)
         self.compiles_loops = False
-        self._distributed = replicas.distributed()
+        self.distributed = replicas.distributed()
         self._logs = Logs(["loss", "nll", *self.data.logs], logs, players)
         self._updates = Updates(self._logs.skipped, "model")
 
@@ -91,14 +92,27 @@ class Forcing(keras.Model):
     @backend.step
     def test_step(self, data: Any) -> dict[str, Tensor]:
         """Metrics of one batch, free of any forcing term."""
-        forward = self._forward(self.data.batch(data), training=False)
+        forward = self._forward(self._batch(data), training=False)
         self._logs.track({"loss": forward.nll}, training=False)
         return self._logs.results(training=False)
 
     @backend.step
     def predict_step(self, data: Any) -> Tensor:
         """The logits of one batch."""
-        return self.generator(self.data.inputs(data), training=False)
+        x = self.data.inputs(data)
+        if self.distributed:
+            (x,) = datasets.checked(
+                (x,), lambda parts, _: self.data.conditions_of_inputs("x", *parts)
+            )
+        return self.generator(x, training=False)
+
+    def _batch(self, data: Any) -> Batch:
+        """The batch of a step; under a strategy, whose datasets nobody can look at, checked now."""
+        batch = self.data.batch(data)
+        if not self.distributed:
+            return batch
+        parts = keras.utils.unpack_x_y_sample_weight(data)
+        return self.data.batch(datasets.checked(parts, *stream_checks(self.data, "x")))
 
     def _forward(self, batch: Batch, training: bool, keep: Sequence[str] = ()) -> Forward:
         """One teacher-forced pass over a batch; updates the metrics."""
@@ -213,9 +227,9 @@ class Forcing(keras.Model):
             jit_compile = validation.boolean("jit_compile", jit_compile)
         validation.boolean("run_eagerly", run_eagerly)
         optimizer = get_optimizer("optimizer", optimizer)
-        replicas.check_steps(steps_per_execution, self._distributed)
+        replicas.check_steps(steps_per_execution, self.distributed)
         if not run_eagerly:
-            replicas.check_whole_step(jit_compile, self._distributed)
+            replicas.check_whole_step(jit_compile, self.distributed)
         self.compiles_loops = jit_compile in ("auto", "loops") and not run_eagerly
         super().compile(
             optimizer=optimizer,
@@ -230,7 +244,7 @@ class Forcing(keras.Model):
             "steps_per_execution": steps_per_execution,
             **kwargs,
         }
-        if self._distributed:
+        if self.distributed:
             replicas.check_variables(self)
             replicas.check_optimizer("optimizer", self.optimizer, self.distribute_strategy)
         self._build_optimizer()
@@ -239,21 +253,30 @@ class Forcing(keras.Model):
         """Arguments for `compile`, serialized; none of a model that is not compiled."""
         if not self.compiled:
             return {}
+        found = settings(self.optimizer)
+        more = {"optimizer_settings": found} if found else {}
         optimizer = keras.optimizers.serialize(self.optimizer)
-        return {"optimizer": optimizer, **self._compile_arguments}
+        return {"optimizer": optimizer, **more, **self._compile_arguments}
 
     def compile_from_config(self, config: Config) -> None:
         """Compile with what `get_compile_config` gave.
 
         Under a strategy, what only makes one replica faster is left out.
         """
-        if self._distributed:
+        if self.distributed:
             loops = config["jit_compile"] and "loops"
             config = {**config, "jit_compile": loops, "steps_per_execution": 1}
         optimizer = keras.saving.deserialize_keras_object(config["optimizer"])
+        set_settings(optimizer, config.get("optimizer_settings", {}))
+        config = {name: value for name, value in config.items() if name != "optimizer_settings"}
         self.compile(**{**config, "optimizer": optimizer})
 
     # Logs.
+
+    @property
+    def logs(self) -> Logs:
+        """The logs, by name; which way each is better, and what the progress line shows."""
+        return self._logs
 
     def get_metrics_result(self) -> dict[str, Tensor]:
         """The values of all logs of `fit`, by name."""

@@ -10,6 +10,7 @@ import keras
 
 from mf_keras import validation
 from mf_keras.backend import datasets
+from mf_keras.callbacks.progress import ProgressLine
 from mf_keras.callbacks.stopping import checked_callbacks, with_stop
 from mf_keras.forcing.data import GeneratorData, names_of
 from mf_keras.types import Function
@@ -53,7 +54,7 @@ class _CheckedBatches(keras.utils.PyDataset):
 
 
 def _checked_stream(x, check):
-    """A stream whose batches are checked as they come; that of a strategy cannot be."""
+    """A stream whose batches are checked as they come; of a strategy's the steps check them."""
     if isinstance(x, keras.utils.PyDataset):
         return _CheckedBatches(x, check)
     if isinstance(x, types.GeneratorType):
@@ -64,6 +65,35 @@ def _checked_stream(x, check):
 def _checked_generator(batches: Iterator[Any], check: Function) -> Iterator[Any]:
     for batch in batches:
         yield check(batch)
+
+
+def _has_no_end(x):
+    """Whether batches would be drawn from x for ever."""
+    if isinstance(x, keras.utils.PyDataset):
+        return x.num_batches is None
+    return datasets.is_endless(x)
+
+
+def _check_ends(arguments, steps):
+    """Raise ValueError where nothing says when to stop drawing from a stream without an end.
+
+    Args:
+        arguments: those of the method, by name.
+        steps: the argument that counts the batches of `x`.
+    """
+    for name, argument in (("x", steps), ("validation_data", "validation_steps")):
+        if arguments.get(argument) is None and _has_no_end(arguments.get(name)):
+            raise ValueError(
+                f"{argument} must be given, as {name} never ends: got None, and a "
+                f"{type(arguments[name]).__name__}."
+            )
+
+
+def stream_checks(data: GeneratorData, name: str) -> tuple[Function, str]:
+    """What must be true of the batches of a dataset; see `datasets.checked`."""
+    streamed = names_of(name, streamed=True)._replace(targets=name)
+    words = f"{name} must have as many sequences and steps in all its parts, got"
+    return functools.partial(data.conditions, streamed), words
 
 
 def checked_data(data: GeneratorData, name: str, x: Any, y: Any, sample_weight: Any) -> Any:
@@ -78,9 +108,7 @@ def checked_data(data: GeneratorData, name: str, x: Any, y: Any, sample_weight: 
         raise ValueError(f"{name} must be given, got None.")
     if datasets.is_dataset(x):
         data.batch(datasets.spec_of(name, x), f"a batch of {name}")
-        streamed = names_of(name, streamed=True)._replace(targets=name)
-        words = f"{name} must have as many sequences and steps in all its parts, got"
-        return datasets.with_checks(x, functools.partial(data.conditions, streamed), words)
+        return datasets.with_checks(x, *stream_checks(data, name))
     if _is_stream(x):
 
         def check(batch):
@@ -126,9 +154,10 @@ def checked_validation_data(data: GeneratorData, given: Any) -> Any:
 def checked(method: Function) -> Function:
     """A method of `keras.Model` that takes data, on checked data.
 
-    Its model has `data`, a `GeneratorData` or `TransducerData`, and `build_for(x, training)`. Of
-    arrays all is checked before anything else is done; of a dataset or another stream the shapes at
-    once, where they are known, and the values as they come.
+    Its model has `data`, a `GeneratorData` or `TransducerData`, `logs`, and
+    `build_for(x, training)`. Of arrays all is checked before anything else is done; of a dataset or
+    another stream the shapes at once, where they are known, and the values as they come; of the
+    datasets of a strategy within the steps.
 
     Args:
         method: `keras.Model.fit`, `evaluate`, `predict`, or one of those of one batch.
@@ -145,9 +174,15 @@ def checked(method: Function) -> Function:
         x, y, sample_weight = (given.get(name) for name in ("x", "y", "sample_weight"))
         if of_one_batch and (datasets.is_dataset(x) or _is_stream(x)):
             raise TypeError(f"x must be one batch, an array or a tensor, got {type(x).__name__}.")
+        _check_ends(given, "steps_per_epoch" if method.__name__ == "fit" else "steps")
+        _check_strategy(self, given)
         if "callbacks" in signature.parameters:
             complete = with_stop if method.__name__ == "fit" else checked_callbacks
-            given["callbacks"] = complete(given.get("callbacks"))
+            listed = complete(given.get("callbacks"))
+            _give_directions(listed, self.logs.directions)
+            if not predicts and given.get("verbose", "auto") != 0:
+                listed = _with_progress_line(listed, self.logs.line)
+            given["callbacks"] = listed
         if predicts:
             given["x"] = checked_inputs(self.data, x)
         else:
@@ -155,12 +190,48 @@ def checked(method: Function) -> Function:
         if given.get("validation_data") is not None:
             given["validation_data"] = checked_validation_data(self.data, given["validation_data"])
         drawn = datasets.is_dataset(x) or isinstance(x, types.GeneratorType)
+        drawn = drawn or datasets.is_distributed(x)
         if drawn and "shuffle" in signature.parameters:  # Keras' default only makes it warn
             given.setdefault("shuffle", False)
         self.build_for(x, training=not (predicts or method.__name__.startswith(("eval", "test"))))
         return method(*bound.args, **bound.kwargs)
 
     return run
+
+
+def _with_progress_line(callbacks, choose):
+    """The callbacks and a `ProgressLine`, unless the user has a progress line or a whole list."""
+    whole = isinstance(callbacks, keras.callbacks.CallbackList)
+    if whole or any(isinstance(each, keras.callbacks.ProgbarLogger) for each in callbacks):
+        return callbacks
+    return [*callbacks, ProgressLine(choose)]
+
+
+def _give_directions(callbacks, directions):
+    """Say which way a log is better to the callbacks that compare one, where the user did not.
+
+    Keras finds that out by itself only for the metrics of `compile`. Of `EarlyStopping`,
+    `ModelCheckpoint`, `ReduceLROnPlateau` and others like them, `monitor` is read and `mode` is
+    set, where it is "auto".
+
+    Args:
+        callbacks: a list of them, or a `CallbackList`.
+        directions: name of a log -> "min" or "max".
+    """
+    for callback in getattr(callbacks, "callbacks", callbacks):
+        monitor = getattr(callback, "monitor", None)
+        if isinstance(monitor, str) and getattr(callback, "mode", None) == "auto":
+            callback.mode = directions.get(monitor.removeprefix("val_"), "auto")
+
+
+def _check_strategy(model, arguments):
+    """Raise ValueError for a strategy's dataset where the model belongs to no strategy."""
+    for name in ("x", "validation_data"):
+        if datasets.is_distributed(arguments.get(name)) and not model.distributed:
+            raise ValueError(
+                f"{name} is the dataset of a tf.distribute strategy, so that the model must be "
+                f"created in its scope; got a {type(arguments[name]).__name__}."
+            )
 
 
 def _check_numbers(arguments):

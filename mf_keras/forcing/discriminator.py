@@ -8,13 +8,14 @@ import keras
 from keras import ops
 
 from mf_keras import backend, validation
+from mf_keras.frozen import KeepsFrozenParts
 from mf_keras.types import Config, Shape, Structure, Tensor
 
 POOLINGS = ("mean", "last")
 
 
 @keras.saving.register_keras_serializable(package="mf_keras")
-class PooledGRU(keras.layers.Layer):
+class PooledGRU(KeepsFrozenParts, keras.layers.Layer):
     """The states of `keras.layers.GRU(units, return_sequences=True)`, pooled over time.
 
     Under XLA the gradient of Keras' layer copies its buffers once a step, O(T^2) in all; this one
@@ -98,7 +99,7 @@ class PooledGRU(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="mf_keras")
-class SequenceDiscriminator(keras.Model):
+class SequenceDiscriminator(KeepsFrozenParts, keras.Model):
     """Maps a sequence of hidden states or of memory matrices to one logit.
 
     A GRU reads the sequence, its states are pooled over time, and a stack of dense layers with

@@ -123,7 +123,7 @@ class MemoryForcing(AdversarialForcing):
     @backend.step
     def train_step(self, data: Any) -> dict[str, Tensor]:
         """One step of all players: eq. 7 for each discriminator, eq. 9 for the generator."""
-        batch, variables = self.data.batch(data), self.generator.trainable_variables
+        batch, variables = self._batch(data), self.generator.trainable_variables
 
         def behave():
             (logits, real), (_, free) = self._both_modes(batch.inputs)

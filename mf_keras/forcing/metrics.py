@@ -44,8 +44,10 @@ class FiniteMean(keras.metrics.Mean):
 
     def result(self) -> Tensor:
         """The mean so far: 0 of nothing at all, NaN if all that there was was not finite."""
-        nothing = ops.logical_and(ops.equal(self.count, 0.0), self.left_out > 0.0)
-        return ops.where(nothing, float("nan"), super().result())
+        # NaN is 0 / 0 where it is due. As a constant it would be taken for a fault in every step by
+        # `tf.debugging.enable_check_numerics`.
+        unused = ops.logical_and(ops.equal(self.count, 0.0), ops.equal(self.left_out, 0.0))
+        return self.total / ops.where(unused, ops.ones_like(self.count), self.count)
 
 
 class SkippedUpdates(keras.metrics.Metric):
@@ -146,6 +148,34 @@ class Logs:
             for name in (*self._evaluation, *training)
         }
         self.skipped = SkippedUpdates(players or {"model": ("nll",)})
+
+    @property
+    def directions(self) -> dict[str, str]:
+        """Name of a log -> "min" or "max", whichever is better; gates are better neither way."""
+        highest = [n for n in self._means if n == "correct_predictions" or n.endswith("_accuracy")]
+        gates = [name for name in self._means if name.endswith("_gate_open")]
+        lowest = [name for name in (*self._means, self.skipped.name) if name not in gates]
+        return {**dict.fromkeys(lowest, "min"), **dict.fromkeys(highest, "max")}
+
+    def line(self, logs: Mapping[str, float]) -> dict[str, float]:
+        """What the progress line shows of the logs, so few that it fits 100 columns.
+
+        In `fit` the loss, where it is more than the NLL, the NLL, `gate`, the share of steps in
+        which a discriminator's gate was open, the NLL of validation, and updates that were skipped;
+        in `evaluate` the NLL and what there is in its place for users.
+        """
+        if self.skipped.name not in logs:
+            return {name: logs[name] for name in self._evaluation[1:3] if name in logs}
+        gates = [value for name, value in logs.items() if name.endswith("_gate_open")]
+        found = {"loss": logs["loss"]} if gates else {}
+        found["nll"] = logs["nll"]
+        if gates:
+            found["gate"] = sum(gates) / len(gates)
+        if "val_nll" in logs:
+            found["val_nll"] = logs["val_nll"]
+        if logs[self.skipped.name]:
+            found[self.skipped.name] = logs[self.skipped.name]
+        return found
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:

@@ -128,7 +128,7 @@ class PositiveNegativeMemoryForcing(AdversarialForcing):
     @backend.step
     def train_step(self, data: Any) -> dict[str, Tensor]:
         """One step of both players: eq. 7 for D_p on samples, eq. 10 for the transducer."""
-        batch, variables = self.data.batch(data), self.transducer.trainable_variables
+        batch, variables = self._batch(data), self.transducer.trainable_variables
         self._check_length(batch.inputs)
 
         def behave():

@@ -34,7 +34,7 @@ class TeacherForcing(Forcing):
     @backend.step
     def train_step(self, data: Any) -> dict[str, Tensor]:
         """One step of maximum likelihood."""
-        batch, variables = self.data.batch(data), self.generator.trainable_variables
+        batch, variables = self._batch(data), self.generator.trainable_variables
 
         def behave():
             nll = self._forward(batch, training=True).nll

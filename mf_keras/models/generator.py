@@ -140,7 +140,8 @@ class SequenceGenerator(SequenceModel):
             (B,), nats, summed over the steps, in at least float32.
 
         Raises:
-            ValueError: x has another shape or other values.
+            ValueError: x has another shape or other values. In a graph wrong values end its run
+                (`tf.errors.InvalidArgumentError`), except where XLA compiles it as one program.
         """
         x = self._steps("x", x)
         logits, _ = self.trace(x, training=training, keep=())

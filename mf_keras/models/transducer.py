@@ -94,7 +94,9 @@ class SequenceTransducer(SequenceModel):
 
         Raises:
             TypeError: an argument is no tensor.
-            ValueError: a shape does not fit, or a target is none of a step's values.
+            ValueError: a shape does not fit, or a target is none of a step's values. In a graph
+                wrong values end its run (`tf.errors.InvalidArgumentError`), except where XLA
+                compiles it as one program.
         """
         inputs = backend.to_tensor("inputs", inputs)
         targets = self.output.to_steps("targets", targets, "float32")

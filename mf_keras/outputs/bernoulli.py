@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 
 from mf_keras import validation
-from mf_keras.outputs.output import Output, clipped
+from mf_keras.outputs.output import Output, clipped, forcing
 from mf_keras.types import ArrayLike, Config, Tensor
 
 
@@ -52,9 +52,9 @@ class Bernoulli(Output):
         return temperature * (ops.log(noise) - ops.log1p(-noise))
 
     def forced(self, x: Tensor, dtype: str = "float32") -> Tensor:
-        """-inf for a 1, which every logit exceeds, and inf for a 0."""
-        infinity = ops.cast(float("inf"), dtype)
-        return ops.where(ops.cast(x, "bool"), -infinity, infinity)
+        """Far below 0 for a 1, so that every logit exceeds it, and far above for a 0."""
+        beyond = forcing(dtype)
+        return ops.where(ops.cast(x, "bool"), -beyond, beyond)
 
     def draw(self, parameters: Tensor, thresholds: Tensor) -> Tensor:
         """1 where the logit exceeds its threshold."""

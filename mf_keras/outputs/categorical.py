@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 
 from mf_keras import validation
-from mf_keras.outputs.output import Output, clipped
+from mf_keras.outputs.output import Output, clipped, forcing
 from mf_keras.types import ArrayLike, Config, Tensor
 
 _BEFORE_THE_FIRST = -1  # a token of no class: its one-hot vector is zero
@@ -54,9 +54,9 @@ class Categorical(Output):
         return temperature * ops.log(-ops.log(clipped(noise)))
 
     def forced(self, x: Tensor, dtype: str = "float32") -> Tensor:
-        """-inf for the class x, and inf for the others."""
-        infinity = ops.cast(float("inf"), dtype)
-        return ops.where(self.encode(x, "bool"), -infinity, infinity)
+        """Far below 0 for the class x, and far above for the others."""
+        beyond = forcing(dtype)
+        return ops.where(self.encode(x, "bool"), -beyond, beyond)
 
     def draw(self, parameters: Tensor, thresholds: Tensor) -> Tensor:
         """The class of the largest logit, less its threshold."""

@@ -8,6 +8,9 @@ from mf_keras.types import ArrayLike, Config, Tensor
 
 # Uniform noise is kept this far from 0 and 1, where its logarithms are infinite.
 _NOISE_MARGIN = 1e-7
+# The threshold that forces a step: beyond the logits of all models, and finite, since infinity
+# would be taken for a fault by `tf.debugging.enable_check_numerics`.
+_FORCING, _FORCING_HALF = 1e38, 3e4  # float16 ends at 65504
 
 
 class Output:
@@ -21,8 +24,8 @@ class Output:
 
         draw(parameters, thresholds(u, temperature))
 
-    and `draw(parameters, forced(x))` is x whatever the parameters are, so that teacher forcing is
-    free running with other thresholds.
+    and `draw(parameters, forced(x))` is x whatever the parameters are, as long as they are finite,
+    so that teacher forcing is free running with other thresholds.
 
     A subclass gives the attributes and the methods that raise NotImplementedError here, and is
     registered by `keras.saving.register_keras_serializable`.
@@ -165,12 +168,16 @@ class Output:
 
         Raises:
             TypeError: it is no tensor of numbers.
-            ValueError: the shape is another; or, in eager code, a value is none of a step's.
+            ValueError: the shape is another; or, in eager code, a value is none of a step's. In a
+                graph `backend.required` checks the values.
         """
         x = backend.to_tensor(name, x)
         validation.shape_of(name, x, ("B", "T", *self.step))
         if backend.is_concrete(x):
             self.check_values(name, ops.convert_to_numpy(x))
+        else:
+            words = f"{name} must hold only {self.values}, got other values"
+            x = backend.required(x, self.valid(x), words, x)
         return ops.cast(x, "int32" if self.dtype == "int32" else dtype)
 
     def check_values(self, name: str, array: np.ndarray) -> None:
@@ -201,6 +208,15 @@ class Output:
 def clipped(noise: Tensor) -> Tensor:
     """Uniform noise, away from 0 and 1, where its logarithms are infinite."""
     return ops.clip(noise, _NOISE_MARGIN, 1.0 - _NOISE_MARGIN)
+
+
+def forcing(dtype: str) -> Tensor:
+    """The threshold, finite, that is above every logit of a model; its negative is below.
+
+    Of logits that are themselves beyond it, 1e38 (3e4 in float16), or infinite, the step would not
+    be forced: their model has diverged.
+    """
+    return ops.cast(_FORCING_HALF if dtype == "float16" else _FORCING, dtype)
 
 
 def check_output(output: Output | None, units: int) -> Output:

@@ -1,11 +1,15 @@
 """Every source of data is checked: arrays at once, streams as they come."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from mf_keras import SequenceGenerator, TeacherForcing, outputs
+from mf_keras.backend import datasets
+from mf_keras.data import copy_task
 from tests.small import binary, small_cell, small_generator, small_transducer
 
 
@@ -123,3 +127,83 @@ def test_parts_of_another_length_are_refused():
     assert "as many sequences and steps in all its parts" in message(
         lambda: forcing.fit(data, verbose=0)
     )
+
+
+def distributed(strategy, *parts):
+    return strategy.experimental_distribute_dataset(dataset(*parts))
+
+
+@pytest.fixture(scope="module")
+def strategy():
+    return tf.distribute.MirroredStrategy(["CPU:0"])
+
+
+def test_datasets_of_a_strategy_are_checked_within_the_steps(strategy):
+    x, y, ones = binary(2, 3, 3), binary(2, 3, 2), np.ones((2, 3), "float32")
+    with strategy.scope():
+        forcing = compiled(small_transducer())
+    wrong = {
+        "the targets": (x, y + 2.0, ones),
+        "finite and not negative": (x, y, -ones),
+        "count at least one step": (x, y, 0.0 * ones),
+        "inputs of x must be finite": (x * np.float32(np.nan), y, ones),
+    }
+    wrong["must hold only 0 and 1"] = wrong.pop("the targets")
+    before, good = forcing.get_weights(), distributed(strategy, x, y, ones)
+    for words, parts in wrong.items():
+        data = distributed(strategy, *parts)
+        for method in (forcing.fit, forcing.evaluate):
+            assert words in message(functools.partial(method, data, verbose=0))
+    for one, other in zip(before, forcing.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert words in message(lambda: forcing.fit(good, validation_data=data, verbose=0))
+    nan = distributed(strategy, x * np.float32(np.nan))
+    assert "x must be finite" in message(lambda: forcing.predict(nan, verbose=0))
+    with pytest.raises(ValueError, match=r"x is the dataset of a tf\.distribute strategy"):
+        compiled(small_transducer()).fit(good, verbose=0)
+
+
+def test_a_graph_checks_what_a_generator_or_a_transducer_scores():
+    """Traced without XLA, which would drop the assertions."""
+    x, generator, transducer = binary(2, 3, 1), small_generator(), small_transducer()
+    score = tf.function(generator.nll, autograph=False)
+    np.testing.assert_allclose(score(tf.constant(x)), generator.nll(x), rtol=1e-5)
+    inputs, targets = tf.constant(binary(2, 3, 3)), tf.constant(binary(2, 3, 2))
+    both = tf.function(transducer.nll, autograph=False)
+    both(inputs, targets)
+    assert "x must hold only 0 and 1" in message(lambda: score(tf.constant(255.0 * x)))
+    assert "targets must hold only 0 and 1" in message(lambda: both(inputs, targets + 2.0))
+
+
+class Endless(keras.utils.PyDataset):
+    """One batch, again and again."""
+
+    num_batches = None
+
+    def __init__(self, part):
+        super().__init__()
+        self.part = part
+
+    def __getitem__(self, index):
+        return self.part
+
+
+@pytest.mark.parametrize("make", [lambda x: dataset(x).repeat(), Endless])
+def test_what_never_ends_is_refused_without_a_number_of_steps(make):
+    x = binary(2, 3, 1)
+    forcing, endless = compiled(small_generator()), make(x)
+    assert datasets.is_endless(copy_task(length=3, width=2).batch(1))
+    refused = {
+        "steps_per_epoch must be given": lambda: forcing.fit(endless, verbose=0),
+        "steps must be given": lambda: forcing.evaluate(endless, verbose=0),
+        "steps must be given, as x": lambda: forcing.predict(endless, verbose=0),
+        "validation_steps must be given": lambda: forcing.fit(
+            x, validation_data=endless, verbose=0
+        ),
+    }
+    for words, call in refused.items():
+        with pytest.raises(ValueError, match=f"{words}.* never ends"):
+            call()
+    assert forcing.trained_steps == 0
+    forcing.fit(endless, steps_per_epoch=1, validation_data=endless, validation_steps=1, verbose=0)
+    forcing.predict(endless, steps=1, verbose=0)

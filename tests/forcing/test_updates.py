@@ -17,7 +17,8 @@ from mf_keras import (
     callbacks,
 )
 from mf_keras.forcing.metrics import FiniteMean, SkippedUpdates
-from tests.small import binary
+from mf_keras.forcing.updates import copied, inner, set_settings, settings
+from tests.small import binary, small_generator
 
 BAD = 9.0  # an input that a `Fragile` cell does not survive
 TIME = 2
@@ -212,3 +213,91 @@ def test_max_skipped_must_be_positive(value):
 def test_fit_takes_callbacks_alone():
     with pytest.raises(TypeError, match="callbacks must be Keras callbacks, got 'stop'"):
         teacher().fit(data(), callbacks=["stop"], verbose=0)
+
+
+def test_a_copy_has_what_no_configuration_has():
+    schedule = keras.optimizers.schedules.ExponentialDecay(0.1, 1, 0.5)
+    given = {
+        "names": keras.optimizers.AdamW(0.1),
+        "lambda": keras.optimizers.SGD(lambda: 0.1),
+        "schedule": keras.optimizers.SGD(schedule),
+        "subclass": Doubled(factor=2.0, learning_rate=0.1),
+        "scaled": keras.optimizers.LossScaleOptimizer(keras.optimizers.AdamW(0.1)),
+    }
+    given["schedule"].iterations.assign(1)
+    for name in ("names", "scaled"):
+        inner(given[name]).exclude_from_weight_decay(var_names=["bias"])
+    moved = {}
+    for name, optimizer in given.items():
+        kernel, bias = (keras.Variable(np.ones(2), name=name) for name in ("kernel", "bias"))
+        found = copied("optimizer", optimizer)
+        found.build([kernel, bias])
+        zero = isinstance(inner(found), keras.optimizers.AdamW)
+        found.apply([np.full(2, 0.0 if zero else 1.0, "float32")] * 2, [kernel, bias])
+        moved[name] = [float(kernel[0]), float(bias[0])]
+        assert int(optimizer.iterations) == (1 if name == "schedule" else 0)
+        assert type(found) is type(optimizer)
+    decayed = 1.0 - 0.1 * 0.004
+    assert moved == {
+        "names": [pytest.approx(decayed), 1.0],
+        "lambda": [pytest.approx(0.9)] * 2,
+        "schedule": [pytest.approx(0.95)] * 2,
+        "subclass": [pytest.approx(0.8)] * 2,
+        "scaled": [pytest.approx(decayed), 1.0],
+    }
+
+
+class Doubled(keras.optimizers.SGD):
+    """An optimizer of a user, which forgot `get_config`."""
+
+    def __init__(self, factor=1.0, **kwargs):
+        super().__init__(**kwargs)
+        self.factor = factor
+
+    def update_step(self, gradient, variable, learning_rate):
+        super().update_step(gradient, variable, self.factor * learning_rate)
+
+
+def test_what_cannot_be_copied_is_refused():
+    class Strange(keras.optimizers.SGD):
+        def __init__(self, needed):
+            super().__init__(0.1)
+
+    with pytest.raises(ValueError, match=r"judge must be an optimizer that can be copied .* dict"):
+        copied("judge", Strange(1))
+    built = keras.optimizers.SGD(0.1)
+    built.build([])
+    with pytest.raises(ValueError, match="judge must not be built to be copied"):
+        copied("judge", built)
+
+
+def test_every_discriminator_and_every_file_keeps_what_was_excluded(tmp_path):
+    def optimizer():
+        found = keras.optimizers.AdamW(0.1, weight_decay=0.5)
+        found.exclude_from_weight_decay(var_names=["bias", "kernel"])
+        return found
+
+    players = [SequenceDiscriminator(gru_units=2, dense_units=(2,)) for _ in range(2)]
+    model = MemoryForcing(small_generator(), *players)
+    model.compile(optimizer(), discriminator_optimizer=optimizer(), run_eagerly=True)
+    model.save(tmp_path / "model.keras")
+    for each in (model, keras.models.load_model(tmp_path / "model.keras")):
+        found = [each.optimizer, *(player.optimizer for player in each.adversaries.values())]
+        assert len(set(map(id, found))) == 3
+        for optimizer in found:
+            bias = keras.Variable(np.ones(2), name="bias")
+            again = copied("optimizer", type(optimizer).from_config(optimizer.get_config()))
+            set_settings(again, settings(optimizer))
+            again.build([bias])
+            again.apply([np.zeros(2, "float32")], [bias])
+            np.testing.assert_array_equal(bias, 1.0)
+
+
+def test_a_file_says_what_it_cannot_keep_and_sets_no_methods():
+    optimizer, variable = keras.optimizers.AdamW(0.1), keras.Variable(np.ones(2))
+    optimizer.exclude_from_weight_decay(var_list=[variable])
+    with pytest.warns(UserWarning, match=r"var_names=\["):
+        assert settings(optimizer) == {}
+    set_settings(optimizer, {"apply": "nothing", "own": 2.0})
+    assert callable(optimizer.apply)
+    assert optimizer.own == 2.0

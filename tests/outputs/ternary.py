@@ -36,8 +36,7 @@ class Ternary(Output):
 
     def forced(self, x, dtype="float32"):
         wanted = ops.one_hot(ops.cast(x + 1, "int32"), 3, dtype="bool")
-        infinity = ops.cast(float("inf"), dtype)
-        forced = ops.where(wanted, -infinity, infinity)
+        forced = ops.where(wanted, *(ops.cast(sign * 1e38, dtype) for sign in (-1, 1)))
         return ops.reshape(forced, (*x.shape[:-1], self.noise_size))
 
     def draw(self, parameters, thresholds):

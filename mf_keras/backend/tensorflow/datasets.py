@@ -4,6 +4,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from mf_keras.backend.tensorflow.primitives import required
 from mf_keras.types import Function
 
 
@@ -43,11 +44,41 @@ def _is_nothing(part):
     return isinstance(part, type(tf.type_spec_from_value(None)))
 
 
+def is_endless(x: Any) -> bool:
+    """Whether x is a dataset, also of a strategy, that is known never to end."""
+    if is_dataset(x):
+        return bool(x.cardinality() == tf.data.INFINITE_CARDINALITY)
+    if is_distributed(x):
+        return bool(x.cardinality == tf.data.INFINITE_CARDINALITY)
+    return False
+
+
 def with_checks(dataset: Any, conditions: Function, same_sizes: str | None = None) -> Any:
     """The dataset, whose values are checked as they come.
 
     Args:
         dataset: of tensors, or of tuples of them.
+        conditions: as for `checked`.
+        same_sizes: as for `checked`.
+
+    Raises:
+        tf.errors.InvalidArgumentError: from the dataset, where a condition does not hold.
+    """
+
+    def check(*parts):
+        parts = checked(parts, conditions, same_sizes)
+        return parts if len(parts) > 1 else parts[0]
+
+    return dataset.map(check)
+
+
+def checked(
+    parts: tuple[Any, ...], conditions: Function, same_sizes: str | None = None
+) -> tuple[Any, ...]:
+    """The parts of a batch, whose values are checked when a graph runs.
+
+    Args:
+        parts: tensors, or None.
         conditions: a function of a tuple of floating tensors, and of a function that reduces the
             last axis of bools by "any". It gives a list of `(bools, words, values)`: what must be
             true, and the message and the values to show where it is not.
@@ -55,24 +86,16 @@ def with_checks(dataset: Any, conditions: Function, same_sizes: str | None = Non
             allow it.
 
     Raises:
-        tf.errors.InvalidArgumentError: from the dataset, where a condition does not hold.
+        tf.errors.InvalidArgumentError: when it runs, where a condition does not hold.
     """
-
-    def check(*parts):
-        known = tuple(None if x is None else _as_floats(x) for x in parts)
-        found = conditions(known, lambda x: tf.reduce_any(x, axis=-1))
-        if same_sizes is not None:
-            sizes = tf.stack([tf.shape(x)[:2] for x in known if x is not None])  # (parts, 2)
-            found.append((tf.equal(sizes, sizes[0]), same_sizes, sizes))
-        checks = [
-            tf.debugging.Assert(tf.reduce_all(right), [words, values])
-            for right, words, values in found
-        ]
-        with tf.control_dependencies(checks):
-            parts = tf.nest.map_structure(lambda x: None if x is None else tf.identity(x), parts)
-        return parts if len(parts) > 1 else parts[0]
-
-    return dataset.map(check)
+    known = tuple(None if x is None else _as_floats(x) for x in parts)
+    found = conditions(known, lambda x: tf.reduce_any(x, axis=-1))
+    if same_sizes is not None:
+        sizes = tf.stack([tf.shape(x)[:2] for x in known if x is not None])  # (parts, 2)
+        found.append((tf.equal(sizes, sizes[0]), same_sizes, sizes))
+    for right, words, values in found:
+        parts = required(parts, right, words, values)
+    return parts
 
 
 def _as_floats(x):

@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from mf_keras.backend.tensorflow.execution import compiling_loops
-from mf_keras.types import ArrayLike, Function, Tensor
+from mf_keras.types import ArrayLike, Function, Structure, Tensor
 
 
 def pullback(
@@ -81,6 +81,27 @@ def to_tensor(name: str, value: ArrayLike) -> Tensor:
     if not real or tensor.dtype == tf.string:
         raise TypeError(wrong)
     return tensor
+
+
+def required(tensors: Structure, right: Tensor, words: str, value: Tensor) -> Structure:
+    """`tensors`, once a condition has been seen to hold.
+
+    In a graph it is an assertion. XLA drops it from what it compiles as one program, such as a
+    `tf.function(jit_compile=True)`, where nothing is checked.
+
+    Args:
+        tensors: a nested structure of tensors; None stays None.
+        right: bools, which must all be True.
+        words: the message where one is not.
+        value: what to show of it then.
+
+    Raises:
+        tf.errors.InvalidArgumentError: when it runs, if the condition does not hold.
+    """
+    check = tf.debugging.Assert(tf.reduce_all(right), [words, value])
+    # Of an assertion that ran at once, in eager code, there is no operation.
+    with tf.control_dependencies([] if check is None else [check]):
+        return tf.nest.map_structure(lambda x: None if x is None else tf.identity(x), tensors)
 
 
 def is_concrete(tensor: Tensor) -> bool:
