@@ -16,10 +16,10 @@ class SequenceTransducer(SequenceModel):
     """Maps (B, T, D) inputs to the logits of (B, T, *step) targets, for tasks such as copying.
 
     Works with plain Keras losses on its logits, and with the forcing algorithms of this package,
-    which use `trace`. Masks are those of `keras.layers.RNN`, e.g. of an
-    `Embedding(mask_zero=True)` in front: a masked step is skipped, and losses do not count it. Its
-    data are `(inputs, targets, sample_weight)` triples as Keras
-    passes them; the weights (B, T) say which steps count.
+    which use `trace`. Its data are `(inputs, targets, sample_weight)` triples as Keras
+    passes them; the weights (B, T) say which steps count. A mask, e.g. of an
+    `Embedding(mask_zero=True)` in front, is taken as by `keras.layers.RNN`: a masked step is
+    skipped, and Keras' losses do not count it.
 
         transducer = SequenceTransducer(DNCCell(keras.layers.GRUCell(64), units=6))
         logits = transducer(inputs)  # (B, T, 6), of 6 bits a step
@@ -51,7 +51,7 @@ class SequenceTransducer(SequenceModel):
 
         Args:
             inputs: (B, T, D).
-            mask: optional (B, T) of bool, as for `unroll`; Keras passes the one that the inputs have.
+            mask: optional (B, T) of bool, as for `unroll`; Keras passes the mask of the inputs.
             training: passed on to the cell.
 
         Returns:

@@ -7,7 +7,7 @@ from keras import ops
 
 from mf_keras import backend, validation
 from mf_keras.layouts import BATCH_FIRST
-from mf_keras.types import ArrayLike, Chunk, Keep, State, Tensor
+from mf_keras.types import ArrayLike, Chunk, Keep, State, Structure, Tensor
 
 
 def unroll(
@@ -94,28 +94,41 @@ def run(
     keep: Keep = None,
     chunk: Chunk = None,
     return_sequences: bool = True,
+    masks: Structure = None,
 ) -> tuple[Tensor, State, State]:
     """`unroll` without its checks, for models, whose data have been checked.
 
-    Without `return_sequences` the outputs are those of the last step, (B, units).
+    Without `return_sequences` the outputs are those of the last step, (B, units). `masks` are those
+    of dropout; None for new ones in training.
     """
     if state is None:
         state = cell.initial_state(ops.shape(inputs)[0])
     kept = kept_fields(keep, state)
+    if masks is None:
+        masks = dropout_masks(cell, ops.shape(inputs)[0], training)
     if mask is not None:
         # A skipped step is computed all the same, and its gradient is 0 times what it holds.
         inputs = ops.where(ops.expand_dims(mask, -1), inputs, ops.zeros_like(inputs))
 
-    def of_rows(inputs, state, mask):
-        return _loop(cell, inputs, state, mask, training, kept, chunk, return_sequences)
+    def of_rows(inputs, state, mask, masks):
+        return _loop(cell, inputs, state, mask, masks, training, kept, chunk, return_sequences)
 
-    return backend.on_cores(of_rows, inputs, state, mask)
+    return backend.on_cores(of_rows, inputs, state, mask, masks)
 
 
-def _loop(cell, inputs, state, mask, training, kept, chunk, return_sequences):
+def dropout_masks(cell: Any, batch_size: int | Tensor, training: bool) -> Structure:
+    """`cell.dropout_masks` in training, None where there is no dropout."""
+    if not training or not hasattr(cell, "dropout_masks"):
+        return None
+    return cell.dropout_masks(batch_size)
+
+
+def _loop(cell, inputs, state, mask, masks, training, kept, chunk, return_sequences):
     """What `unroll` returns, of some of the rows."""
     # Within the loop some tensors may have the batch as their last axis.
     axes, options = _layout(cell, state, inputs.shape[0])
+    if masks is not None:
+        options["masks"] = masks
     state = keras.tree.map_structure(lambda x, axis: ops.moveaxis(x, 0, axis), state, axes)
     outputs = ops.zeros((ops.shape(inputs)[0], cell.output_size), dtype=cell.compute_dtype)
     sequences = [_swap_batch_and_time(x) for x in (inputs, mask) if x is not None]
@@ -179,12 +192,17 @@ def _check_inputs(cell, inputs):
     if not cell.built:
         cell.build((None, inputs.shape[-1]))
         cell.built = True
+    check_features(cell, inputs)
+    return inputs
+
+
+def check_features(cell: Any, inputs: Tensor) -> None:
+    """Raise ValueError where the cell is built for inputs of another size."""
     if inputs.shape[-1] != cell.input_size:
         raise ValueError(
             f"inputs must have {cell.input_size} features a step, as the cell is built for, "
             f"got shape {inputs.shape}."
         )
-    return inputs
 
 
 def kept_fields(keep: Keep, state: State, name: str = "keep") -> State:
