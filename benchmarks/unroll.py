@@ -26,7 +26,7 @@ def make(case, time, batch):
     import keras
     import tensorflow as tf
 
-    from mf_keras import DNCCell, backend, unroll
+    from mf_keras import DNCCell, MemoryRNN, backend, unroll
 
     x = tf.random.stateless_uniform((batch, time, 1), seed=(0, 0))
     kind, _, way = case.partition("/")
@@ -36,7 +36,12 @@ def make(case, time, batch):
         )
     else:
         cell = DNCCell(keras.layers.GRUCell(64), 1, **MEMORY)
-        layer = keras.layers.RNN(cell, return_sequences=True)
+        around = MemoryRNN if kind == "memory_rnn" else keras.layers.RNN
+        layer = around(cell, return_sequences=True)
+    if way == "fit":
+        model = keras.Sequential([keras.Input((time, 1)), layer])
+        model.compile("adam", "mse")
+        return lambda: model.train_on_batch(x, x)
     layer.build((batch, time, 1))
     variables = [v.value for v in layer.trainable_variables]
 
@@ -92,6 +97,8 @@ CASES = {
     "unroll/xla": "unroll, one program of XLA",
     "rnn/graph": "keras.layers.RNN(DNCCell), TF graph, Keras' default",
     "rnn/xla": "keras.layers.RNN(DNCCell), XLA",
+    "rnn/fit": "the same by compile and train_on_batch, Keras' default",
+    "memory_rnn/fit": "MemoryRNN(DNCCell) by compile and train_on_batch",
     FLOOR: "keras.layers.GRU(64) + Dense(1), XLA: the floor",
     "dnc_torch": "PyPI dnc on torch",
 }

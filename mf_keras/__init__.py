@@ -1,7 +1,7 @@
 """Memory-augmented networks and Memory Forcing for Keras 3.
 
 * `DNCCell`, `NTMCell`: Keras RNN cells around any controller cell; `MemoryCell`: their base class.
-* `unroll`: the loop over time that returns what the memory did.
+* `MemoryRNN`: a layer around a cell, in place of `keras.layers.RNN`; `unroll`: its loop over time.
 * `SequenceGenerator`, `SequenceTransducer`: models of sequences; `outputs`: what a step is.
 * `TeacherForcing`, `ProfessorForcing`, `MemoryForcing`, `PositiveNegativeMemoryForcing`: their
   training under `model.fit`, with `SequenceDiscriminator`s for all but the first and a
@@ -26,7 +26,7 @@ from mf_keras.forcing import (
     SequenceDiscriminator,
     TeacherForcing,
 )
-from mf_keras.models import SequenceGenerator, SequenceTransducer, unroll
+from mf_keras.models import MemoryRNN, SequenceGenerator, SequenceTransducer, unroll
 from mf_keras.version import __version__
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "DNCState",
     "MemoryCell",
     "MemoryForcing",
+    "MemoryRNN",
     "MemoryReplay",
     "NTMCell",
     "NTMState",

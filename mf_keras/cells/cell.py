@@ -1,5 +1,6 @@
 """What the memory cells share: a controller, a memory, and the interface of `keras.layers.RNN`."""
 
+import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
@@ -12,7 +13,7 @@ from mf_keras import addressing, layouts, validation
 from mf_keras.addressing import Equations
 from mf_keras.frozen import KeepsFrozenParts
 from mf_keras.layouts import Layout
-from mf_keras.types import Config, Function, Shape, State, Tensor
+from mf_keras.types import Config, Function, Shape, State, Structure, Tensor
 
 INITIAL_MEMORY = 1e-6
 MAX_INTEGER = 256 * 256 - 1  # in a state: at the interface of Keras an integer is two digits
@@ -69,8 +70,13 @@ class MemoryCell(KeepsFrozenParts, keras.layers.Layer):
     layer also copies the initial state once, so that a learned initial memory is not learned there.
 
     Args:
-        controller: any Keras RNN cell without dropout, e.g. `keras.layers.GRUCell(64)`. `unroll`
-            refuses one that assigns variables in a step, as batch normalization does in training.
+        controller: any Keras RNN cell, e.g. `keras.layers.GRUCell(64)`, or a layer without a state
+            of its own, such as `keras.layers.Dense(64, "tanh")` or a `Sequential` of such: a
+            feed-forward controller (Graves et al. 2014, section 3.3.4). The `dropout` and
+            `recurrent_dropout` of Keras' cells have one mask a sequence, which `unroll`,
+            `MemoryRNN` and the models draw at every call in training. `unroll` refuses a controller
+            that assigns variables in a step, as layers of dropout and batch normalization do in
+            training.
         units: size of the output y_t.
         memory_size: N, number of memory slots.
         word_size: W, length of a slot.
@@ -86,11 +92,10 @@ class MemoryCell(KeepsFrozenParts, keras.layers.Layer):
         **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
 
     Raises:
-        TypeError: an argument has the wrong type, `controller` is no RNN cell, or a subclass lacks
-            one of the four things.
+        TypeError: an argument has the wrong type, `controller` is neither an RNN cell nor a layer,
+            or a subclass lacks one of the four things.
         ValueError: a size is below 1, `layout` is unknown or none that the cell can run in, or the
-            controller uses dropout, whose mask Keras can share between time steps only for cells
-            that it knows.
+            controller uses dropout without the methods by which Keras' cells draw its masks.
     """
 
     # The constructor's arguments are checked, stored, documented and put into the configuration
@@ -152,6 +157,7 @@ class MemoryCell(KeepsFrozenParts, keras.layers.Layer):
         self.learn_initial_memory = learn_initial_memory
         self.layout = layout
         self.input_size: int | None = None  # D, known once the cell is built
+        self._feed_forward_size: int | None = None  # H of a controller without a state
         self.interface = keras.layers.Dense(
             self.interface_size, dtype=self.dtype_policy, name="interface"
         )
@@ -217,6 +223,7 @@ class MemoryCell(KeepsFrozenParts, keras.layers.Layer):
         state: State,
         training: bool = False,
         layout: Layout = layouts.BATCH_FIRST,
+        masks: Structure = None,
     ) -> tuple[Tensor, State]:
         """One time step on the named tuple.
 
@@ -225,12 +232,17 @@ class MemoryCell(KeepsFrozenParts, keras.layers.Layer):
             state: the state after the last step, whose fields lie as `batch_axes(layout)` says.
             training: passed on to the controller.
             layout: where the batch lies in the memory's fields of the state.
+            masks: of `dropout_masks`, the same in all steps of a sequence; None without dropout.
 
         Returns:
             `(outputs, state)`: y_t of shape (B, units), and the new state.
+
+        Raises:
+            ValueError: the controller uses dropout, this is training, and there are no masks.
         """
         reads_tm1 = layout.rows(state.read_vectors)  # (B, R W)
-        hidden, controller = self.control(inputs, reads_tm1, state.controller, training)
+        with self._dropping(masks, training):
+            hidden, controller = self.control(inputs, reads_tm1, state.controller, training)
         # Products of twenty usages or a softmax at strength 20 mean nothing in half precision, so
         # the addressing runs in float32 at least. The state is kept in the compute dtype.
         precise = at_least_float32(self.compute_dtype)
@@ -255,8 +267,11 @@ class MemoryCell(KeepsFrozenParts, keras.layers.Layer):
         """
         inputs = ops.concatenate([ops.cast(inputs, self.compute_dtype), reads_tm1], axis=-1)
         sizes = self._controller_sizes()
-        nested = keras.tree.pack_sequence_as(sizes, list(controller))
-        hidden, nested = self.controller(inputs, nested, training=training)
+        if sizes:
+            nested = keras.tree.pack_sequence_as(sizes, list(controller))
+            hidden, nested = self.controller(inputs, nested, training=training)
+        else:
+            hidden, nested = self.controller(inputs, training=training), ()
         hidden = ops.cast(hidden, self.compute_dtype)
         if self.clip is not None:
             hidden = ops.clip(hidden, -self.clip, self.clip)
@@ -264,8 +279,71 @@ class MemoryCell(KeepsFrozenParts, keras.layers.Layer):
         return hidden, tuple(ops.cast(x, self.compute_dtype) for x in flat)
 
     def _controller_sizes(self):
-        sizes = self.controller.state_size
+        """Sizes of the controller's states, perhaps nested; empty for a feed-forward one."""
+        sizes = getattr(self.controller, "state_size", ())
         return [sizes] if isinstance(sizes, int) else sizes
+
+    def dropout_masks(self, batch_size: int | Tensor) -> Structure:
+        """New masks of the controller's dropout, for the steps of one batch of sequences.
+
+        Args:
+            batch_size: B.
+
+        Returns:
+            What `step` takes as `masks`: nested lists of (B, size) tensors; None without dropout.
+
+        Raises:
+            ValueError: the cell is not built.
+        """
+        if not self.built:
+            raise ValueError("The cell must be built before it has dropout masks.")
+        masks = []
+        for cell, size in _dropping_cells(self.controller, self._controller_input_size):
+            pair = []
+            for rate, drawn, reset, n in (
+                (cell.dropout, cell.get_dropout_mask, cell.reset_dropout_mask, size),
+                (
+                    cell.recurrent_dropout,
+                    cell.get_recurrent_dropout_mask,
+                    cell.reset_recurrent_dropout_mask,
+                    _first_size(cell.state_size),
+                ),
+            ):
+                reset()  # the cell keeps a mask until then
+                mask = None
+                if 0.0 < rate < 1.0:
+                    mask = drawn(ops.ones((batch_size, n), dtype=cell.compute_dtype))
+                pair.append(list(mask) if isinstance(mask, (list, tuple)) else mask)
+                reset()
+            masks.append(pair)
+        return masks or None
+
+    @contextlib.contextmanager
+    def _dropping(self, masks, training):
+        """Within, the controller takes these masks of `dropout_masks` instead of drawing its own.
+
+        The tensors that a cell of Keras keeps would not be those of the backward loop, which runs
+        a step again. Some cells draw them outside of training too, and do not use them.
+        """
+        cells = [cell for cell, _ in _dropping_cells(self.controller, 0)]
+        if not training:
+            masks = [(None, None)] * len(cells)
+        elif cells and masks is None:
+            raise ValueError(
+                "masks must be given to a step in training, since the controller uses dropout with "
+                "one mask a sequence: run the cell by MemoryRNN, unroll or a model, which draw "
+                "them, or pass cell.dropout_masks(batch_size)."
+            )
+        names = ("get_dropout_mask", "get_recurrent_dropout_mask")
+        try:
+            for cell, pair in zip(cells, masks or (), strict=True):
+                for name, mask in zip(names, pair, strict=True):
+                    vars(cell)[name] = lambda step_input, mask=mask: mask
+            yield
+        finally:
+            for cell in cells:
+                for name in names:
+                    vars(cell).pop(name, None)
 
     # The layout.
 
@@ -296,7 +374,30 @@ class MemoryCell(KeepsFrozenParts, keras.layers.Layer):
     def hidden_size(self) -> int:
         """H, the size of the controller's output h_t."""
         size = getattr(self.controller, "output_size", None)
-        return keras.tree.flatten(self.controller.state_size)[0] if size is None else size
+        if size is None and hasattr(self.controller, "state_size"):
+            size = _first_size(self.controller.state_size)
+        if size is None:
+            size = self._feed_forward_size
+        if size is None:  # until the cell is built
+            size = self._output_size_for(None)
+        if size is None:
+            raise ValueError("The cell must be built before the size of its controller is known.")
+        return size
+
+    @property
+    def _controller_input_size(self):
+        """Length of what the controller reads: x_t and the last read vectors."""
+        return self.input_size + self.num_reads * self.word_size
+
+    def _output_size_for(self, input_size):
+        """The size of a feed-forward controller's output for inputs (B, input_size)."""
+        shape = self.controller.compute_output_shape((None, input_size))
+        if len(shape) != 2:
+            raise ValueError(
+                "controller must map (B, size) to (B, size), but it gives "
+                f"{len(shape)} axes, {tuple(shape)}."
+            )
+        return shape[-1]
 
     @property
     def output_size(self) -> int:
@@ -309,7 +410,7 @@ class MemoryCell(KeepsFrozenParts, keras.layers.Layer):
         return [shape.size for shape in keras.tree.flatten(self._shapes())]
 
     def _shapes(self):
-        controller = tuple(_Shape((n,)) for n in keras.tree.flatten(self.controller.state_size))
+        controller = tuple(_Shape((n,)) for n in keras.tree.flatten(self._controller_sizes()))
         memory = {
             name: _Shape(shape, integer=name in self.integer_fields)
             for name, shape in self.memory_shapes().items()
@@ -394,10 +495,13 @@ class MemoryCell(KeepsFrozenParts, keras.layers.Layer):
             )
         reads = self.num_reads * self.word_size
         self.input_size = input_shape[-1]
+        size = self._controller_input_size
         if self.controller.built:
-            self._check_built(input_shape[-1] + reads)
+            self._check_built(size)
         else:
-            self.controller.build((None, input_shape[-1] + reads))
+            self.controller.build((None, size))
+        if not self._controller_sizes():
+            self._feed_forward_size = self._output_size_for(size)
         self.interface.build((None, self.hidden_size))
         self.readout.build((None, self.hidden_size + reads))
         if self.learn_initial_memory:
@@ -413,7 +517,7 @@ class MemoryCell(KeepsFrozenParts, keras.layers.Layer):
         sizes = self._controller_sizes()
         states = keras.tree.map_structure(lambda n: ops.zeros((1, n), dtype=dtype), sizes)
         try:
-            self.controller(ops.zeros((1, size), dtype=dtype), states)
+            self.controller(ops.zeros((1, size), dtype=dtype), *([states] if sizes else []))
         except Exception as error:
             raise ValueError(
                 f"controller must be built for inputs of size {size}, x and read vectors together, "
@@ -431,6 +535,26 @@ class MemoryCell(KeepsFrozenParts, keras.layers.Layer):
         """Shapes of the outputs and of the flat state."""
         batch = input_shape[0]
         return (batch, self.units), [(batch, n) for n in self.state_size]
+
+    def save_own_variables(self, store: Any) -> None:
+        """Keep the random states of the controller's dropout, too."""
+        super().save_own_variables(store)
+        for name, variable in self._random_states().items():
+            store[name] = ops.convert_to_numpy(variable)
+
+    def load_own_variables(self, store: Any) -> None:
+        """Restore what `save_own_variables` kept, as far as the file has it."""
+        saved = set(store.keys())
+        # Keras refuses what it did not save itself.
+        super().load_own_variables({key: store[key] for key in saved if key.isdigit()})
+        for name, variable in self._random_states().items():
+            if name in saved:
+                variable.assign(store[name])
+
+    def _random_states(self):
+        """The states of the seed generators of dropout, by their names in a file."""
+        cells = [cell for cell, _ in _dropping_cells(self.controller, 0)]
+        return {f"dropout_state_{i}": cell.seed_generator.state for i, cell in enumerate(cells)}
 
     def get_config(self) -> Config:
         """The constructor's arguments, the controller serialized.
@@ -512,15 +636,31 @@ def _check_controller(controller):
             "controller must be an RNN cell that does one step, such as keras.layers.GRUCell(64), "
             f"got the layer {type(controller).__name__}, which runs over whole sequences."
         )
-    if not isinstance(controller, keras.layers.Layer) or not hasattr(controller, "state_size"):
+    if not isinstance(controller, keras.layers.Layer):
         raise TypeError(
-            "controller must be a Keras RNN cell, such as keras.layers.GRUCell(64), "
-            f"got {controller!r}."
+            "controller must be a Keras RNN cell, such as keras.layers.GRUCell(64), or a layer "
+            f"without a state, such as keras.layers.Dense(64), got {controller!r}."
         )
+    for cell, _ in _dropping_cells(controller, 0):
+        if not hasattr(cell, "get_dropout_mask") or not hasattr(cell, "get_recurrent_dropout_mask"):
+            raise ValueError(
+                "controller must draw its dropout as Keras' cells do, by get_dropout_mask and "
+                f"get_recurrent_dropout_mask, which {type(cell).__name__} lacks."
+            )
+
+
+def _dropping_cells(controller, input_size):
+    """`(cell, size of its inputs)` of the parts of a controller that use dropout."""
+    if not hasattr(controller, "state_size"):
+        return
     for cell in getattr(controller, "cells", [controller]):
-        for rate in ("dropout", "recurrent_dropout"):
-            if getattr(cell, rate, 0.0):
-                raise ValueError(
-                    f"controller must not use dropout, got {rate}={getattr(cell, rate)}: Keras "
-                    "shares a dropout mask between time steps only for cells that it knows."
-                )
+        if cell is not controller and hasattr(cell, "cells"):
+            yield from _dropping_cells(cell, input_size)
+        elif getattr(cell, "dropout", 0.0) or getattr(cell, "recurrent_dropout", 0.0):
+            yield cell, input_size
+        size = getattr(cell, "output_size", None)
+        input_size = _first_size(cell.state_size) if size is None else size
+
+
+def _first_size(state_size):
+    return keras.tree.flatten(state_size)[0]

@@ -23,7 +23,7 @@ class PooledGRU(KeepsFrozenParts, keras.layers.Layer):
     mean is summed up within the loop: the scan keeps the states for its gradient, but they are not
     transposed, and no gradient of theirs, (B, T, units), is made.
 
-    Masked steps keep the state, as in Keras, and do not count.
+    Masked steps keep the state, as in Keras, and do not count, whatever they hold.
 
     Args:
         units: size of the state.
@@ -47,9 +47,11 @@ class PooledGRU(KeepsFrozenParts, keras.layers.Layer):
         """(B, T, F), and perhaps a mask (B, T) -> (B, units)."""
         inputs = ops.transpose(inputs, (1, 0, 2))  # (T, B, F)
         time, batch, _ = ops.shape(inputs)
-        sequences = [ops.matmul(inputs, ops.cast(self.cell.kernel, self.compute_dtype))]
         if mask is not None:
             mask = ops.expand_dims(ops.transpose(ops.cast(mask, "bool")), -1)  # (T, B, 1)
+            inputs = ops.where(mask, inputs, ops.zeros_like(inputs))  # 0 times NaN is NaN
+        sequences = [ops.matmul(inputs, ops.cast(self.cell.kernel, self.compute_dtype))]
+        if mask is not None:
             sequences.append(mask)
 
         def step(carry, inputs_t):

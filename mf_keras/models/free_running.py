@@ -6,9 +6,9 @@ from keras import ops
 
 from mf_keras import backend
 from mf_keras.layouts import BATCH_FIRST
-from mf_keras.models.unroll import kept_fields, run
+from mf_keras.models.unroll import dropout_masks, kept_fields, run
 from mf_keras.outputs import Output
-from mf_keras.types import Chunk, Keep, State, Tensor
+from mf_keras.types import Chunk, Keep, State, Structure, Tensor
 
 
 def teacher_force(
@@ -48,6 +48,7 @@ def free_run(
     training: bool = False,
     keep: Keep = None,
     chunk: Chunk = None,
+    masks: Structure = None,
 ) -> tuple[Tensor, Tensor, State]:
     """Samples, parameters and trace with the cell's own samples as input.
 
@@ -59,6 +60,7 @@ def free_run(
         training: passed on to the cell.
         keep: fields of the cell's trace to return, as for `unroll`.
         chunk: of states to keep for the gradient, as for `unroll`.
+        masks: of the cell's dropout; None for new ones in training.
 
     Returns:
         `(samples, parameters, trace)`: (B, T, *step), (B, T, size), and the cell's named tuple with
@@ -74,6 +76,7 @@ def free_run(
         training=training,
         keep=keep,
         chunk=chunk,
+        masks=masks,
     )
     return trace.samples, parameters, trace.cell
 
@@ -90,7 +93,8 @@ def in_both_modes(
 ) -> list[tuple[Tensor, State]]:
     """Teacher forcing and free running side by side, by one program that is compiled once.
 
-    Teacher forcing is free running with thresholds that force the data upon the samples.
+    Teacher forcing is free running with thresholds that force the data upon the samples. Each of
+    the two has dropout masks of its own.
 
     Args:
         cell: a memory cell that reads and gives what `output` wants.
@@ -107,13 +111,16 @@ def in_both_modes(
     """
     forced = output.forced(x, thresholds.dtype)
 
-    def run_freely(thresholds):
+    def run_freely(thresholds, masks):
         options: dict[str, Any] = {"training": training, "keep": keep, "chunk": chunk}
-        return free_run(cell, output, thresholds, **options)[1:]
+        return free_run(cell, output, thresholds, masks=masks, **options)[1:]
 
-    # Both have one static shape, so that they share one program.
+    # Both have one static shape, so that they share one program. Masks that are drawn within it
+    # would let the second run wait for the first one.
+    both = [forced, ops.reshape(thresholds, ops.shape(forced))]
+    rows = ops.shape(forced)[0]
     return backend.side_by_side(
-        run_freely, [(forced,), (ops.reshape(thresholds, ops.shape(forced)),)]
+        run_freely, [(x, dropout_masks(cell, rows, training)) for x in both]
     )
 
 
@@ -148,6 +155,10 @@ class _FreeRunningCell:
     def initial_state(self, batch_size):
         samples = self.output.start(batch_size, self.compute_dtype)
         return FreeRunningState(samples, self.cell.initial_state(batch_size))
+
+    def dropout_masks(self, batch_size):
+        """As `MemoryCell.dropout_masks`."""
+        return dropout_masks(self.cell, batch_size, training=True)
 
     def choose_layout(self, batch_size):
         """As `MemoryCell.choose_layout`."""

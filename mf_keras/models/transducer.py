@@ -17,7 +17,9 @@ class SequenceTransducer(SequenceModel):
 
     Works with plain Keras losses on its logits, and with the forcing algorithms of this package,
     which use `trace`. Its data are `(inputs, targets, sample_weight)` triples as Keras
-    passes them; the weights (B, T) say which steps count.
+    passes them; the weights (B, T) say which steps count. A mask, e.g. of an
+    `Embedding(mask_zero=True)` in front, is taken as by `keras.layers.RNN`: a masked step is
+    skipped, and Keras' losses do not count it.
 
         transducer = SequenceTransducer(DNCCell(keras.layers.GRUCell(64), units=6))
         logits = transducer(inputs)  # (B, T, 6), of 6 bits a step
@@ -44,21 +46,30 @@ class SequenceTransducer(SequenceModel):
             self.cell.build((None, input_shape[-1]))
             self.cell.built = True
 
-    def call(self, inputs: Tensor, training: bool = False) -> Tensor:
+    def call(self, inputs: Tensor, mask: ArrayLike | None = None, training: bool = False) -> Tensor:
         """Logits of every step.
 
         Args:
             inputs: (B, T, D).
+            mask: optional (B, T) of bool, as for `unroll`; Keras passes the mask of the inputs.
             training: passed on to the cell.
 
         Returns:
             (B, T, size).
         """
-        logits, _ = self.trace(inputs, training=training, keep=())
+        logits, _ = self.trace(inputs, training=training, keep=(), mask=mask)
         return logits
 
+    def compute_mask(self, inputs: Tensor, previous_mask: ArrayLike | None) -> ArrayLike | None:
+        """The mask of the inputs, which losses and later layers take."""
+        return previous_mask
+
     def trace(
-        self, inputs: Tensor, training: bool = False, keep: Keep = None
+        self,
+        inputs: Tensor,
+        training: bool = False,
+        keep: Keep = None,
+        mask: ArrayLike | None = None,
     ) -> tuple[Tensor, State]:
         """Logits, and what the memory did.
 
@@ -67,11 +78,14 @@ class SequenceTransducer(SequenceModel):
             training: passed on to the cell.
             keep: names of the fields that the trace shall have; the others are None. None for all.
                 The gradient needs their states all the same, unless there are chunks.
+            mask: optional (B, T) of bool, as for `unroll`.
 
         Returns:
             `(logits, trace)`: (B, T, size), and the cell's named tuple with (B, T, ...) tensors.
         """
-        logits, trace, _ = unroll(self.cell, inputs, training=training, keep=keep, chunk=self.chunk)
+        logits, trace, _ = unroll(
+            self.cell, inputs, mask=mask, training=training, keep=keep, chunk=self.chunk
+        )
         return logits, trace
 
     def nll(
@@ -80,6 +94,7 @@ class SequenceTransducer(SequenceModel):
         targets: ArrayLike,
         sample_weight: ArrayLike | None = None,
         training: bool = False,
+        mask: ArrayLike | None = None,
     ) -> Tensor:
         """Negative log-likelihood of the targets.
 
@@ -88,6 +103,7 @@ class SequenceTransducer(SequenceModel):
             targets: (B, T, *step), in the output's form: (B, T, units) of 0/1, (B, T) of tokens.
             sample_weight: optional (B, T), how much each step counts.
             training: passed on to the cell.
+            mask: optional (B, T) of bool, as for `unroll`; a masked step does not count.
 
         Returns:
             (B,), nats, summed over the steps, in at least float32.
@@ -100,12 +116,16 @@ class SequenceTransducer(SequenceModel):
         """
         inputs = backend.to_tensor("inputs", inputs)
         targets = self.output.to_steps("targets", targets, "float32")
-        logits = self(inputs, training=training)
+        logits = self(inputs, mask=mask, training=training)
         shape = logits.shape[0] or "B", logits.shape[1] or "T"
         validation.shape_of("targets", targets, (*shape, *self.output.step))
         if sample_weight is not None:
             sample_weight = backend.to_tensor("sample_weight", sample_weight)
             validation.shape_of("sample_weight", sample_weight, shape)
+        if mask is not None:
+            counted = ops.cast(backend.to_tensor("mask", mask), "bool")
+            weights = ops.ones_like(counted, "float32") if sample_weight is None else sample_weight
+            sample_weight = ops.where(counted, weights, ops.zeros_like(weights))
         return self.output.nll(targets, logits, sample_weight)
 
     def export(self, filepath: Any, *args: Any, **kwargs: Any) -> Any:

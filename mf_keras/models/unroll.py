@@ -7,7 +7,7 @@ from keras import ops
 
 from mf_keras import backend, validation
 from mf_keras.layouts import BATCH_FIRST
-from mf_keras.types import ArrayLike, Chunk, Keep, State, Tensor
+from mf_keras.types import ArrayLike, Chunk, Keep, State, Structure, Tensor
 
 
 def unroll(
@@ -46,7 +46,8 @@ def unroll(
         initial_state: the cell's named tuple with (B, ...) tensors, e.g. an earlier call's
             `final_state`; None for `cell.initial_state(B)`.
         mask: optional (B, T) of bool. Where it is False the step is skipped: the state stays as it
-            was and the output of the step before is repeated, as in Keras.
+            was and the output of the step before is repeated, as in Keras. Whatever the inputs hold
+            there, NaN included, it reaches no output and no gradient.
         training: passed on to the cell.
         keep: names of the state's fields that the trace shall have, e.g. `("hidden", "memory")`;
             the others are None. None for all fields.
@@ -68,13 +69,20 @@ def unroll(
     if isinstance(cell, type) or not methods:
         raise TypeError(f"cell must be a memory cell such as DNCCell, got {cell!r}.")
     chunk = check_chunk(chunk)
+    return run(cell, *prepare(cell, inputs, initial_state, mask), training, keep, chunk)
+
+
+def prepare(
+    cell: Any, inputs: ArrayLike, initial_state: State, mask: ArrayLike | None
+) -> tuple[Tensor, State, Tensor | None]:
+    """The data of `unroll`, checked: inputs, initial state, and mask, as `run` takes them."""
     inputs = _check_inputs(cell, inputs)
     start = cell.initial_state(ops.shape(inputs)[0])
     state = start if initial_state is None else _check_state(initial_state, start)
     if mask is not None:
         mask = ops.cast(backend.to_tensor("mask", mask), "bool")
         validation.shape_of("mask", mask, (inputs.shape[0] or "B", inputs.shape[1] or "T"))
-    return run(cell, inputs, state, mask, training, keep, chunk)
+    return inputs, state, mask
 
 
 def run(
@@ -85,22 +93,42 @@ def run(
     training: bool = False,
     keep: Keep = None,
     chunk: Chunk = None,
+    return_sequences: bool = True,
+    masks: Structure = None,
 ) -> tuple[Tensor, State, State]:
-    """`unroll` without its checks, for models, whose data have been checked."""
+    """`unroll` without its checks, for models, whose data have been checked.
+
+    Without `return_sequences` the outputs are those of the last step, (B, units). `masks` are those
+    of dropout; None for new ones in training.
+    """
     if state is None:
         state = cell.initial_state(ops.shape(inputs)[0])
     kept = kept_fields(keep, state)
+    if masks is None:
+        masks = dropout_masks(cell, ops.shape(inputs)[0], training)
+    if mask is not None:
+        # A skipped step is computed all the same, and its gradient is 0 times what it holds.
+        inputs = ops.where(ops.expand_dims(mask, -1), inputs, ops.zeros_like(inputs))
 
-    def of_rows(inputs, state, mask):
-        return _loop(cell, inputs, state, mask, training, kept, chunk)
+    def of_rows(inputs, state, mask, masks):
+        return _loop(cell, inputs, state, mask, masks, training, kept, chunk, return_sequences)
 
-    return backend.on_cores(of_rows, inputs, state, mask)
+    return backend.on_cores(of_rows, inputs, state, mask, masks)
 
 
-def _loop(cell, inputs, state, mask, training, kept, chunk):
+def dropout_masks(cell: Any, batch_size: int | Tensor, training: bool) -> Structure:
+    """`cell.dropout_masks` in training, None where there is no dropout."""
+    if not training or not hasattr(cell, "dropout_masks"):
+        return None
+    return cell.dropout_masks(batch_size)
+
+
+def _loop(cell, inputs, state, mask, masks, training, kept, chunk, return_sequences):
     """What `unroll` returns, of some of the rows."""
     # Within the loop some tensors may have the batch as their last axis.
     axes, options = _layout(cell, state, inputs.shape[0])
+    if masks is not None:
+        options["masks"] = masks
     state = keras.tree.map_structure(lambda x, axis: ops.moveaxis(x, 0, axis), state, axes)
     outputs = ops.zeros((ops.shape(inputs)[0], cell.output_size), dtype=cell.compute_dtype)
     sequences = [_swap_batch_and_time(x) for x in (inputs, mask) if x is not None]
@@ -116,12 +144,12 @@ def _loop(cell, inputs, state, mask, training, kept, chunk):
     # Frozen weights too: inside the scan every weight must come in as an argument.
     weights = [v for v in cell.variables if keras.backend.is_float_dtype(v.dtype)]
     constants = [v for v in cell.variables if not keras.backend.is_float_dtype(v.dtype)]
-    (outputs, trace), (_, final_state) = backend.scan(
+    (outputs, trace), (last, final_state) = backend.scan(
         step,
         weights,
         (outputs, state),
         sequences,
-        keep=(True, kept),
+        keep=(return_sequences, kept),
         chunk=chunk,
         constants=constants,
     )
@@ -131,7 +159,8 @@ def _loop(cell, inputs, state, mask, training, kept, chunk):
     final_state = keras.tree.map_structure(
         lambda x, axis: ops.moveaxis(x, axis, 0), final_state, axes
     )
-    return _swap_batch_and_time(outputs), trace, final_state
+    outputs = _swap_batch_and_time(outputs) if return_sequences else last
+    return outputs, trace, final_state
 
 
 def _layout(cell, state, batch_size):
@@ -163,16 +192,26 @@ def _check_inputs(cell, inputs):
     if not cell.built:
         cell.build((None, inputs.shape[-1]))
         cell.built = True
+    check_features(cell, inputs)
+    return inputs
+
+
+def check_features(cell: Any, inputs: Tensor) -> None:
+    """Raise ValueError where the cell is built for inputs of another size."""
     if inputs.shape[-1] != cell.input_size:
         raise ValueError(
             f"inputs must have {cell.input_size} features a step, as the cell is built for, "
             f"got shape {inputs.shape}."
         )
-    return inputs
 
 
-def kept_fields(keep: Keep, state: State) -> State:
+def kept_fields(keep: Keep, state: State, name: str = "keep") -> State:
     """The structure of `state` with True where a tensor belongs to a field named in `keep`.
+
+    Args:
+        keep: names of fields; None for all.
+        state: the cell's named tuple.
+        name: what the caller's argument is called.
 
     Raises:
         TypeError: `keep` is neither None nor names.
@@ -181,9 +220,9 @@ def kept_fields(keep: Keep, state: State) -> State:
     if keep is None:
         return keras.tree.map_structure(lambda _: True, state)
     if not isinstance(keep, (tuple, list, set, frozenset)) or not all(
-        isinstance(name, str) for name in keep
+        isinstance(field, str) for field in keep
     ):
-        raise TypeError(f"keep must be names of fields of the state, or None, got {keep!r}.")
+        raise TypeError(f"{name} must be names of fields of the state, or None, got {keep!r}.")
     known = set()
 
     def mark(name, value, wanted):
@@ -198,7 +237,7 @@ def kept_fields(keep: Keep, state: State) -> State:
     unknown = sorted(set(keep) - (known - {""}))
     if unknown:
         raise ValueError(
-            f"keep must name fields of the state, {sorted(known - {''})}, got {unknown}."
+            f"{name} must name fields of the state, {sorted(known - {''})}, got {unknown}."
         )
     return kept
 

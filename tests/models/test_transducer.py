@@ -64,6 +64,30 @@ def test_keras_file_brings_back_the_same_numbers(tmp_path):
     np.testing.assert_array_equal(loaded(x), transducer(x))
 
 
+def test_masks_of_an_embedding_are_those_of_keras_rnn():
+    """Tokens with 0 as padding, in front and at the end; the loss, too, does not count it."""
+    tokens = np.array([[0, 0, 3, 1], [2, 3, 0, 0], [1, 2, 3, 1]])
+    embedding = keras.layers.Embedding(4, 3, mask_zero=True)
+    transducer = small_transducer()
+    model = keras.Sequential([embedding, transducer])
+    layer = keras.Sequential([embedding, keras.layers.RNN(transducer.cell, return_sequences=True)])
+    np.testing.assert_allclose(model(tokens), layer(tokens), atol=1e-6)
+    targets, losses = binary(3, 4, 2, seed=1), []
+    for one in (model, layer):
+        one.compile(loss=keras.losses.BinaryCrossentropy(from_logits=True), run_eagerly=True)
+        losses.append(one.evaluate(tokens, targets, verbose=0))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+    x, mask = embedding(tokens), tokens != 0
+    logits, trace = transducer.trace(x, mask=mask)
+    np.testing.assert_allclose(logits, layer(tokens), atol=1e-6)
+    np.testing.assert_array_equal(trace.memory[1, 1], trace.memory[1, 3])
+    weights = binary(3, 4, seed=2) + 0.5
+    expected = transducer.output.nll(targets, logits, weights * mask)
+    np.testing.assert_allclose(transducer.nll(x, targets, weights, mask=mask), expected, rtol=1e-6)
+    expected = transducer.output.nll(targets, logits, mask)
+    np.testing.assert_allclose(transducer.nll(x, targets, mask=mask), expected, rtol=1e-6)
+
+
 def test_refuses_bad_input():
     with pytest.raises(TypeError, match="cell must be a memory cell"):
         SequenceTransducer(keras.layers.GRUCell(3))

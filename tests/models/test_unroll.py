@@ -130,6 +130,27 @@ def test_gradients_flow_through_the_trace_alone(name):
     close_all(by_unroll(), by_loop())
 
 
+@pytest.mark.parametrize("padding", [np.nan, np.inf])
+@pytest.mark.parametrize("name", ["dnc_two_writes", "ntm"])
+def test_what_padding_holds_reaches_no_gradient(name, padding):
+    """Padding in front, in the middle and at the end: all is as if it were not there."""
+    cell, x = make(name), sequences(time=4)
+    expected, expected_state, (to_weights, to_x, to_state) = with_gradients(through_unroll, cell, x)
+    mask = np.array([[0, 1, 0, 0, 1, 1, 1, 0], [1, 1, 0, 1, 0, 0, 0, 1]], bool)
+    padded = np.full((2, 8, 3), padding, "float32")
+    padded[mask] = x.reshape(8, 3)
+
+    def counted(cell, x, state, mask):
+        outputs, final = through_unroll(cell, x, state, mask)
+        return tf.reshape(outputs[mask], (2, 4, 3)), final
+
+    actual = with_gradients(counted, cell, padded, mask)
+    placed = np.zeros_like(padded)
+    placed[mask] = np.reshape(to_x, (8, 3))
+    close_all(actual, (expected, expected_state, (to_weights, placed, to_state)))
+    np.testing.assert_array_equal(actual[2][1].numpy()[~mask], 0.0)
+
+
 def test_gradient_is_the_numerical_one():
     cell = make("dnc", dtype="float64")
     x = tf.constant(sequences(time=3).astype("float64"))
