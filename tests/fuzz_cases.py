@@ -208,6 +208,10 @@ EXAMPLES = {
     **dict.fromkeys(("min_length", "steps", "steps_per_epoch", "initial_epoch", "version"), 1),
     **{
         "classes": 2,
+        "embedding": 2,
+        "dims": 2,
+        "components": 2,
+        "outputs": {"bits": mf_keras.outputs.Bernoulli(1)},
         "length": 2,
         "seed": 0,
         "title": "title",
