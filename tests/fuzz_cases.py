@@ -198,6 +198,23 @@ KINDS_OF_ONE = {
     },
     "Client.sample.seed": lambda none: pool(ROW_SEEDS),
     "Client.complete.seed": lambda none: pool(ROW_SEEDS),
+    **{
+        f"{name}.path": lambda none: paths(none, b"x")
+        for name in ("babi", "strokes", "text_lines", "vocabulary_of")
+    },
+    "Vocabulary.tokens": lambda none: pool(
+        [1, NAN, len, {}, Unprintable(), b"ab", "", "aa", (), ("a", "a"), (1,), [["a"]], None],
+        st.integers() | st.floats(),
+    ),
+    "Vocabulary.separator": lambda none: pool([1, NAN, len, [], {}, b"", ",", "  ", None]),
+    "Vocabulary.encode.text": lambda none: pool(
+        [1, NAN, len, {}, Unprintable(), b"ab", "abc", ("c",), [1], [[]], None],
+        st.integers() | st.floats(),
+    ),
+    "Vocabulary.decode.numbers": lambda none: pool(
+        [1, NAN, "ab", {}, Unprintable(), [0.5], [9], [-1], [[0]], ["a"], None],
+        st.integers() | st.floats(),
+    ),
     "Client.model": texts,
     "SaveBest.model": objects,
 }
@@ -208,6 +225,20 @@ EXAMPLES = {
     **dict.fromkeys(("min_length", "steps", "steps_per_epoch", "initial_epoch", "version"), 1),
     **{
         "classes": 2,
+        "embedding": 2,
+        "dims": 2,
+        "components": 2,
+        "tokens": "ab",
+        "text": "ab",
+        "numbers": [0, 1],
+        "task": 1,
+        "collection": "jsb",
+        "scale": 1.0,
+        "longest": 2,
+        "lengths": (2, 3),
+        "vocabulary": data.Vocabulary("ab", end=True),
+        "padded_batches.sequences": tf.data.Dataset.from_tensors(np.zeros((3, 1), "float32")),
+        "outputs": {"bits": mf_keras.outputs.Bernoulli(1)},
         "length": 2,
         "seed": 0,
         "title": "title",
@@ -362,6 +393,7 @@ def instances():
         "SequenceTransducer": transducer,
         "SequenceDiscriminator": judge,
         "MemoryReplay": _built(mf_keras.MemoryReplay(4), (3, 3, 2)),
+        "Vocabulary": data.Vocabulary("ab", end=True),
         "Client": serving.Client("http://localhost:1", retries=0, timeout=0.01),
     }
 

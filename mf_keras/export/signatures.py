@@ -47,7 +47,7 @@ def endpoints(
 
     @tf.function(autograph=False, jit_compile=jit_compile)
     def force(x):
-        x = tf.cast(x, tf.int32 if output.dtype == "int32" else cell.compute_dtype)
+        x = tf.cast(x, output.carried(cell.compute_dtype))
         parameters, trace = free_running.teacher_force(cell, output, x, keep=fields)
         return _float32(output.nll(x, parameters)), {
             name: _float32(getattr(trace, name)) for name in fields

@@ -150,7 +150,7 @@ class _FreeRunningCell:
         self.compute_dtype = cell.compute_dtype
         self.output_size = output.size
         self.input_size = output.noise_size
-        self.variables = cell.variables
+        self.variables = [*cell.variables, *output.variables]
 
     def initial_state(self, batch_size):
         samples = self.output.start(batch_size, self.compute_dtype)

@@ -60,6 +60,7 @@ class SequenceGenerator(SequenceModel):
         **kwargs: Any,
     ) -> None:
         super().__init__(cell, output, chunk, dtype, **kwargs)
+        self.output_layers = list(self.output.layers)  # their weights are the generator's
         size = self.output.input_size
         if not cell.built:
             cell.build((None, size))

@@ -15,24 +15,39 @@ _BEFORE_THE_FIRST = -1  # a token of no class: its one-hot vector is zero
 class Categorical(Output):
     """A step is one of `classes` tokens: x (B, T) of integers from 0 to classes - 1.
 
-    The cell gives a logit l_c a class, and reads one-hot vectors. Samples are drawn by Gumbel noise
-    g = -log(-log u): argmax_c (l_c + temperature x g_c). At temperature 0 that is the likeliest
-    class, the lowest of several.
+    The cell gives a logit l_c a class, and reads one-hot vectors or a trained embedding. Samples
+    are drawn by Gumbel noise g = -log(-log u): argmax_c (l_c + temperature x g_c). At temperature 0
+    that is the likeliest class, the lowest of several.
+
+    Of many classes ask for an embedding: then nothing but the logits has the size (B, T, classes)
+    in teacher forcing. Free running needs as many numbers of noise.
 
     Args:
         classes: number of tokens.
+        embedding: None, or E, the size of the vectors that a `SequenceGenerator` reads instead of
+            one-hot vectors. Its weights (classes, E) belong to this object, as to a Keras layer:
+            two generators with one output share them. A `SequenceTransducer` reads no targets.
 
     Raises:
-        TypeError, ValueError: `classes` is no integer >= 2.
+        TypeError, ValueError: `classes` is no integer >= 2, or `embedding` none >= 1.
     """
 
     step = ()
     dtype = "int32"
     errors_log = "token_errors"
 
-    def __init__(self, classes: int) -> None:
+    def __init__(self, classes: int, embedding: int | None = None) -> None:
         classes = validation.positive_int("classes", classes, minimum=2)
         self.size = self.input_size = self.noise_size = classes
+        self.embedding = embedding
+        if embedding is not None:
+            self.input_size = validation.positive_int("embedding", embedding)
+            # One-hot vectors meet a kernel of unit scale; so do vectors of variance 1.
+            layer = keras.layers.Embedding(
+                classes, embedding, keras.initializers.RandomNormal(0, 1)
+            )
+            layer.build()
+            self.layers = (layer,)
         self.values = f"integers from 0 to {classes - 1}"
         self.description = f"one of {classes} tokens"
 
@@ -42,8 +57,12 @@ class Categorical(Output):
             return (x >= 0) & (x < self.size) & (x % 1 == 0)
 
     def encode(self, x: Tensor, dtype: str) -> Tensor:
-        """One-hot vectors."""
-        return ops.one_hot(ops.cast(x, "int32"), self.size, dtype=dtype)
+        """One-hot vectors, or embedded ones."""
+        x = ops.cast(x, "int32")
+        if self.embedding is None:
+            return ops.one_hot(x, self.size, dtype=dtype)
+        vectors = ops.cast(self.layers[0](ops.maximum(x, 0)), dtype)
+        return ops.where(ops.expand_dims(x, -1) == _BEFORE_THE_FIRST, 0.0, vectors)
 
     def start(self, batch_size: int | Tensor, dtype: str) -> Tensor:
         """A token of no class."""
@@ -56,7 +75,8 @@ class Categorical(Output):
     def forced(self, x: Tensor, dtype: str = "float32") -> Tensor:
         """Far below 0 for the class x, and far above for the others."""
         beyond = forcing(dtype)
-        return ops.where(self.encode(x, "bool"), -beyond, beyond)
+        wanted = ops.one_hot(ops.cast(x, "int32"), self.size, dtype="bool")
+        return ops.where(wanted, -beyond, beyond)
 
     def draw(self, parameters: Tensor, thresholds: Tensor) -> Tensor:
         """The class of the largest logit, less its threshold."""
@@ -80,4 +100,4 @@ class Categorical(Output):
 
     def get_config(self) -> Config:
         """The constructor's arguments."""
-        return {"classes": self.size}
+        return {"classes": self.size, "embedding": self.embedding}

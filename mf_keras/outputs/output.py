@@ -1,5 +1,8 @@
 """Output: what a step of a sequence is, and how the numbers that a cell gives become one."""
 
+from collections.abc import Sequence
+
+import keras
 import numpy as np
 from keras import ops
 
@@ -38,7 +41,9 @@ class Output:
         dtype: of arrays outside of the models: "float32" or "int32".
         values: what a step may hold, in words: "0 and 1".
         description: what a step is, in words: "1 bit(s)".
-        errors_log: name of the log of wrong parts of a step: "bit_errors".
+        errors_log: name of the log of `step_errors`: "bit_errors".
+        layers: Keras layers that `encode` reads, such as an embedding. A generator trains and saves
+            their weights.
     """
 
     size: int
@@ -49,6 +54,7 @@ class Output:
     values: str
     description: str
     errors_log: str
+    layers: Sequence[keras.layers.Layer] = ()
 
     # What a subclass gives.
 
@@ -69,8 +75,8 @@ class Output:
 
         Args:
             noise: (..., noise_size), uniform in [0, 1).
-            temperature: 1 for the model itself, 0 for the likeliest value of each step; a number
-                or a tensor that broadcasts to `noise`.
+            temperature: 1 for the model itself, 0 for the likeliest value of each step; a number,
+                or a tensor (..., 1) that broadcasts to `noise`.
 
         Returns:
             (..., noise_size).
@@ -84,7 +90,7 @@ class Output:
     def draw(self, parameters: Tensor, thresholds: Tensor) -> Tensor:
         """A step (B, *step) from parameters (B, size) and thresholds (B, noise_size).
 
-        Steps of real numbers come in the dtype of the parameters, tokens as int32.
+        The step comes in the dtype `carried(parameters.dtype)`, and passes no gradient on.
         """
         raise NotImplementedError(f"{type(self).__name__} must define draw(...).")
 
@@ -96,7 +102,10 @@ class Output:
         raise NotImplementedError(f"{type(self).__name__} must define step_nll(x, parameters).")
 
     def step_errors(self, x: Tensor, parameters: Tensor) -> Tensor:
-        """How many parts of each step the likeliest values miss: (B, T) of float32."""
+        """How wrong the likeliest values are, 0 if they are right: (B, T) of float32.
+
+        The number of wrong parts of each step; of real numbers their distance.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define step_errors(...).")
 
     def as_pixels(self, x: ArrayLike) -> np.ndarray:
@@ -120,6 +129,18 @@ class Output:
 
     # What follows from it.
 
+    def carried(self, dtype: str) -> str:
+        """The dtype in which the loop over time holds steps, in a model that computes in `dtype`.
+
+        Tokens are int32. An output whose steps half floats would round gives "float32".
+        """
+        return "int32" if self.dtype == "int32" else dtype
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """The weights of `layers`."""
+        return [variable for layer in self.layers for variable in layer.variables]
+
     def nll(self, x: Tensor, parameters: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         """-log p(x), summed over the steps. The shapes are not checked.
 
@@ -138,7 +159,7 @@ class Output:
         return ops.sum(steps, axis=-1)
 
     def errors(self, x: Tensor, parameters: Tensor, sample_weight: Tensor | None = None) -> Tensor:
-        """How many parts of the steps that count are predicted wrong: (B,) of float32.
+        """`step_errors` of the steps that count, summed: (B,) of float32.
 
         Args:
             x: (B, T, *step).
@@ -164,7 +185,7 @@ class Output:
         Args:
             name: the argument's name.
             x: what the user gives.
-            dtype: of real numbers; tokens are int32.
+            dtype: that the model computes in.
 
         Raises:
             TypeError: it is no tensor of numbers.
@@ -178,7 +199,7 @@ class Output:
         else:
             words = f"{name} must hold only {self.values}, got other values"
             x = backend.required(x, self.valid(x), words, x)
-        return ops.cast(x, "int32" if self.dtype == "int32" else dtype)
+        return ops.cast(x, self.carried(dtype))
 
     def check_values(self, name: str, array: np.ndarray) -> None:
         """Refuse values that no step may hold.

@@ -59,3 +59,16 @@ def test_labels_are_those_of_the_images():
     np.testing.assert_array_equal([y for _, y in pairs], load_digits().target[order][1397:1597])
     with pytest.raises(TypeError, match="labels must be"):
         digits("test", labels=1)
+
+
+def test_contexts_are_the_classes():
+    pairs = list(digits("validation", labels=True).as_numpy_iterator())
+    found = list(digits("validation", contexts=True).as_numpy_iterator())
+    np.testing.assert_array_equal([each["sequence"] for each in found], [x for x, _ in pairs])
+    contexts = np.stack([each["context"] for each in found])
+    assert contexts.dtype == np.float32
+    np.testing.assert_array_equal(contexts, np.eye(10)[[y for _, y in pairs]])
+    with pytest.raises(ValueError, match="labels must be False where contexts is True"):
+        digits("test", labels=True, contexts=True)
+    with pytest.raises(TypeError, match="contexts must be True or False"):
+        digits("test", contexts=1)

@@ -7,18 +7,40 @@ import numpy as np
 import pytest
 from keras import ops
 
-from mf_keras import DNCCell, SequenceGenerator
+from mf_keras import DNCCell, MemoryForcing, SequenceGenerator, TeacherForcing, backend
 from mf_keras.models import free_running
-from mf_keras.outputs import Bernoulli, Categorical, Output, check_output, counted_steps
+from mf_keras.outputs import (
+    Bernoulli,
+    Categorical,
+    GaussianMixture,
+    Joint,
+    Output,
+    check_output,
+    counted_steps,
+)
 from tests.outputs.ternary import Ternary
 
-OUTPUTS = {"bits": Bernoulli(2), "tokens": Categorical(3), "ternary": Ternary(2)}
+OUTPUTS = {
+    "bits": Bernoulli(2),
+    "tokens": Categorical(3),
+    "embedded": Categorical(3, embedding=2),
+    "ternary": Ternary(2),
+    "pair": Joint((Categorical(3, embedding=2), Bernoulli(1))),
+    "reals": GaussianMixture(2, 3),
+    "strokes": Joint({"pen": Categorical(3, embedding=2), "move": GaussianMixture(2, 3)}),
+}
+# All steps that there are, of the outputs that have finitely many.
 STEPS = {
     "bits": list(itertools.product([0.0, 1.0], repeat=2)),
     "tokens": [0, 1, 2],
+    "embedded": [0, 1, 2],
     "ternary": list(itertools.product([-1.0, 0.0, 1.0], repeat=2)),
+    "pair": list(itertools.product([0.0, 1.0, 2.0], [0.0, 1.0])),
 }
 ALL = pytest.mark.parametrize("name", OUTPUTS)
+FINITE = pytest.mark.parametrize("name", STEPS)
+# Compilation takes seconds; strokes have tokens, reals and an embedding.
+ONE = pytest.mark.parametrize("name", ["strokes"])
 
 
 def generator(output):
@@ -34,8 +56,14 @@ def generator(output):
 
 
 def sequences(name, *shape, seed=0):
-    steps = np.asarray(STEPS[name], OUTPUTS[name].dtype)
-    return steps[np.random.default_rng(seed).integers(len(steps), size=shape)]
+    random, output = np.random.default_rng(seed), OUTPUTS[name]
+    if name not in STEPS:
+        x = random.normal(size=(*shape, *output.step)).astype("float32")
+        if name == "strokes":
+            x[..., 0] = random.integers(3, size=shape)
+        return x
+    steps = np.asarray(STEPS[name], output.dtype)
+    return steps[random.integers(len(steps), size=shape)]
 
 
 def parameters(output, *shape):
@@ -47,7 +75,7 @@ def noise(output, *shape):
     return keras.random.uniform((*shape, output.noise_size), seed=2)
 
 
-@ALL
+@FINITE
 def test_probabilities_of_all_sequences_sum_to_one(name):
     """Of two steps, by the generator, so that the second depends on the first."""
     pairs = np.asarray(list(itertools.product(STEPS[name], repeat=2)), OUTPUTS[name].dtype)
@@ -55,7 +83,7 @@ def test_probabilities_of_all_sequences_sum_to_one(name):
     assert float(ops.sum(ops.exp(-nll))) == pytest.approx(1.0, abs=1e-5)
 
 
-@ALL
+@FINITE
 def test_frequencies_of_samples_are_the_probabilities(name):
     output, count = OUTPUTS[name], 20000
     given = ops.broadcast_to(parameters(output, 1), (count, output.size))
@@ -74,6 +102,8 @@ def test_temperature_zero_is_the_likeliest_step(name):
     given = parameters(output, 16)
     drawn = output.draw(given, output.thresholds(noise(output, 16), 0.0))
     assert not np.any(output.step_errors(ops.expand_dims(drawn, 1), given[:, None]))
+    if name not in STEPS:
+        return
     nlls = [
         output.step_nll(np.full((16, 1, *output.step), step, output.dtype), given[:, None])[:, 0]
         for step in STEPS[name]
@@ -103,12 +133,57 @@ def test_free_running_is_teacher_forcing_on_its_own_samples(name):
 
 @ALL
 def test_a_row_does_not_depend_on_its_batch(name):
-    made, x = generator(OUTPUTS[name]), sequences(name, 5, 3)
-    whole = np.asarray(made.nll(x))
-    np.testing.assert_allclose(whole[:2], made.nll(x[:2]), rtol=1e-5)
+    output, x = OUTPUTS[name], sequences(name, 5, 3)
+    made, given, drawn = generator(output), parameters(output, 5), noise(output, 5)
+    np.testing.assert_allclose(made.nll(x)[:2], made.nll(x[:2]), rtol=1e-5)
+    whole = np.asarray(output.draw(given, output.thresholds(drawn, 0.7)))
+    for start, stop in ((0, 2), (2, 3), (3, 5)):
+        part = output.draw(given[start:stop], output.thresholds(drawn[start:stop], 0.7))
+        np.testing.assert_allclose(part, whole[start:stop], rtol=1e-6)
 
 
 @ALL
+def test_forced_data_are_exact_whatever_the_parameters_are(name):
+    output, x = OUTPUTS[name], sequences(name, 40)
+    for scale in (0.0, 1e4, -1e4):
+        for dtype in ("float32", "bfloat16"):
+            given = ops.cast(scale * parameters(output, 40), dtype)
+            drawn = output.draw(given, output.forced(ops.convert_to_tensor(x)))
+            np.testing.assert_array_equal(ops.cast(drawn, "float32"), x)
+
+
+@ALL
+def test_a_generator_of_half_floats(name):
+    output, x = OUTPUTS[name], sequences(name, 3, 4)
+    controller = keras.layers.SimpleRNNCell(4, dtype="mixed_bfloat16")
+    sizes = {"memory_size": 3, "word_size": 2, "linkage": None}
+    cell = DNCCell(controller, output.size, **sizes, dtype="mixed_bfloat16")
+    made = SequenceGenerator(cell, output)
+    nll = made.nll(x)
+    assert nll.dtype == "float32"
+    steps = output.to_steps("x", x, "bfloat16")
+    assert steps.dtype == output.carried("bfloat16")
+    drawn, _, _ = free_running.free_run(cell, output, output.forced(steps), keep=())
+    assert drawn.dtype == output.carried("bfloat16")
+    np.testing.assert_array_equal(ops.cast(drawn, "float32"), x)
+    assert output.valid(np.asarray(ops.cast(made.free_run(2, 3, seed=0)[0], "float32"))).all()
+
+
+@ALL
+def test_samples_pass_no_gradient_on(name):
+    output = OUTPUTS[name]
+    given = parameters(output, 3)
+
+    def drawn(given):
+        thresholds = output.thresholds(noise(output, 3), 1.0)
+        return [ops.cast(output.draw(given, thresholds), "float32")], None
+
+    (step,), _, pull = backend.pullback(drawn, [], [given])
+    _, (gradient,) = pull([ops.ones_like(step)])
+    assert gradient is None or not np.any(gradient)
+
+
+@ONE
 def test_samples_and_completions(name):
     made, output = generator(OUTPUTS[name]), OUTPUTS[name]
     prefix = sequences(name, 3, 2)
@@ -143,7 +218,7 @@ def test_weights_say_which_steps_count(name):
 def test_wrong_values_are_refused_by_name(name):
     output = OUTPUTS[name]
     x = sequences(name, 2, 3).astype("float64")
-    for wrong in (np.nan, np.inf, 0.5, 1e6, -5.0):
+    for wrong in (np.nan, np.inf, -1e7, *((0.5, 1e6, -5.0) if name in STEPS else ())):
         x.flat[1] = wrong
         with pytest.raises(ValueError, match=rf"sequences must hold only {output.values}, got 1"):
             output.to_steps("sequences", x, "float32")
@@ -158,6 +233,21 @@ def test_a_generator_file_brings_the_output_back(name, tmp_path):
     loaded = keras.models.load_model(tmp_path / "generator.keras")
     assert loaded.output == OUTPUTS[name]
     np.testing.assert_array_equal(loaded.nll(x), made.nll(x))
+    drawn = [each.free_run(2, 3, seed=0, keep=())[0] for each in (loaded, made)]
+    np.testing.assert_array_equal(*drawn)
+
+
+@ONE
+@pytest.mark.parametrize("algorithm", [TeacherForcing, MemoryForcing])
+def test_every_weight_learns(name, algorithm):
+    made, x = generator(OUTPUTS[name]), sequences(name, 6, 4)
+    model = algorithm(made)
+    model.compile(keras.optimizers.SGD(0.01), run_eagerly=True)
+    before = [np.array(v) for v in made.trainable_variables]
+    losses = [model.fit(x, epochs=1, verbose=0).history["nll"][0] for _ in range(2)]
+    assert losses[1] < losses[0]
+    for old, new in zip(before, made.trainable_variables, strict=True):
+        assert np.any(old != np.array(new)), new.path
 
 
 def test_outputs_are_equal_by_their_configuration():
@@ -165,7 +255,7 @@ def test_outputs_are_equal_by_their_configuration():
     assert hash(Bernoulli(2)) == hash(Bernoulli(2))
     assert Bernoulli(2) != Bernoulli(3)
     assert Bernoulli(2) != Categorical(2)
-    assert repr(Categorical(5)) == "Categorical(classes=5)"
+    assert repr(Categorical(5)) == "Categorical(classes=5, embedding=None)"
 
 
 def test_no_output_is_bits():

@@ -112,3 +112,25 @@ def test_a_chunk_is_no_longer_than_the_sequence(dynamic):
         loss = tf.reduce_sum(stacked["h"] ** 2)
     expected = tape.gradient(loss, weights.value)
     np.testing.assert_allclose(gradient(*inputs), expected, **XLA_ROUNDS)
+
+
+def test_integers_that_are_kept_need_no_gradient():
+    """Within a function of its own, a tape gives them None: samples of tokens are such."""
+    weight = keras.Variable(np.float32(2.0))
+
+    @tf.function
+    def of(inputs):
+        def step(carry, inputs_t):
+            return {"h": carry["h"] * weight + inputs_t[0], "n": carry["n"] + 1}
+
+        carry = {"h": tf.zeros((1,)), "n": tf.zeros((1,), tf.int32)}
+        return backend.scan(step, [weight], carry, [inputs])[0]
+
+    @tf.function
+    def gradient(inputs):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(of(inputs)["h"])
+        return tape.gradient(loss, weight.value)
+
+    # h = 1, 1 + w, 1 + w + w^2: the sum's derivative is 1 + 1 + 2 w.
+    assert float(gradient(tf.ones((3, 1)))) == 6.0
