@@ -31,7 +31,11 @@ SWEEPS = {
     "R": ({}, "num_reads", {"dense": (1, 2, 4, 8)}),
     "T": ({}, "time", {"dense": (10, 100, 1000)}),
     "B": ({}, "batch", {"dense": (1, 4, 16, 64, 256)}),
-    "kind": ({}, "time", {"dense": (32,), "sparse": (32,), "unlinked": (32,), "ntm": (32,)}),
+    "kind": (
+        {},
+        "time",
+        dict.fromkeys(("dense", "sparse", "unlinked", "ntm", "mann"), (32,)),
+    ),
 }
 
 
@@ -39,11 +43,12 @@ def make_cell(kind, layout="auto", **sizes):
     """A cell with a GRU of 64 units."""
     import keras
 
-    from mf_keras import DNCCell, NTMCell
+    from mf_keras import DNCCell, MANNCell, NTMCell
 
     controller = keras.layers.GRUCell(UNITS)
-    if kind == "ntm":
-        return NTMCell(controller, 1, **sizes, layout=layout)
+    others = {"ntm": NTMCell, "mann": MANNCell}
+    if kind in others:
+        return others[kind](controller, 1, **sizes, layout=layout)
     if kind == "sparse":
         return DNCCell(controller, 1, **sizes, linkage="sparse")
     linkage = None if kind == "unlinked" else "dense"
@@ -87,10 +92,14 @@ def flop(kind, time, batch, memory_size, word_size, num_reads):
     what is linear in N alone (usage, allocation, softmax) is not.
     """
     n, w, r, c = memory_size, word_size, num_reads, UNITS
-    interface = (r + 1) * (w + 6) + 2 * w if kind == "ntm" else w * r + 3 * w + 5 * r + 3
+    interfaces = {"ntm": (r + 1) * (w + 6) + 2 * w, "mann": r * (w + 1)}
+    interface = interfaces.get(kind, w * r + 3 * w + 5 * r + 3)
     step = 2 * (1 + r * w + c) * 3 * c + 2 * c * interface + 2 * (c + r * w)
-    step += 2 * n * w * (r + 1) + 2 * 2 * n * w  # lookups, lengths of the rows
-    step += 5 * n * w + 2 * r * n * w  # write, read
+    if kind == "mann":
+        step += 2 * n * w * r + 2 * n * w + n * w + 4 * r * n * w  # lookup, rows, write, read
+    else:
+        step += 2 * n * w * (r + 1) + 2 * 2 * n * w  # lookups, lengths of the rows
+        step += 5 * n * w + 2 * r * n * w  # write, read
     if kind == "dense":
         step += 6 * n * n + 2 * 2 * r * n * n
     elif kind == "sparse":

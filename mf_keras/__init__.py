@@ -1,6 +1,6 @@
 """Memory-augmented networks and Memory Forcing for Keras 3.
 
-* `DNCCell`, `NTMCell`: Keras RNN cells around any controller cell.
+* `DNCCell`, `NTMCell`, `MANNCell`: Keras RNN cells around any controller cell.
 * `unroll`: the loop over time that returns what the memory did.
 * `SequenceGenerator`, `SequenceTransducer`: models of sequences; `outputs`: what a step is.
 * `TeacherForcing`, `ProfessorForcing`, `MemoryForcing`, `PositiveNegativeMemoryForcing`: their
@@ -15,7 +15,7 @@ To be imported by their names, as in `from mf_keras import data`:
 """
 
 from mf_keras import addressing, outputs
-from mf_keras.cells import DNCCell, DNCState, NTMCell, NTMState
+from mf_keras.cells import DNCCell, DNCState, MANNCell, MANNState, NTMCell, NTMState
 from mf_keras.forcing import (
     MemoryForcing,
     MemoryReplay,
@@ -30,6 +30,8 @@ from mf_keras.version import __version__
 __all__ = [
     "DNCCell",
     "DNCState",
+    "MANNCell",
+    "MANNState",
     "MemoryForcing",
     "MemoryReplay",
     "NTMCell",

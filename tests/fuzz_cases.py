@@ -241,6 +241,8 @@ EXAMPLES = {
     "link": np.full((3, 1, 2, 2), 0.1, "float32"),
     "taps": np.full((3, 1, 3), 0.1, "float32"),
     "masks": np.full((3, 1, 4), 0.1, "float32"),
+    "least_used": np.full((3, 1, 2), 0.1, "float32"),
+    "least_recently_used_write.gate": np.full((3, 1), 0.1, "float32"),
     "interpolate.gate": np.full((3, 1), 0.1, "float32"),
     "dynamics": np.full((2, 3, 3, 2), 0.1, "float32"),
     "correct": np.array([True, False]),
@@ -518,5 +520,5 @@ def calls():
 
 ANY_SIZE = {
     *(name for name in plots.__all__ if name != "memory_over_time"),
-    *("allocation_weights", "least_used", "Client.score", "Client.complete"),
+    *("allocation_weights", "least_used", "each_least_used", "Client.score", "Client.complete"),
 }

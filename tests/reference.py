@@ -1,6 +1,7 @@
 """The papers' equations as slow NumPy loops in float64, to compare the fast ones with.
 
 NTM: Graves et al. 2014. DNC: Graves et al., Nature 2016, Methods. CS19: Csordas, Schmidhuber 2019.
+MANN: Santoro et al. 2016.
 """
 
 import numpy as np
@@ -428,3 +429,79 @@ def _ntm_weights(heads, memory, weights_tm1):
     keys, strengths, gates, taps, gammas = heads
     content = content_weights(memory, keys, strengths)
     return sharpen(shift(interpolate(content, weights_tm1, gates), taps), gammas)
+
+
+def least_used(usage, count):
+    """MANN eq. 6, one slot at a time: (B, count, N)."""
+    batch, slots = usage.shape
+    found = np.zeros((batch, count, slots))
+    for b in range(batch):
+        order = sorted(range(slots), key=lambda i: (usage[b, i] + i * TIE, i))
+        for j in range(count):
+            found[b, j, order[j]] = 1.0
+    return found
+
+
+def least_recently_used_write(read_weights, least_used, gate):
+    """MANN eq. 7."""
+    weights = np.zeros(read_weights.shape)
+    for b, h, i in np.ndindex(weights.shape):
+        g = gate[b, h]
+        weights[b, h, i] = g * read_weights[b, h, i] + (1.0 - g) * least_used[b, h, i]
+    return weights
+
+
+def mann_memory(
+    state, keys, gates, strengths=None, write_vectors=None, decay=0.95, shared_slots=False
+):
+    """One step of the MANN's memory: the new fields as a dict."""
+    batch, heads, slots = state["read_weights"].shape
+    vectors = keys if write_vectors is None else write_vectors
+    strengths = np.ones((batch, heads)) if strengths is None else strengths
+    chosen = least_used(state["usage"], heads)
+    memory = np.array(state["memory"], np.float64)
+    free = np.stack([chosen.sum(1)] * heads, 1) if shared_slots else chosen
+    write_weights = least_recently_used_write(state["read_weights"], free, gates)
+    for b in range(batch):
+        memory[b, np.argmax(chosen[b, 0])] = 0.0
+        for j in range(heads):
+            for i in range(slots):
+                memory[b, i] += write_weights[b, j, i] * vectors[b, j]
+    read_weights = content_weights(memory, keys, strengths)
+    usage = np.zeros((batch, slots))
+    for b in range(batch):
+        for i in range(slots):
+            usage[b, i] = decay * state["usage"][b, i]
+            for j in range(heads):
+                usage[b, i] += read_weights[b, j, i] + write_weights[b, j, i]
+    return {
+        "memory": memory,
+        "read_weights": read_weights,
+        "write_weights": write_weights,
+        "usage": usage,
+        "read_vectors": read(memory, read_weights),
+    }
+
+
+def mann_step(
+    weights,
+    inputs,
+    state,
+    clip=20.0,
+    decay=0.95,
+    strengths=False,
+    write_vectors=False,
+    shared_slots=False,
+):
+    """One step of a MANN with a GRU controller: `(outputs, state)`, the state as a dict."""
+    _, heads, _ = state["read_weights"].shape
+    width = state["memory"].shape[-1]
+    hidden, controller, cursor = control(weights, inputs, state, clip)
+    keys = cursor.take(heads, width)
+    gates = sigmoid(cursor.take(heads))
+    beta = oneplus(cursor.take(heads)) if strengths else None
+    vectors = np.tanh(cursor.take(heads, width)) if write_vectors else None
+    cursor.finish()
+    fields = mann_memory(state, keys, gates, beta, vectors, decay, shared_slots)
+    outputs = readout(weights, hidden, fields["read_vectors"])
+    return outputs, {"hidden": hidden, "controller": [controller], **fields}

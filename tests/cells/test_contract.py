@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mf_keras.cells import DNCCell, NTMCell
+from mf_keras.cells import DNCCell, MANNCell, NTMCell
 from tests.cells import helpers
 
 SIZES = {"memory_size": 5, "word_size": 3, "num_reads": 2}
@@ -49,6 +49,16 @@ CELLS = {
         **SIZES,
         num_writes=3,
         shift_range=2,
+        learn_initial_memory=True,
+    ),
+    "mann": lambda: MANNCell(keras.layers.GRUCell(4), UNITS, **SIZES),
+    "mann, everything": lambda: MANNCell(
+        keras.layers.LSTMCell(4),
+        UNITS,
+        **SIZES,
+        strengths=True,
+        write_vectors=True,
+        shared_slots=True,
         learn_initial_memory=True,
     ),
     "ntm, stacked": lambda: NTMCell(_stacked(), UNITS, **SIZES, shift_range=0),
