@@ -8,7 +8,7 @@ of a sweep are timed in turns in one process, best of several rounds, beside the
 `keras.layers.GRU(64)` and `Dense`, of the same length and batch, and the bare arithmetic: the
 multiplications and additions of the equations, counted, three times a forward pass, over the rate
 of a 1024 x 1024 matrix product in the same run.
-`--layout` is the cells' argument; sparse links are always batch first.
+`--layout` is the cells' argument; sparse links and Kanerva cells are always batch first.
 For N the slope is that of log time over log N, from N = 256 on.
 """
 
@@ -34,7 +34,7 @@ SWEEPS = {
     "kind": (
         {},
         "time",
-        dict.fromkeys(("dense", "sparse", "unlinked", "ntm", "mann"), (32,)),
+        dict.fromkeys(("dense", "sparse", "unlinked", "ntm", "mann", "kanerva"), (32,)),
     ),
 }
 
@@ -43,9 +43,11 @@ def make_cell(kind, layout="auto", **sizes):
     """A cell with a GRU of 64 units."""
     import keras
 
-    from mf_keras import DNCCell, MANNCell, NTMCell
+    from mf_keras import DNCCell, KanervaCell, MANNCell, NTMCell
 
     controller = keras.layers.GRUCell(UNITS)
+    if kind == "kanerva":
+        return KanervaCell(controller, 1, **sizes)
     others = {"ntm": NTMCell, "mann": MANNCell}
     if kind in others:
         return others[kind](controller, 1, **sizes, layout=layout)
@@ -92,10 +94,15 @@ def flop(kind, time, batch, memory_size, word_size, num_reads):
     what is linear in N alone (usage, allocation, softmax) is not.
     """
     n, w, r, c = memory_size, word_size, num_reads, UNITS
-    interfaces = {"ntm": (r + 1) * (w + 6) + 2 * w, "mann": r * (w + 1)}
+    interfaces = {"ntm": (r + 1) * (w + 6) + 2 * w, "mann": r * (w + 1), "kanerva": r * w + w + 1}
     interface = interfaces.get(kind, w * r + 3 * w + 5 * r + 3)
     step = 2 * (1 + r * w + c) * 3 * c + 2 * c * interface + 2 * (c + r * w)
-    if kind == "mann":
+    if kind == "kanerva":
+        k = min(n, w)
+        # Systems of k equations, their solutions for r + 1 words; mean, covariance, read.
+        step += 2 * (2 * n * w * k + k**3 / 3) + (r + 1) * (4 * n * w + 2 * k * k)
+        step += 4 * n * w + 8 * n * n + 2 * r * n * w
+    elif kind == "mann":
         step += 2 * n * w * r + 2 * n * w + n * w + 4 * r * n * w  # lookup, rows, write, read
     else:
         step += 2 * n * w * (r + 1) + 2 * 2 * n * w  # lookups, lengths of the rows

@@ -1,12 +1,12 @@
 """Memory-augmented networks and Memory Forcing for Keras 3.
 
-* `DNCCell`, `NTMCell`, `MANNCell`: Keras RNN cells around any controller cell.
+* `DNCCell`, `NTMCell`, `MANNCell`, `KanervaCell`: Keras RNN cells around any controller cell.
 * `unroll`: the loop over time that returns what the memory did.
 * `SequenceGenerator`, `SequenceTransducer`: models of sequences; `outputs`: what a step is.
 * `TeacherForcing`, `ProfessorForcing`, `MemoryForcing`, `PositiveNegativeMemoryForcing`: their
   training under `model.fit`, with `SequenceDiscriminator`s for all but the first and a
   `MemoryReplay` for the last.
-* `addressing`: the papers' equations.
+* `addressing`: the papers' equations; `kanerva`: those of a Bayesian memory.
 
 To be imported by their names, as in `from mf_keras import data`:
 
@@ -14,8 +14,17 @@ To be imported by their names, as in `from mf_keras import data`:
 * `serving.Client`: a client of servers of what `SequenceGenerator.export` wrote.
 """
 
-from mf_keras import addressing, outputs
-from mf_keras.cells import DNCCell, DNCState, MANNCell, MANNState, NTMCell, NTMState
+from mf_keras import addressing, kanerva, outputs
+from mf_keras.cells import (
+    DNCCell,
+    DNCState,
+    KanervaCell,
+    KanervaState,
+    MANNCell,
+    MANNState,
+    NTMCell,
+    NTMState,
+)
 from mf_keras.forcing import (
     MemoryForcing,
     MemoryReplay,
@@ -30,6 +39,8 @@ from mf_keras.version import __version__
 __all__ = [
     "DNCCell",
     "DNCState",
+    "KanervaCell",
+    "KanervaState",
     "MANNCell",
     "MANNState",
     "MemoryForcing",
@@ -44,6 +55,7 @@ __all__ = [
     "TeacherForcing",
     "__version__",
     "addressing",
+    "kanerva",
     "outputs",
     "unroll",
 ]

@@ -18,7 +18,7 @@ import tensorflow as tf
 from hypothesis import strategies as st
 
 import mf_keras
-from mf_keras import addressing, callbacks, data, plots, serving
+from mf_keras import addressing, callbacks, data, kanerva, plots, serving
 from tests.small import binary
 
 NAN, INF = math.nan, math.inf
@@ -194,7 +194,10 @@ ROW_SEEDS = [b"3", "3", (), {}, Unprintable(), np.array([1.0]), None, True, 0.5,
 KINDS_OF_ONE = {
     **{
         f"{name}.seed": lambda none: integers(0, 2**63 - 1)
-        for name in ("copy_task", "reverse_task", "repeat_copy_task", "associative_recall_task")
+        for name in (
+            *("copy_task", "reverse_task", "repeat_copy_task", "associative_recall_task"),
+            "omniglot_episodes",
+        )
     },
     "Client.sample.seed": lambda none: pool(ROW_SEEDS),
     "Client.complete.seed": lambda none: pool(ROW_SEEDS),
@@ -371,7 +374,7 @@ def instances():
 def functions():
     """Public functions and classes, by name."""
     found = {}
-    for module in (mf_keras, addressing, data, callbacks, plots, serving, *_newer()):
+    for module in (mf_keras, addressing, kanerva, data, callbacks, plots, serving, *_newer()):
         names = getattr(module, "__all__", None)
         for name in names or [name for name in vars(module) if not name.startswith("_")]:
             value = getattr(module, name)

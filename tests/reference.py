@@ -505,3 +505,53 @@ def mann_step(
     fields = mann_memory(state, keys, gates, beta, vectors, decay, shared_slots)
     outputs = readout(weights, hidden, fields["read_vectors"])
     return outputs, {"hidden": hidden, "controller": [controller], **fields}
+
+
+def kanerva_memory(state, words, gates, queries, noise):
+    """One step of a Kanerva cell's memory, head by head: the new fields as a dict.
+
+    Its write heads address the last memory, all of them, and then write one after the other.
+    """
+    batch, slots, width = state["memory"].shape
+    reads, writes = queries.shape[1], words.shape[1]
+    mean, covariance = state["memory"].copy(), state["covariance"].copy()
+    read_weights, write_weights = np.zeros((batch, reads, slots)), np.zeros((batch, writes, slots))
+    read_vectors = np.zeros((batch, reads, width))
+    for b in range(batch):
+        for h in range(writes):
+            write_weights[b, h] = _ridge(state["memory"][b], words[b, h], noise)
+        for h in range(writes):
+            w, z = write_weights[b, h], words[b, h]
+            moved = covariance[b] @ w
+            gain = moved / (w @ moved + noise / gates[b, h])
+            mean[b] = mean[b] + np.outer(gain, z - mean[b].T @ w)
+            covariance[b] = covariance[b] - np.outer(gain, moved)
+        for r in range(reads):
+            read_weights[b, r] = _ridge(mean[b], queries[b, r], noise)
+            read_vectors[b, r] = mean[b].T @ read_weights[b, r]
+    return {
+        "memory": mean,
+        "covariance": covariance,
+        "read_weights": read_weights,
+        "write_weights": write_weights,
+        "read_vectors": read_vectors,
+    }
+
+
+def _ridge(mean, word, noise):
+    """(R R^T + noise I)^-1 R z."""
+    return np.linalg.solve(mean @ mean.T + noise * np.eye(len(mean)), mean @ word)
+
+
+def kanerva_step(weights, inputs, state, noise=1.0, clip=20.0):
+    """One step of a Kanerva cell with a GRU controller: `(outputs, state)`, the state as a dict."""
+    reads, writes = state["read_weights"].shape[1], state["write_weights"].shape[1]
+    width = state["memory"].shape[-1]
+    hidden, controller, cursor = control(weights, inputs, state, clip)
+    words = cursor.take(writes, width)
+    gates = sigmoid(cursor.take(writes))
+    queries = cursor.take(reads, width)
+    cursor.finish()
+    fields = kanerva_memory(state, words, gates, queries, noise)
+    outputs = readout(weights, hidden, fields["read_vectors"])
+    return outputs, {"hidden": hidden, "controller": [controller], **fields}

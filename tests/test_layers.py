@@ -15,7 +15,7 @@ LAYERS = [
     ["validation", "files"],
     ["backend"],
     ["layouts"],
-    ["addressing", "sparse_linkage", "outputs", "data", "plots", "checkpoints"],
+    ["addressing", "kanerva", "sparse_linkage", "outputs", "data", "plots", "checkpoints"],
     ["cells"],
     ["models", "callbacks"],
     ["export", "serving"],

@@ -3,12 +3,15 @@
 from mf_keras.cells.cell import MemoryCell, Signal
 from mf_keras.cells.dnc import DNCCell, DNCState
 from mf_keras.cells.dtype import check_dtype
+from mf_keras.cells.kanerva import KanervaCell, KanervaState
 from mf_keras.cells.mann import MANNCell, MANNState
 from mf_keras.cells.ntm import NTMCell, NTMState
 
 __all__ = [
     "DNCCell",
     "DNCState",
+    "KanervaCell",
+    "KanervaState",
     "MANNCell",
     "MANNState",
     "MemoryCell",

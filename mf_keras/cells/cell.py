@@ -102,6 +102,7 @@ class MemoryCell(keras.layers.Layer):
     served_fields: tuple[str, ...] = ("hidden", "memory", "read_weights", "write_weights")
     integer_fields: tuple[str, ...] = ()  # fields of the state that hold int32 in 0..MAX_INTEGER
     any_layout = False  # whether `address` and `signals` hold in every layout
+    initial_memory_stddev = 0.1  # of the matrix from which a learned initial memory starts
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -403,7 +404,7 @@ class MemoryCell(keras.layers.Layer):
             self.initial_memory = self.add_weight(
                 name="initial_memory",
                 shape=(self.memory_size, self.word_size),
-                initializer=keras.initializers.RandomNormal(stddev=0.1),
+                initializer=keras.initializers.RandomNormal(stddev=self.initial_memory_stddev),
             )
         if not self.trainable:  # Keras hands that on only where it changes
             own = [self.initial_memory] if self.learn_initial_memory else []

@@ -6,6 +6,7 @@ from mf_keras.data.algorithmic import (
     repeat_copy_task,
     reverse_task,
 )
+from mf_keras.data.omniglot import omniglot_episodes
 from mf_keras.data.scanned_digits import DIGITS_SHAPE, digits
 from mf_keras.data.static_mnist import BINARIZED_MNIST_SHAPE, binarized_mnist
 
@@ -16,6 +17,7 @@ __all__ = [
     "binarized_mnist",
     "copy_task",
     "digits",
+    "omniglot_episodes",
     "repeat_copy_task",
     "reverse_task",
 ]
