@@ -8,7 +8,7 @@ of a sweep are timed in turns in one process, best of several rounds, beside the
 `keras.layers.GRU(64)` and `Dense`, of the same length and batch, and the bare arithmetic: the
 multiplications and additions of the equations, counted, three times a forward pass, over the rate
 of a 1024 x 1024 matrix product in the same run.
-`--layout` is the cells' argument; sparse links are always batch first.
+`--layout` is the cells' argument; sparse links and Kanerva cells are always batch first.
 For N the slope is that of log time over log N, from N = 256 on.
 """
 
@@ -31,7 +31,11 @@ SWEEPS = {
     "R": ({}, "num_reads", {"dense": (1, 2, 4, 8)}),
     "T": ({}, "time", {"dense": (10, 100, 1000)}),
     "B": ({}, "batch", {"dense": (1, 4, 16, 64, 256)}),
-    "kind": ({}, "time", {"dense": (32,), "sparse": (32,), "unlinked": (32,), "ntm": (32,)}),
+    "kind": (
+        {},
+        "time",
+        dict.fromkeys(("dense", "sparse", "unlinked", "ntm", "mann", "kanerva"), (32,)),
+    ),
 }
 
 
@@ -39,11 +43,14 @@ def make_cell(kind, layout="auto", **sizes):
     """A cell with a GRU of 64 units."""
     import keras
 
-    from mf_keras import DNCCell, NTMCell
+    from mf_keras import DNCCell, KanervaCell, MANNCell, NTMCell
 
     controller = keras.layers.GRUCell(UNITS)
-    if kind == "ntm":
-        return NTMCell(controller, 1, **sizes, layout=layout)
+    if kind == "kanerva":
+        return KanervaCell(controller, 1, **sizes)
+    others = {"ntm": NTMCell, "mann": MANNCell}
+    if kind in others:
+        return others[kind](controller, 1, **sizes, layout=layout)
     if kind == "sparse":
         return DNCCell(controller, 1, **sizes, linkage="sparse")
     linkage = None if kind == "unlinked" else "dense"
@@ -87,10 +94,19 @@ def flop(kind, time, batch, memory_size, word_size, num_reads):
     what is linear in N alone (usage, allocation, softmax) is not.
     """
     n, w, r, c = memory_size, word_size, num_reads, UNITS
-    interface = (r + 1) * (w + 6) + 2 * w if kind == "ntm" else w * r + 3 * w + 5 * r + 3
+    interfaces = {"ntm": (r + 1) * (w + 6) + 2 * w, "mann": r * (w + 1), "kanerva": r * w + w + 1}
+    interface = interfaces.get(kind, w * r + 3 * w + 5 * r + 3)
     step = 2 * (1 + r * w + c) * 3 * c + 2 * c * interface + 2 * (c + r * w)
-    step += 2 * n * w * (r + 1) + 2 * 2 * n * w  # lookups, lengths of the rows
-    step += 5 * n * w + 2 * r * n * w  # write, read
+    if kind == "kanerva":
+        k = min(n, w)
+        # Systems of k equations, their solutions for r + 1 words; mean, covariance, read.
+        step += 2 * (2 * n * w * k + k**3 / 3) + (r + 1) * (4 * n * w + 2 * k * k)
+        step += 4 * n * w + 8 * n * n + 2 * r * n * w
+    elif kind == "mann":
+        step += 2 * n * w * r + 2 * n * w + n * w + 4 * r * n * w  # lookup, rows, write, read
+    else:
+        step += 2 * n * w * (r + 1) + 2 * 2 * n * w  # lookups, lengths of the rows
+        step += 5 * n * w + 2 * r * n * w  # write, read
     if kind == "dense":
         step += 6 * n * n + 2 * 2 * r * n * n
     elif kind == "sparse":

@@ -1,12 +1,13 @@
 """Memory-augmented networks and Memory Forcing for Keras 3.
 
-* `DNCCell`, `NTMCell`: Keras RNN cells around any controller cell; `MemoryCell`: their base class.
+* `DNCCell`, `NTMCell`, `MANNCell`, `KanervaCell`: Keras RNN cells around any controller cell;
+  `MemoryCell`: their base class.
 * `MemoryRNN`: a layer around a cell, in place of `keras.layers.RNN`; `unroll`: its loop over time.
 * `SequenceGenerator`, `SequenceTransducer`: models of sequences; `outputs`: what a step is.
 * `TeacherForcing`, `ProfessorForcing`, `MemoryForcing`, `PositiveNegativeMemoryForcing`: their
   training under `model.fit`, with `SequenceDiscriminator`s for all but the first and a
   `MemoryReplay` for the last.
-* `addressing`: the papers' equations.
+* `addressing`: the papers' equations; `kanerva`: those of a Bayesian memory.
 * `data`: the tasks; `callbacks`; `plots`: pictures of samples and memory, which need matplotlib.
 * `serving.Client`: a client of servers of what `SequenceGenerator.export` wrote.
 
@@ -16,8 +17,18 @@
 import importlib
 from typing import Any
 
-from mf_keras import addressing, callbacks, outputs
-from mf_keras.cells import DNCCell, DNCState, MemoryCell, NTMCell, NTMState
+from mf_keras import addressing, callbacks, kanerva, outputs
+from mf_keras.cells import (
+    DNCCell,
+    DNCState,
+    KanervaCell,
+    KanervaState,
+    MANNCell,
+    MANNState,
+    MemoryCell,
+    NTMCell,
+    NTMState,
+)
 from mf_keras.forcing import (
     MemoryForcing,
     MemoryReplay,
@@ -32,6 +43,10 @@ from mf_keras.version import __version__
 __all__ = [
     "DNCCell",
     "DNCState",
+    "KanervaCell",
+    "KanervaState",
+    "MANNCell",
+    "MANNState",
     "MemoryCell",
     "MemoryForcing",
     "MemoryRNN",
@@ -48,6 +63,7 @@ __all__ = [
     "addressing",
     "callbacks",
     "data",
+    "kanerva",
     "outputs",
     "plots",
     "serving",

@@ -7,6 +7,8 @@ Sources, cited below by these short names:
   Nature 538, 2016. Equation names are those of its Methods section.
 * CS19: Csordas, Schmidhuber, "Improving Differentiable Neural Computers Through Memory Masking,
   De-allocation, and Link Distribution Sharpness Control", ICLR 2019, arXiv:1904.10278.
+* MANN: Santoro et al., "One-shot Learning with Memory-Augmented Neural Networks", 2016,
+  arXiv:1605.06065.
 
 Shapes use the letters B batch, N memory slots, W word size, H heads (of either kind), R read heads,
 and K the shift range. The functions run on any Keras backend, in any floating dtype, and can be
@@ -267,7 +269,9 @@ def allocation_of_heads(
 def least_used(layout: Layout, usage: Tensor, count: int = 1) -> Tensor:
     """1 at the `count` slots of least usage, 0 elsewhere; no gradient flows through it.
 
-    Santoro et al. 2016, arXiv:1605.06065, eq. 6. Ties are broken as by `allocation_weights`.
+    MANN eq. 6. Slots are in the order of u_i + i 2^-20, as for `allocation_weights`, so ties go to
+    the lower slot. The equation read literally gives 1 to every slot as little used as the
+    `count`-th one, which are all of them at the first step.
 
     Args:
         usage: (B, N), non-negative, of the order of 1.
@@ -279,14 +283,43 @@ def least_used(layout: Layout, usage: Tensor, count: int = 1) -> Tensor:
     Raises:
         TypeError, ValueError: `count` is no integer from 1 to N.
     """
-    count = validation.positive_int("count", count, maximum=layout.size(usage, 0))
+    return ops.cast(sum(_least_used(layout, usage, count)), usage.dtype)
 
-    def comes_before(i, slot_i, j, slot_j):
-        (key_i,), (key_j,) = slot_i, slot_j
-        return ops.cast(_before(i, key_i, j, key_j), "float32")
 
-    rank = layout.sum_over_pairs(comes_before, _order_keys(layout, usage))
-    return ops.cast(rank < count - 0.5, usage.dtype)
+@equation(usage="BN")
+def each_least_used(layout: Layout, usage: Tensor, count: int = 1) -> Tensor:
+    """The slots of `least_used` one by one: row j has a 1 at the slot of the j-th least usage.
+
+    Args:
+        usage: (B, N), non-negative, of the order of 1.
+        count: number of slots.
+
+    Returns:
+        (B, count, N) of 0 and 1, each row of sum 1.
+
+    Raises:
+        TypeError, ValueError: `count` is no integer from 1 to N.
+    """
+    return ops.cast(layout.stack(_least_used(layout, usage, count)), usage.dtype)
+
+
+@equation(read_weights="BHN", least_used="BHN", gate="BH")
+def least_recently_used_write(
+    layout: Layout, read_weights: Tensor, least_used: Tensor, gate: Tensor
+) -> Tensor:
+    """w^w = sigma(alpha) w^r_{t-1} + (1 - sigma(alpha)) w^lu_{t-1}.
+
+    MANN eq. 7: a head writes where the head of the same number has just read, or where nobody has.
+
+    Args:
+        read_weights: (B, H, N), the LAST step's read weightings.
+        least_used: (B, H, N), the least used slots that each head may write to.
+        gate: (B, H) in [0, 1], sigma(alpha).
+
+    Returns:
+        (B, H, N); rows sum to 1 where those of both weightings do.
+    """
+    return over(layout).interpolate(read_weights, least_used, gate)
 
 
 @equation(allocation="BHN", content="BHN", allocation_gates="BH", write_gates="BH")
@@ -547,6 +580,20 @@ def _order_keys(layout: Layout, usage: Tensor) -> Tensor:
     dtype = "float32" if usage.dtype in ("float16", "bfloat16") else usage.dtype
     ties = _TIE * np.arange(layout.size(usage, 0))
     return ops.cast(ops.stop_gradient(usage), dtype) + layout.constant(ties, dtype)
+
+
+def _least_used(layout: Layout, usage: Tensor, count: int) -> list[Tensor]:
+    """1 at the slot of the least usage, then at that of the second least, and so on: int32."""
+    count = validation.positive_int("count", count, maximum=layout.size(usage, 0))
+    keys = _order_keys(layout, usage)
+    slots = layout.constant(np.arange(layout.size(usage, 0)), "int32")
+    found = []
+    for _ in range(count):
+        least = ops.expand_dims(ops.argmin(keys, axis=layout.last), layout.last)
+        chosen = ops.equal(slots, ops.cast(least, "int32"))
+        keys = ops.where(chosen, ops.cast(float("inf"), keys.dtype), keys)
+        found.append(ops.cast(chosen, "int32"))
+    return found
 
 
 def _positive(usage: Tensor) -> Tensor:

@@ -84,6 +84,19 @@ def real_number(
     return number
 
 
+def positive_number(name: str, value: Any) -> float:
+    """Return `value` as a finite float above 0.
+
+    Raises:
+        TypeError: it is not a real number.
+        ValueError: it is NaN, infinite, 0 or below.
+    """
+    number = real_number(name, value)
+    if number <= 0.0:
+        raise ValueError(f"{name} must be a number > 0, got {value!r}.")
+    return number
+
+
 def one_of(name: str, value: Any, choices: Collection[Any]) -> Any:
     """Return `value`, one of `choices`.
 

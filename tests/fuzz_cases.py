@@ -18,7 +18,7 @@ import tensorflow as tf
 from hypothesis import strategies as st
 
 import mf_keras
-from mf_keras import addressing, callbacks, data, plots, serving
+from mf_keras import addressing, callbacks, data, kanerva, plots, serving
 from tests.small import binary
 
 NAN, INF = math.nan, math.inf
@@ -194,7 +194,10 @@ ROW_SEEDS = [b"3", "3", (), {}, Unprintable(), np.array([1.0]), None, True, 0.5,
 KINDS_OF_ONE = {
     **{
         f"{name}.seed": lambda none: integers(0, 2**63 - 1)
-        for name in ("copy_task", "reverse_task", "repeat_copy_task", "associative_recall_task")
+        for name in (
+            *("copy_task", "reverse_task", "repeat_copy_task", "associative_recall_task"),
+            "omniglot_episodes",
+        )
     },
     "Client.sample.seed": lambda none: pool(ROW_SEEDS),
     "Client.complete.seed": lambda none: pool(ROW_SEEDS),
@@ -272,6 +275,8 @@ EXAMPLES = {
     "link": np.full((3, 1, 2, 2), 0.1, "float32"),
     "taps": np.full((3, 1, 3), 0.1, "float32"),
     "masks": np.full((3, 1, 4), 0.1, "float32"),
+    "least_used": np.full((3, 1, 2), 0.1, "float32"),
+    "least_recently_used_write.gate": np.full((3, 1), 0.1, "float32"),
     "interpolate.gate": np.full((3, 1), 0.1, "float32"),
     "dynamics": np.full((2, 3, 3, 2), 0.1, "float32"),
     "correct": np.array([True, False]),
@@ -401,7 +406,7 @@ def instances():
 def functions():
     """Public functions and classes, by name."""
     found = {}
-    for module in (mf_keras, addressing, data, callbacks, plots, serving, *_newer()):
+    for module in (mf_keras, addressing, kanerva, data, callbacks, plots, serving, *_newer()):
         names = getattr(module, "__all__", None)
         for name in names or [name for name in vars(module) if not name.startswith("_")]:
             value = getattr(module, name)
@@ -550,5 +555,5 @@ def calls():
 
 ANY_SIZE = {
     *(name for name in plots.__all__ if name != "memory_over_time"),
-    *("allocation_weights", "least_used", "Client.score", "Client.complete"),
+    *("allocation_weights", "least_used", "each_least_used", "Client.score", "Client.complete"),
 }

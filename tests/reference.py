@@ -1,6 +1,7 @@
 """The papers' equations as slow NumPy loops in float64, to compare the fast ones with.
 
 NTM: Graves et al. 2014. DNC: Graves et al., Nature 2016, Methods. CS19: Csordas, Schmidhuber 2019.
+MANN: Santoro et al. 2016.
 """
 
 import numpy as np
@@ -428,3 +429,129 @@ def _ntm_weights(heads, memory, weights_tm1):
     keys, strengths, gates, taps, gammas = heads
     content = content_weights(memory, keys, strengths)
     return sharpen(shift(interpolate(content, weights_tm1, gates), taps), gammas)
+
+
+def least_used(usage, count):
+    """MANN eq. 6, one slot at a time: (B, count, N)."""
+    batch, slots = usage.shape
+    found = np.zeros((batch, count, slots))
+    for b in range(batch):
+        order = sorted(range(slots), key=lambda i: (usage[b, i] + i * TIE, i))
+        for j in range(count):
+            found[b, j, order[j]] = 1.0
+    return found
+
+
+def least_recently_used_write(read_weights, least_used, gate):
+    """MANN eq. 7."""
+    weights = np.zeros(read_weights.shape)
+    for b, h, i in np.ndindex(weights.shape):
+        g = gate[b, h]
+        weights[b, h, i] = g * read_weights[b, h, i] + (1.0 - g) * least_used[b, h, i]
+    return weights
+
+
+def mann_memory(
+    state, keys, gates, strengths=None, write_vectors=None, decay=0.95, shared_slots=False
+):
+    """One step of the MANN's memory: the new fields as a dict."""
+    batch, heads, slots = state["read_weights"].shape
+    vectors = keys if write_vectors is None else write_vectors
+    strengths = np.ones((batch, heads)) if strengths is None else strengths
+    chosen = least_used(state["usage"], heads)
+    memory = np.array(state["memory"], np.float64)
+    free = np.stack([chosen.sum(1)] * heads, 1) if shared_slots else chosen
+    write_weights = least_recently_used_write(state["read_weights"], free, gates)
+    for b in range(batch):
+        memory[b, np.argmax(chosen[b, 0])] = 0.0
+        for j in range(heads):
+            for i in range(slots):
+                memory[b, i] += write_weights[b, j, i] * vectors[b, j]
+    read_weights = content_weights(memory, keys, strengths)
+    usage = np.zeros((batch, slots))
+    for b in range(batch):
+        for i in range(slots):
+            usage[b, i] = decay * state["usage"][b, i]
+            for j in range(heads):
+                usage[b, i] += read_weights[b, j, i] + write_weights[b, j, i]
+    return {
+        "memory": memory,
+        "read_weights": read_weights,
+        "write_weights": write_weights,
+        "usage": usage,
+        "read_vectors": read(memory, read_weights),
+    }
+
+
+def mann_step(
+    weights,
+    inputs,
+    state,
+    clip=20.0,
+    decay=0.95,
+    strengths=False,
+    write_vectors=False,
+    shared_slots=False,
+):
+    """One step of a MANN with a GRU controller: `(outputs, state)`, the state as a dict."""
+    _, heads, _ = state["read_weights"].shape
+    width = state["memory"].shape[-1]
+    hidden, controller, cursor = control(weights, inputs, state, clip)
+    keys = cursor.take(heads, width)
+    gates = sigmoid(cursor.take(heads))
+    beta = oneplus(cursor.take(heads)) if strengths else None
+    vectors = np.tanh(cursor.take(heads, width)) if write_vectors else None
+    cursor.finish()
+    fields = mann_memory(state, keys, gates, beta, vectors, decay, shared_slots)
+    outputs = readout(weights, hidden, fields["read_vectors"])
+    return outputs, {"hidden": hidden, "controller": [controller], **fields}
+
+
+def kanerva_memory(state, words, gates, queries, noise):
+    """One step of a Kanerva cell's memory, head by head: the new fields as a dict.
+
+    Its write heads address the last memory, all of them, and then write one after the other.
+    """
+    batch, slots, width = state["memory"].shape
+    reads, writes = queries.shape[1], words.shape[1]
+    mean, covariance = state["memory"].copy(), state["covariance"].copy()
+    read_weights, write_weights = np.zeros((batch, reads, slots)), np.zeros((batch, writes, slots))
+    read_vectors = np.zeros((batch, reads, width))
+    for b in range(batch):
+        for h in range(writes):
+            write_weights[b, h] = _ridge(state["memory"][b], words[b, h], noise)
+        for h in range(writes):
+            w, z = write_weights[b, h], words[b, h]
+            moved = covariance[b] @ w
+            gain = moved / (w @ moved + noise / gates[b, h])
+            mean[b] = mean[b] + np.outer(gain, z - mean[b].T @ w)
+            covariance[b] = covariance[b] - np.outer(gain, moved)
+        for r in range(reads):
+            read_weights[b, r] = _ridge(mean[b], queries[b, r], noise)
+            read_vectors[b, r] = mean[b].T @ read_weights[b, r]
+    return {
+        "memory": mean,
+        "covariance": covariance,
+        "read_weights": read_weights,
+        "write_weights": write_weights,
+        "read_vectors": read_vectors,
+    }
+
+
+def _ridge(mean, word, noise):
+    """(R R^T + noise I)^-1 R z."""
+    return np.linalg.solve(mean @ mean.T + noise * np.eye(len(mean)), mean @ word)
+
+
+def kanerva_step(weights, inputs, state, noise=1.0, clip=20.0):
+    """One step of a Kanerva cell with a GRU controller: `(outputs, state)`, the state as a dict."""
+    reads, writes = state["read_weights"].shape[1], state["write_weights"].shape[1]
+    width = state["memory"].shape[-1]
+    hidden, controller, cursor = control(weights, inputs, state, clip)
+    words = cursor.take(writes, width)
+    gates = sigmoid(cursor.take(writes))
+    queries = cursor.take(reads, width)
+    cursor.finish()
+    fields = kanerva_memory(state, words, gates, queries, noise)
+    outputs = readout(weights, hidden, fields["read_vectors"])
+    return outputs, {"hidden": hidden, "controller": [controller], **fields}

@@ -107,6 +107,11 @@ INPUTS = {
         _weighting(rng, s.b, s.h, s.n),
         rng.uniform(size=(s.b, s.h)),
     ],
+    "least_recently_used_write": lambda rng, s: [
+        _weighting(rng, s.b, s.h, s.n),
+        _weighting(rng, s.b, s.h, s.n),
+        rng.uniform(size=(s.b, s.h)),
+    ],
     "shift": lambda rng, s: [_weighting(rng, s.b, s.h, s.n), _taps(rng, s.b, s.h, s.k)],
     "sharpen": lambda rng, s: [_weighting(rng, s.b, s.h, s.n), rng.uniform(1.0, 5.0, (s.b, s.h))],
     "sharpen_links": lambda rng, s: [
@@ -471,6 +476,22 @@ def test_the_least_used_slots_are_the_lower_ones_of_those_that_are_tied(layout):
         chosen = np.asarray(addressing.over(layout).least_used(tf.constant(lying), count))
         chosen = chosen if layout is layouts.BATCH_FIRST else chosen.T
         assert [list(np.flatnonzero(row)) for row in chosen] == expected
+
+
+@EACH_LAYOUT
+def test_each_of_the_least_used_slots_has_a_row_of_its_own(layout):
+    usage = np.random.default_rng(0).choice([0.0, 0.3, 4.0], size=(3, 70)).astype("float32")
+    lying = usage if layout is layouts.BATCH_FIRST else usage.T
+    found = addressing.over(layout).each_least_used(tf.constant(lying), 3)
+    found = np.moveaxis(np.asarray(found), layout.batch_axis, 0)
+    np.testing.assert_array_equal(found, reference.least_used(usage, 3))
+
+
+@pytest.mark.parametrize("count", [0, 6])
+def test_there_must_be_as_many_slots_as_the_least_used_ones(count):
+    for function in (addressing.least_used, addressing.each_least_used):
+        with pytest.raises(ValueError, match="count must be an integer"):
+            function(tf.zeros((2, 5)), count)
 
 
 # links and precedence

@@ -17,7 +17,7 @@ LAYERS = [
     ["validation", "files", "frozen"],
     ["backend"],
     ["layouts"],
-    ["addressing", "sparse_linkage", "outputs", "data", "plots", "checkpoints"],
+    ["addressing", "kanerva", "sparse_linkage", "outputs", "data", "plots", "checkpoints"],
     ["cells"],
     ["models", "callbacks"],
     ["export", "serving"],

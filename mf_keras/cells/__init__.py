@@ -3,6 +3,20 @@
 from mf_keras.cells.cell import MemoryCell, Signal
 from mf_keras.cells.dnc import DNCCell, DNCState
 from mf_keras.cells.dtype import check_dtype
+from mf_keras.cells.kanerva import KanervaCell, KanervaState
+from mf_keras.cells.mann import MANNCell, MANNState
 from mf_keras.cells.ntm import NTMCell, NTMState
 
-__all__ = ["DNCCell", "DNCState", "MemoryCell", "NTMCell", "NTMState", "Signal", "check_dtype"]
+__all__ = [
+    "DNCCell",
+    "DNCState",
+    "KanervaCell",
+    "KanervaState",
+    "MANNCell",
+    "MANNState",
+    "MemoryCell",
+    "NTMCell",
+    "NTMState",
+    "Signal",
+    "check_dtype",
+]

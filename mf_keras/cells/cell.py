@@ -108,6 +108,7 @@ class MemoryCell(KeepsFrozenParts, keras.layers.Layer):
     served_fields: tuple[str, ...] = ("hidden", "memory", "read_weights", "write_weights")
     integer_fields: tuple[str, ...] = ()  # fields of the state that hold int32 in 0..MAX_INTEGER
     any_layout = False  # whether `address` and `signals` hold in every layout
+    initial_memory_stddev = 0.1  # of the matrix from which a learned initial memory starts
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -508,7 +509,7 @@ class MemoryCell(KeepsFrozenParts, keras.layers.Layer):
             self.initial_memory = self.add_weight(
                 name="initial_memory",
                 shape=(self.memory_size, self.word_size),
-                initializer=keras.initializers.RandomNormal(stddev=0.1),
+                initializer=keras.initializers.RandomNormal(stddev=self.initial_memory_stddev),
             )
 
     def _check_built(self, size):

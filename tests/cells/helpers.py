@@ -72,6 +72,9 @@ def random_state(cell, rng, batch):
             fields[name] = tuple(np.tanh(rng.normal(size=c.shape)) for c in x)
         elif name == "usage":
             fields[name] = rng.uniform(size=x.shape)
+        elif name == "covariance":
+            root = rng.normal(size=x.shape)
+            fields[name] = np.matmul(root, np.swapaxes(root, -1, -2)) / x.shape[-1]
         elif name == "link":
             fields[name] = weighting(rng, *x.shape) / x.shape[-1] * (1.0 - np.eye(x.shape[-1]))
         elif name == "link_weights":

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mf_keras.cells import DNCCell, NTMCell
+from mf_keras import MemoryForcing, SequenceDiscriminator, SequenceGenerator, callbacks
+from mf_keras.cells import DNCCell, KanervaCell, MANNCell, NTMCell
 from tests.cells import helpers
+from tests.small import binary
 
 SIZES = {"memory_size": 5, "word_size": 3, "num_reads": 2}
 INPUT_SIZE, UNITS = 3, 2
@@ -51,13 +53,31 @@ CELLS = {
         shift_range=2,
         learn_initial_memory=True,
     ),
+    "kanerva": lambda: KanervaCell(keras.layers.GRUCell(4), UNITS, **SIZES),
+    "kanerva, everything": lambda: KanervaCell(
+        keras.layers.LSTMCell(4), UNITS, **SIZES, num_writes=2, noise=0.5, clip=None
+    ),
+    "mann": lambda: MANNCell(keras.layers.GRUCell(4), UNITS, **SIZES),
+    "mann, everything": lambda: MANNCell(
+        keras.layers.LSTMCell(4),
+        UNITS,
+        **SIZES,
+        strengths=True,
+        write_vectors=True,
+        shared_slots=True,
+        learn_initial_memory=True,
+    ),
     "ntm, stacked": lambda: NTMCell(_stacked(), UNITS, **SIZES, shift_range=0),
     "ntm, feed-forward": lambda: NTMCell(keras.layers.Dense(4, "tanh"), UNITS, **SIZES),
 }
 EACH_CELL = pytest.mark.parametrize("name", CELLS)
 # What Keras does to any cell, seen with those that differ most.
-FEW_CELLS = pytest.mark.parametrize("name", ["dnc, everything", "dnc, sparse", "ntm, stacked"])
-TWO_CELLS = pytest.mark.parametrize("name", ["dnc, everything", "ntm, everything"])
+FEW_CELLS = pytest.mark.parametrize(
+    "name", ["dnc, everything", "dnc, sparse", "kanerva", "ntm, stacked"]
+)
+COMPILED_CELLS = pytest.mark.parametrize(
+    "name", ["dnc, everything", "kanerva, everything", "ntm, everything"]
+)
 CLASSES = pytest.mark.parametrize("cell_class", [DNCCell, NTMCell])
 
 
@@ -305,7 +325,7 @@ def test_float64_is_float64_throughout_and_agrees_with_float32(name):
 # Training and compilation.
 
 
-@TWO_CELLS
+@COMPILED_CELLS
 def test_fit_lowers_the_loss_and_moves_every_weight(name):
     cell = _cell(name)
     model = _functional(cell)
@@ -320,7 +340,7 @@ def test_fit_lowers_the_loss_and_moves_every_weight(name):
         assert not np.array_equal(old, new.numpy()), new.path
 
 
-@TWO_CELLS
+@COMPILED_CELLS
 def test_xla_agrees_with_the_plain_graph(name):
     model = _functional(_cell(name))
     expected = model(_inputs())
@@ -353,6 +373,32 @@ def test_a_learned_initial_memory_is_trained(cell_class):
     gradient = tape.gradient(loss, cell.initial_memory.value).numpy()
     assert np.isfinite(gradient).all()
     assert (gradient != 0).any(axis=-1).all()
+
+
+def test_memory_forcing_export_and_pictures_take_a_kanerva_cell_as_it_is(tmp_path):
+    cell, x = KanervaCell(keras.layers.SimpleRNNCell(3), 1, 3, 2), binary(4, 4, 1)
+    generator = SequenceGenerator(cell)
+    model = MemoryForcing(
+        generator,
+        hidden_discriminator=SequenceDiscriminator(3, (2,)),
+        memory_discriminator=SequenceDiscriminator(3, (2,)),
+        gate=None,
+    )
+    model.compile("adam", run_eagerly=True)
+    history = model.fit(x, verbose=0).history
+    assert np.isfinite(history["c_m"]).all()
+    assert history["memory_discriminator_gate_open"] == [1.0]
+
+    generator.export(tmp_path / "served" / "1", length=4)
+    answer = tf.saved_model.load(str(tmp_path / "served" / "1")).signatures["trace"]
+    trace = answer(sequences=tf.constant(x))
+    assert set(trace) == set(cell.served_fields)
+    _assert_close(trace["memory"], generator.teacher_force(x)[1].memory, rtol=1e-4, atol=1e-5)
+
+    pictures = callbacks.Pictures(tmp_path / "pictures", generator, x[0], (2, 2), num_samples=4)
+    pictures.on_epoch_end(0, {"nll": 1.0})
+    drawn = {path.stem for path in (tmp_path / "pictures").iterdir()}
+    assert drawn == {"samples_0001", "memory_0001", "nll"}
 
 
 # Bad arguments.
