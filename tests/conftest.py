@@ -4,8 +4,8 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("MPLBACKEND", "Agg")
-# Most of the suite's time is compilation, and small models gain nothing by LLVM's optimizations. The
-# programs are XLA's own all the same. A first `fit` takes 12 s of CPU time in place of 23.
+# Most of the suite's time is compilation, and small models gain nothing by LLVM's optimizations.
+# The programs are XLA's own all the same. A first `fit` takes 12 s of CPU time instead of 23.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 import hypothesis
