@@ -1,5 +1,6 @@
 """A discriminator with its optimizer and its gates: the adversarial costs, eq. 7 and 8."""
 
+from inspect import signature
 from typing import Any, NamedTuple
 
 import keras
@@ -76,7 +77,12 @@ class Adversary(keras.layers.Layer):
             optimizer.build(self.discriminator.trainable_variables)
 
     def play(
-        self, real: Tensor, fake: Tensor, scale: Any = 1.0, reverse_scale: Any = None
+        self,
+        real: Tensor,
+        fake: Tensor,
+        scale: Any = 1.0,
+        reverse_scale: Any = None,
+        mask: Tensor | None = None,
     ) -> Outcome:
         """One step where the model shows both behaviours, and the discriminator learns from them.
 
@@ -85,13 +91,15 @@ class Adversary(keras.layers.Layer):
             fake: (B', T, ...), the imitation.
             scale: factor on the gradient of C.
             reverse_scale: factor on the gradient of the reverse cost; None not to compute it.
+            mask: (B, T) of bool, the steps of both behaviours that count; None for all.
 
         Returns:
             An `Outcome` whose gradients are "fake" and, of the reverse cost, "real".
         """
         reverse = reverse_scale is not None
         sources = [fake, real] if reverse else [fake]
-        logits, pull = self._logits_of_both(real, fake, sources=sources)
+        both = None if mask is None else ops.concatenate([mask, mask])
+        logits, pull = self._logits_of_both(real, fake, both, sources=sources)
         accuracy, gate_open, learns = self._gates(*logits)
         slopes = self._slopes(*logits, reverse=reverse)
         own_scale = self._own_scale(slopes[0].dtype)
@@ -171,6 +179,11 @@ class Adversary(keras.layers.Layer):
 
     def _logits(self, behaviour, mask, training=True):
         """Logits (B,), in float64 where the behaviour is, else in float32."""
+        if mask is not None and "mask" not in signature(self.discriminator.call).parameters:
+            raise TypeError(
+                "discriminators must take a mask (B, T) where sequences have sample weights, got "
+                f"{type(self.discriminator).__name__}, whose call has no argument `mask`."
+            )
         options = {} if mask is None else {"mask": mask}
         logits = self.discriminator(behaviour, training=training, **options)[:, 0]
         dtypes = {keras.backend.standardize_dtype(x.dtype) for x in keras.tree.flatten(behaviour)}

@@ -30,12 +30,14 @@ class Forcing(keras.Model):
 
     Data are batches of x (B, T, *step) for a `SequenceGenerator`, and of (x, y, sample_weight) for
     a `SequenceTransducer`, in the form of the model's output. They are checked: arrays at once,
-    streams as they come.
+    streams as they come. Sequences of unequal length for a generator are padded at their ends:
+    `fit(x, sample_weight=w)`, or a stream of (x, None, w), with w (B, T), 1 on the steps of a
+    sequence and 0 on its padding. What the padding holds makes no difference.
 
     Logs of `fit` and `evaluate`, over whole sequences and whole epochs: `loss`; `nll`, nats per
-    sequence; `bits_per_step` for a generator; for a transducer `correct_predictions`, the number of
-    sequences so far whose every counted step was right, and `bit_errors` (or the log that the
-    output names), errors per sequence.
+    sequence; for a generator `nll_per_step` and `bits_per_step`, nats and bits per counted step;
+    for a transducer `correct_predictions`, the number of sequences so far whose every counted step
+    was right, and `bit_errors` (or the log that the output names), errors per sequence.
     The progress line shows a few of them, the history and callbacks have all. Callbacks of Keras
     that compare them, as `EarlyStopping("val_nll")`, `ModelCheckpoint` and `ReduceLROnPlateau` do,
     learn from `fit` which way is better; KerasTuner takes `Objective("val_nll", "min")`.
@@ -123,7 +125,8 @@ class Forcing(keras.Model):
         """What a pass gave; updates the metrics."""
         nll = self.generator.output.nll(batch.targets, logits, batch.sample_weight)
         measures = self.data.measures(batch, logits, nll)
-        self._logs.track({"nll": nll, **measures}, training)
+        self._logs.track({"nll": nll}, training)
+        self._logs.track(measures, training, self.data.measure_weight(batch, nll.dtype))
         return Forward(nll, trace, measures.get("correct_predictions"))
 
     # Data: every method of Keras that takes some, on checked data.
@@ -161,6 +164,8 @@ class Forcing(keras.Model):
         if isinstance(x, keras.utils.PyDataset):
             x = x[0]
         x = x[0] if isinstance(x, tuple) else x
+        while isinstance(x, dict):
+            x = next(iter(x.values()))
         if not hasattr(x, "shape"):
             raise ValueError(
                 "x must tell the shape of its batches, or build((None, T, D)) must be called "

@@ -12,7 +12,7 @@ from mf_keras import validation
 from mf_keras.backend import datasets
 from mf_keras.callbacks.progress import ProgressLine
 from mf_keras.callbacks.stopping import checked_callbacks, with_stop
-from mf_keras.forcing.data import GeneratorData, names_of
+from mf_keras.forcing.data import GeneratorData, names_of, with_weights
 from mf_keras.types import Function
 
 # Numbers of `fit` and its kin -> the smallest that makes sense.
@@ -147,7 +147,9 @@ def checked_validation_data(data: GeneratorData, given: Any) -> Any:
             )
         x, y, sample_weight = (*given, None, None)[:3]
         checked_data(data, "validation_data", x, y, sample_weight)
-        return given
+        return (
+            given if y is not None or sample_weight is None else (with_weights(x, sample_weight),)
+        )
     return checked_data(data, "validation_data", given, None, None)
 
 
@@ -187,6 +189,8 @@ def checked(method: Function) -> Function:
             given["x"] = checked_inputs(self.data, x)
         else:
             given["x"] = checked_data(self.data, "x", x, y, sample_weight)
+            if y is None and sample_weight is not None:  # Keras would leave them out
+                given["x"] = with_weights(given["x"], given.pop("sample_weight"))
         if given.get("validation_data") is not None:
             given["validation_data"] = checked_validation_data(self.data, given["validation_data"])
         drawn = datasets.is_dataset(x) or isinstance(x, types.GeneratorType)

@@ -8,8 +8,10 @@ from keras import ops
 
 from mf_keras import validation
 from mf_keras.models import SequenceGenerator
+from mf_keras.models.generator import check_context, parts_of
 from mf_keras.models.sequence_model import SequenceModel
-from mf_keras.types import Function, Tensor
+from mf_keras.outputs.output import without_padding
+from mf_keras.types import ArrayLike, Function, Tensor
 
 
 class Batch(NamedTuple):
@@ -23,6 +25,12 @@ class Batch(NamedTuple):
 class GeneratorData:
     """The data of a `SequenceGenerator`: batches of x, which it both reads and predicts.
 
+    Sequences of unequal length are padded at their ends, and come with a `sample_weight` (B, T), 1
+    on their own steps and 0 on the padding: as `fit(x, sample_weight=w)`, or (x, None, w) of a
+    stream. What the padding holds makes no difference.
+
+    With a context x is a dict {"sequence": (B, T, *step), "context": (B, C)}.
+
     Args:
         model: the generator.
         shortest: steps that a sequence must have.
@@ -35,35 +43,55 @@ class GeneratorData:
     @property
     def logs(self) -> list[str]:
         """Names of what `measures` gives."""
-        return ["bits_per_step"]
+        return ["nll_per_step", "bits_per_step"]
 
     def measures(self, batch: Batch, logits: Tensor, nll: Tensor) -> dict[str, Tensor]:
         """Logs of a batch beside the NLL (B,): (B,) each."""
-        steps = ops.cast(ops.shape(batch.targets)[1], nll.dtype)
-        return {"bits_per_step": nll / (np.log(2.0) * steps)}
+        steps = self.measure_weight(batch, nll.dtype)
+        per_step = nll / (
+            ops.cast(ops.shape(batch.targets)[1], nll.dtype) if steps is None else steps
+        )
+        return {"nll_per_step": per_step, "bits_per_step": per_step / np.log(2.0)}
+
+    def measure_weight(self, batch: Batch, dtype: str) -> Tensor | None:
+        """How much each sequence counts in the means of `measures`, (B,): its steps.
+
+        None where all have as many.
+        """
+        if batch.sample_weight is None:
+            return None
+        return ops.sum(ops.cast(batch.sample_weight, dtype), axis=1)
 
     def batch(self, data: Any, name: str = "a batch") -> Batch:
         """Arrays, tensors or specs of one batch, whose shapes are checked as far as known.
 
         Raises:
-            ValueError: there is something beside x, or a shape is wrong.
+            ValueError: there are targets, or a shape is wrong.
         """
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        self.check_alone(name, y, sample_weight)
-        self.check_targets(name, x)
-        return Batch(x, x)
+        x, sample_weight = _without_weights(x, sample_weight)
+        sequence, context = parts_of(x)
+        names = names_of(name, streamed=True)._replace(inputs=name)
+        self._fit_each_other(names, sequence, context, y, sample_weight)
+        known = isinstance(sequence, np.ndarray) or ops.is_tensor(sequence)  # not only its shape
+        if sample_weight is not None and known:
+            sequence = without_padding(sequence, sample_weight)
+        inputs = sequence if context is None else {"sequence": sequence, "context": context}
+        return Batch(inputs, sequence, sample_weight)
 
-    def check_alone(self, name: str, y: Any, sample_weight: Any) -> None:
-        """Refuse what a generator would not look at.
-
-        Raises:
-            ValueError: there is more than x.
-        """
-        if y is not None or sample_weight is not None:
+    def _fit_each_other(self, names, sequence, context, y, sample_weight):
+        if y is not None:
             raise ValueError(
-                f"{name} must come alone, a generator has no targets or sample weights; "
-                f"got {'y' if y is not None else 'sample_weight'} as well."
+                f"{names.inputs} must come without targets, which a generator does not have; "
+                "got y as well."
             )
+        self.check_targets(names.inputs, sequence)
+        batch, time = (
+            size or letter for size, letter in zip(sequence.shape[:2], "BT", strict=True)
+        )
+        check_context(f"the context of {names.inputs}", context, self.model.context_size, batch)
+        if sample_weight is not None:
+            validation.shape_of(names.sample_weight, sample_weight, (batch, time))
 
     def check_targets(self, name: str, targets: Any) -> None:
         """Check the shape of what is predicted."""
@@ -80,20 +108,38 @@ class GeneratorData:
             TypeError: one is no dense array of numbers.
             ValueError: a shape or a value is wrong.
         """
-        _array(names.inputs, x)
-        self.check_alone(names.inputs, y, sample_weight)
-        self.check_targets(names.inputs, x)
-        self.model.output.check_values(names.inputs, np.asarray(x))
+        x, sample_weight = _without_weights(x, sample_weight)  # those of Keras' own validation
+        sequence, context = parts_of(x)
+        _array(names.inputs, sequence)
+        for name, given in ((names.inputs, context), (names.sample_weight, sample_weight)):
+            if given is not None:
+                _array(name, given)
+        self._fit_each_other(names, sequence, context, y, sample_weight)
+        sequence = np.asarray(sequence)
+        if context is not None:
+            _all_hold(_finite_context(names.inputs, np.asarray(context)))
+        if sample_weight is not None:
+            weights = np.asarray(sample_weight)
+            _all_hold(_prefixes(names.sample_weight, weights))
+            sequence = without_padding(sequence, weights)
+        self.model.output.check_values(names.inputs, sequence)
 
     def conditions(self, names: "Names", parts: tuple[Any, ...], any_step: Function) -> list:
         """What must be true of the values of one batch; see `datasets.with_checks`."""
         del any_step
-        return [_valid(self.model.output, names.targets, parts[0])]
+        x, _, weights = (*parts, None, None)[:3]
+        sequence, context = parts_of(x)
+        found = [] if context is None else _finite_context(names.targets, context)
+        if weights is not None:
+            found += _prefixes(names.sample_weight, weights)
+            sequence = without_padding(sequence, weights)
+        return [*found, _valid(self.model.output, names.targets, sequence)]
 
     def inputs(self, data: Any, name: str = "x") -> Any:
         """What `predict` reads of a batch; further parts are passed over, as in Keras."""
         x = data[0] if isinstance(data, tuple) else data
-        self.check_targets(name, x)
+        sequence, context = parts_of(x)
+        self._fit_each_other(names_of(name), sequence, context, None, None)
         return x
 
     def check_inputs(self, x: Any) -> None:
@@ -102,7 +148,7 @@ class GeneratorData:
 
     def conditions_of_inputs(self, name: str, x: Any) -> list:
         """As `conditions`, of what `predict` reads."""
-        return [_valid(self.model.output, name, x)]
+        return self.conditions(names_of(name), (x,), any)
 
 
 class TransducerData(GeneratorData):
@@ -119,6 +165,9 @@ class TransducerData(GeneratorData):
         errors = output.errors(batch.targets, logits, batch.sample_weight)
         correct = ops.cast(ops.equal(errors, 0.0), "float32")
         return {"correct_predictions": correct, output.errors_log: errors}
+
+    def measure_weight(self, batch: Batch, dtype: str) -> Tensor | None:
+        """None: every sequence counts once."""
 
     def batch(self, data: Any, name: str = "a batch") -> Batch:
         """Arrays, tensors or specs of one batch, whose shapes are checked as far as known.
@@ -160,10 +209,7 @@ class TransducerData(GeneratorData):
                 _array(name, value)
         self._fit_each_other(names, x, y, sample_weight)
         parts = [np.asarray(part) for part in (x, y, sample_weight) if part is not None]
-        for right, words, _ in self.conditions(names, tuple(parts), lambda x: x.any(axis=-1)):
-            if not np.all(right):
-                row = int(np.argwhere(~np.asarray(right))[0][0])
-                raise ValueError(f"{words} in sequence {row}.")
+        _all_hold(self.conditions(names, tuple(parts), lambda x: x.any(axis=-1)))
 
     def conditions(self, names: "Names", parts: tuple[Any, ...], any_step: Function) -> list:
         """What must be true of the values of one batch; see `datasets.with_checks`."""
@@ -202,6 +248,17 @@ def data_of(model: SequenceModel, shortest: int = 1) -> GeneratorData:
     return kind(model, shortest)
 
 
+def with_weights(x: Any, sample_weight: ArrayLike) -> dict[str, Any]:
+    """Arrays of sequences and weights as one x, which Keras cuts into batches together."""
+    return {"x": x, "sample_weight": sample_weight}
+
+
+def _without_weights(x, sample_weight):
+    """`(x, sample_weight)` of what `with_weights` joined; other data as they are."""
+    joined = isinstance(x, dict) and "sample_weight" in x
+    return (x["x"], x["sample_weight"]) if joined else (x, sample_weight)
+
+
 class Names(NamedTuple):
     """How errors call the parts of the data."""
 
@@ -217,12 +274,37 @@ def names_of(name: str, streamed: bool = False) -> Names:
     return Names(name, "y" if name == "x" else name, "sample_weight")
 
 
+def _all_hold(conditions):
+    """Raise ValueError where a condition on arrays does not hold."""
+    for right, words, _ in conditions:
+        if not np.all(right):
+            row = int(np.argwhere(~np.asarray(right))[0][0])
+            raise ValueError(f"{words} in sequence {row}.")
+
+
+def _prefixes(name, weights):
+    """The conditions on a generator's weights: 1 from the first step on, then 0."""
+    words = f"{name} must be 1 for the steps of a sequence and 0 for its padding, got other values"
+    known = (weights == 0) | (weights == 1)
+    begins = f"{name} must count the first step of every sequence, got 0"
+    ends = f"{name} must be 0 from the end of a sequence on, got a gap"
+    falls = weights[:, 1:] <= weights[:, :-1]
+    return [(known, words, weights), (weights[:, 0] == 1, begins, weights), (falls, ends, weights)]
+
+
 def _valid(output, name, x):
     return output.valid(x), f"{name} must hold only {output.values}, got other values", x
 
 
+def _finite_context(name, context):
+    return [
+        (_finite(context), f"the context of {name} must be finite, got NaN or infinity", context)
+    ]
+
+
 def _finite(x):
-    return x - x == 0  # the same for arrays and tensors; inf - inf is NaN
+    with np.errstate(invalid="ignore"):
+        return x - x == 0  # the same for arrays and tensors; inf - inf is NaN
 
 
 def _array(name, value):

@@ -25,8 +25,9 @@ class MemoryForcing(AdversarialForcing):
         model.compile(keras.optimizers.Adam(1e-3))
         model.fit(x, batch_size=64, epochs=10)
 
-    A step runs the generator twice, side by side, over sequences of equal length: teacher-forced on
-    the data, and free, on its own samples. The discriminators tell the two traces apart, and the
+    A step runs the generator twice, side by side: teacher-forced on the data, and free, on its own
+    samples, over as many steps. Of padded sequences the discriminators see, in both modes, the
+    steps of the data that count. The discriminators tell the two traces apart, and the
     generator makes the free-running one like the teacher-forced one. Samples are detached: the
     gradient of C flows through the free-running trace only.
 
@@ -126,13 +127,14 @@ class MemoryForcing(AdversarialForcing):
         batch, variables = self._batch(data), self.generator.trainable_variables
 
         def behave():
-            (logits, real), (_, free) = self._both_modes(batch.inputs)
+            (logits, real), (_, free) = self._both_modes(batch)
             nll = self._scored(batch, logits, real, training=True).nll
             real, free = ([getattr(trace, f) for f in self.watch] for trace in (real, free))
             return [replicas.mean(nll), *free, *(real if self.reverse_weight else ())], (nll, real)
 
         (mean_nll, *free), (nll, real), pull = backend.pullback(behave, variables)
         scale = self.optimizer.scale_loss(ops.ones_like(mean_nll))
+        mask = None if batch.sample_weight is None else ops.cast(batch.sample_weight, "bool")
         loss, terms = nll, {"nll": mean_nll}
         to_free, to_real = [], []
         # One discriminator after the other: side by side they need twice the memory.
@@ -146,6 +148,7 @@ class MemoryForcing(AdversarialForcing):
                     free[index],
                     scale=scale * weight,
                     reverse_scale=None if reverse is None else scale * reverse,
+                    mask=mask,
                 )
             loss = loss + weight * outcome.cost
             to_free.append(outcome.gradients["fake"])
@@ -162,12 +165,13 @@ class MemoryForcing(AdversarialForcing):
         self._logs.track({"loss": loss})
         return self.get_metrics_result()
 
-    def _both_modes(self, x):
-        """Teacher forcing on x, and free running; each replica takes its rows of the noise."""
+    def _both_modes(self, batch):
+        """Teacher forcing, and free running; each replica takes its rows of the noise."""
+        x = batch.targets
         shape = (replicas.size(x), ops.shape(x)[1], self.generator.output.noise_size)
         noise = keras.random.uniform(shape, seed=self.seed_generator, dtype="float32")
         noise = replicas.own(noise, x)
-        return self.generator.in_both_modes(x, noise, training=True, keep=self.watch)
+        return self.generator.in_both_modes(batch.inputs, noise, training=True, keep=self.watch)
 
     def get_config(self) -> Config:
         """The constructor's arguments, models serialized."""

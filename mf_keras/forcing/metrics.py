@@ -193,14 +193,14 @@ class Logs:
         Args:
             values: by name.
             training: whether values that are not finite are left out.
-            sample_weight: how much the values count; in training only.
+            sample_weight: how much the values count.
         """
         for name, value in values.items():
             mean = self._means[name]
             if isinstance(mean, FiniteMean) and training:
                 mean.update_finite(value, sample_weight)
             else:
-                mean.update_state(value)
+                mean.update_state(value, sample_weight)
 
     def results(self, training: bool) -> dict[str, Tensor]:
         """The values of the metrics of `fit`, or of `evaluate`; those of the whole batch.

@@ -15,6 +15,7 @@ def teacher_force(
     cell: Any,
     output: Output,
     x: Tensor,
+    context: Tensor | None = None,
     *,
     training: bool = False,
     keep: Keep = None,
@@ -26,6 +27,7 @@ def teacher_force(
         cell: a memory cell that reads and gives what `output` wants.
         output: what a step is.
         x: (B, T, *step), the data.
+        context: (B, C), what the cell reads beside every step; None for nothing.
         training: passed on to the cell.
         keep: fields of the trace to return, as for `unroll`.
         chunk: of states to keep for the gradient, as for `unroll`.
@@ -34,7 +36,7 @@ def teacher_force(
         `(parameters, trace)`: (B, T, size), those of step t depending on x[:, :t] only, and the
         cell's named tuple with (B, T, ...) tensors.
     """
-    inputs = shift_right(output.encode(x, cell.compute_dtype))
+    inputs = with_context(shift_right(output.encode(x, cell.compute_dtype)), context)
     parameters, trace, _ = run(cell, inputs, training=training, keep=keep, chunk=chunk)
     return parameters, trace
 
@@ -42,7 +44,7 @@ def teacher_force(
 def free_run(
     cell: Any,
     output: Output,
-    thresholds: Tensor,
+    inputs: Tensor,
     state: State | None = None,
     *,
     training: bool = False,
@@ -55,7 +57,8 @@ def free_run(
     Args:
         cell: a memory cell that reads and gives what `output` wants.
         output: what a step is.
-        thresholds: (B, T, noise_size), of `output.thresholds` or `output.forced`.
+        inputs: (B, T, noise_size), of `output.thresholds` or `output.forced`; or, by
+            `with_context`, (B, T, noise_size + C).
         state: a `FreeRunningState` to start from; None for the cell's own start.
         training: passed on to the cell.
         keep: fields of the cell's trace to return, as for `unroll`.
@@ -70,8 +73,8 @@ def free_run(
         kept_fields(keep, cell.initial_state(1))  # before fields are added that are not the cell's
         keep = ("samples", *keep)
     parameters, trace, _ = run(
-        _FreeRunningCell(cell, output),
-        thresholds,
+        _FreeRunningCell(cell, output, inputs.shape[-1]),
+        inputs,
         state,
         training=training,
         keep=keep,
@@ -86,6 +89,7 @@ def in_both_modes(
     output: Output,
     x: Tensor,
     thresholds: Tensor,
+    context: Tensor | None = None,
     *,
     training: bool = False,
     keep: Keep = None,
@@ -101,6 +105,7 @@ def in_both_modes(
         output: what a step is.
         x: (B, T, *step), the data.
         thresholds: (B, T, noise_size), those of free running.
+        context: (B, C), as for `teacher_force`, in both modes.
         training: passed on to the cell.
         keep: fields of the traces to return, as for `unroll`.
         chunk: of states to keep for the gradient, as for `unroll`.
@@ -111,13 +116,14 @@ def in_both_modes(
     """
     forced = output.forced(x, thresholds.dtype)
 
-    def run_freely(thresholds, masks):
+    def run_freely(inputs, masks):
         options: dict[str, Any] = {"training": training, "keep": keep, "chunk": chunk}
-        return free_run(cell, output, thresholds, masks=masks, **options)[1:]
+        return free_run(cell, output, inputs, masks=masks, **options)[1:]
 
     # Both have one static shape, so that they share one program. Masks that are drawn within it
     # would let the second run wait for the first one.
     both = [forced, ops.reshape(thresholds, ops.shape(forced))]
+    both = [with_context(each, context) for each in both]
     rows = ops.shape(forced)[0]
     return backend.side_by_side(
         run_freely, [(x, dropout_masks(cell, rows, training)) for x in both]
@@ -129,6 +135,15 @@ def shift_right(x: Tensor) -> Tensor:
     return ops.concatenate([ops.zeros_like(x[:, :1]), x[:, :-1]], axis=1)
 
 
+def with_context(inputs: Tensor, context: Tensor | None) -> Tensor:
+    """Inputs (B, T, D) with a context (B, C) beside every step: (B, T, D + C); None for nothing."""
+    if context is None:
+        return inputs
+    context = ops.expand_dims(ops.cast(context, inputs.dtype), 1)
+    shape = (*ops.shape(inputs)[:2], context.shape[-1])
+    return ops.concatenate([inputs, ops.broadcast_to(context, shape)], axis=-1)
+
+
 class FreeRunningState(NamedTuple):
     """State of a free-running cell: the last sample is the next input."""
 
@@ -137,19 +152,19 @@ class FreeRunningState(NamedTuple):
 
 
 class _FreeRunningCell:
-    """A memory cell that reads its own samples; its input sequence is noise.
+    """A memory cell that reads its own samples; its input sequence is noise, and perhaps a context.
 
     It makes free running one more call of `unroll`, and a pure function of weights and noise.
     """
 
     built = True
 
-    def __init__(self, cell: Any, output: Output) -> None:
+    def __init__(self, cell: Any, output: Output, input_size: int) -> None:
         self.cell = cell
         self.output = output
         self.compute_dtype = cell.compute_dtype
         self.output_size = output.size
-        self.input_size = output.noise_size
+        self.input_size = input_size
         self.variables = [*cell.variables, *output.variables]
 
     def initial_state(self, batch_size):
@@ -169,9 +184,13 @@ class _FreeRunningCell:
         """As `MemoryCell.batch_axes`."""
         return FreeRunningState(0, self.cell.batch_axes(layout))
 
-    def step(self, thresholds, state, training=False, **options):
+    def step(self, noise, state, training=False, **options):
         """Parameters of this step, and the state with the sample that they and the noise give."""
-        inputs = self.output.encode(state.samples, self.compute_dtype)
+        inputs, thresholds = self.output.encode(state.samples, self.compute_dtype), noise
+        if self.input_size > self.output.noise_size:
+            thresholds = noise[..., : self.output.noise_size]
+            context = ops.cast(noise[..., self.output.noise_size :], self.compute_dtype)
+            inputs = ops.concatenate([inputs, context], axis=-1)
         parameters, cell_state = self.cell.step(inputs, state.cell, training=training, **options)
         samples = self.output.draw(parameters, thresholds)
         return parameters, FreeRunningState(samples, cell_state)

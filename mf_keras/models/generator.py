@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from mf_keras import backend, validation
@@ -11,7 +12,8 @@ from mf_keras.models import free_running
 from mf_keras.models.sequence_model import SequenceModel
 from mf_keras.models.unroll import unroll
 from mf_keras.outputs import Output
-from mf_keras.types import ArrayLike, Chunk, Keep, Seed, State, Tensor
+from mf_keras.outputs.output import without_padding
+from mf_keras.types import ArrayLike, Chunk, Config, Keep, Seed, State, Tensor
 
 
 @keras.saving.register_keras_serializable(package="mf_keras")
@@ -42,6 +44,9 @@ class SequenceGenerator(SequenceModel):
             (gradient checkpointing): the gradient keeps only the states at the ends of such chunks,
             as `unroll` explains.
         dtype: None, or the cell's. The controller computes in its own: give it to that as well.
+        context_size: C, numbers of a context (B, C) that the cell reads beside every step, such as
+            a class. Then every x is a dict {"sequence": x, "context": (B, C)}, and `sample`,
+            `free_run` and `complete` take `context=`. 0 for no context.
         **kwargs: `name`, as for every Keras model.
 
     Raises:
@@ -57,18 +62,22 @@ class SequenceGenerator(SequenceModel):
         output: Output | None = None,
         chunk: Chunk = None,
         dtype: Any = None,
+        context_size: int = 0,
         **kwargs: Any,
     ) -> None:
+        context_size = validation.positive_int("context_size", context_size, minimum=0)
         super().__init__(cell, output, chunk, dtype, **kwargs)
+        self.context_size = context_size
         self.output_layers = list(self.output.layers)  # their weights are the generator's
-        size = self.output.input_size
+        size = self.output.input_size + context_size
         if not cell.built:
             cell.build((None, size))
             cell.built = True
         if cell.input_size != size:
             raise ValueError(
-                f"cell must read what it predicts, {self.output.description} of size {size}, but "
-                f"this cell is built for inputs of size {cell.input_size}."
+                f"cell must read what it predicts, {self.output.description}, and a context of "
+                f"{context_size} numbers: {size} in all; but this cell is built for inputs of size "
+                f"{cell.input_size}."
             )
         self.built = True
         self._compiled_sample = backend.CompiledFor(
@@ -80,7 +89,8 @@ class SequenceGenerator(SequenceModel):
         """The parameters (logits) of every step, teacher-forced.
 
         Args:
-            x: (B, T, *step), in the output's form: (B, T, units) of 0/1, (B, T) of tokens.
+            x: (B, T, *step), in the output's form: (B, T, units) of 0/1, (B, T) of tokens; with a
+                context a dict, as everywhere.
             training: passed on to the cell.
 
         Returns:
@@ -103,14 +113,14 @@ class SequenceGenerator(SequenceModel):
         Returns:
             `(logits, trace)`: (B, T, size), and the cell's named tuple with (B, T, ...) tensors.
         """
-        return self.trace(self._steps("x", x), training=training, keep=keep)
+        return self.trace(self._checked(x), training=training, keep=keep)
 
     def trace(
         self, inputs: ArrayLike, training: bool = False, keep: Keep = None
     ) -> tuple[Tensor, State]:
         """`teacher_force` on data that have been checked, as for a `SequenceTransducer`."""
         options: dict[str, Any] = {"training": training, "keep": keep, "chunk": self.chunk}
-        return free_running.teacher_force(self.cell, self.output, inputs, **options)
+        return free_running.teacher_force(self.cell, self.output, *parts_of(inputs), **options)
 
     def in_both_modes(
         self, x: Tensor, noise: Tensor, training: bool = False, keep: Keep = None
@@ -128,28 +138,47 @@ class SequenceGenerator(SequenceModel):
         """
         thresholds = self.output.thresholds(noise, temperature=1.0)
         options: dict[str, Any] = {"training": training, "keep": keep, "chunk": self.chunk}
-        return free_running.in_both_modes(self.cell, self.output, x, thresholds, **options)
+        x, context = parts_of(x)
+        return free_running.in_both_modes(self.cell, self.output, x, thresholds, context, **options)
 
-    def nll(self, x: ArrayLike, training: bool = False) -> Tensor:
+    def nll(
+        self, x: ArrayLike, sample_weight: ArrayLike | None = None, training: bool = False
+    ) -> Tensor:
         """Negative log-likelihood of whole sequences.
 
         Args:
             x: (B, T, *step).
+            sample_weight: optional (B, T), for sequences of unequal length: 1 on the steps of a
+                sequence, 0 on the padding at its end, which may hold anything.
             training: passed on to the cell.
 
         Returns:
-            (B,), nats, summed over the steps, in at least float32.
+            (B,), nats, summed over the steps that count, in at least float32.
 
         Raises:
-            ValueError: x has another shape or other values. In a graph wrong values end its run
-                (`tf.errors.InvalidArgumentError`), except where XLA compiles it as one program.
+            ValueError: an argument has another shape or other values. In a graph wrong values end
+                its run (`tf.errors.InvalidArgumentError`), except where XLA compiles it as one
+                program.
         """
-        x = self._steps("x", x)
+        if sample_weight is not None:
+            sequence, context = parts_of(x)
+            sequence = backend.to_tensor("x", sequence)
+            shape = (sequence.shape[0] or "B", sequence.shape[1] or "T")
+            sample_weight = backend.to_tensor("sample_weight", sample_weight)
+            validation.shape_of("sample_weight", sample_weight, shape)
+            sequence = without_padding(sequence, sample_weight)
+            x = sequence if context is None else {"sequence": sequence, "context": context}
+        x = self._checked(x)
         logits, _ = self.trace(x, training=training, keep=())
-        return self.output.nll(x, logits)
+        return self.output.nll(parts_of(x)[0], logits, sample_weight)
 
     def sample(
-        self, num_samples: int, length: int, seed: Seed, temperature: float | Tensor = 1.0
+        self,
+        num_samples: int,
+        length: int,
+        seed: Seed,
+        temperature: float | Tensor = 1.0,
+        context: ArrayLike | None = None,
     ) -> Tensor:
         """Draw sequences from the model.
 
@@ -158,6 +187,7 @@ class SequenceGenerator(SequenceModel):
             length: number of steps T.
             seed: int >= 0, or a `keras.random.SeedGenerator`.
             temperature: divides the logits; 1 for the model itself, 0 for the mode of each step.
+            context: (num_samples, C), if the generator has a context.
 
         Returns:
             (num_samples, length, *step).
@@ -167,7 +197,9 @@ class SequenceGenerator(SequenceModel):
         """
         num_samples = validation.positive_int("num_samples", num_samples)
         length = validation.positive_int("length", length)
-        return self._compiled_sample(self._thresholds(num_samples, length, seed, temperature))
+        context = self._context(context, num_samples)
+        thresholds = self._thresholds(num_samples, length, seed, temperature)
+        return self._compiled_sample(free_running.with_context(thresholds, context))
 
     def free_run(
         self,
@@ -176,6 +208,7 @@ class SequenceGenerator(SequenceModel):
         seed: Seed,
         temperature: float | Tensor = 1.0,
         keep: Keep = None,
+        context: ArrayLike | None = None,
     ) -> tuple[Tensor, Tensor, State]:
         """Draw sequences and keep what the model did meanwhile.
 
@@ -188,6 +221,7 @@ class SequenceGenerator(SequenceModel):
             seed: int >= 0, or a `keras.random.SeedGenerator`.
             temperature: as in `sample`.
             keep: names of the fields that the trace shall have, as in `teacher_force`.
+            context: (B, C), if the generator has a context.
 
         Returns:
             `(samples, logits, trace)`: (B, T, *step); (B, T, size); the cell's named tuple with
@@ -200,11 +234,17 @@ class SequenceGenerator(SequenceModel):
             batch_size = validation.positive_int("batch_size", batch_size)
         if not ops.is_tensor(length):
             length = validation.positive_int("length", length)
+        context = self._context(context, None if ops.is_tensor(batch_size) else batch_size)
         thresholds = self._thresholds(batch_size, length, seed, temperature)
-        return self._free_run(thresholds, keep=keep)
+        return self._free_run(free_running.with_context(thresholds, context), keep=keep)
 
     def complete(
-        self, prefix: ArrayLike, length: int, seed: Seed, temperature: float | Tensor = 1.0
+        self,
+        prefix: ArrayLike,
+        length: int,
+        seed: Seed,
+        temperature: float | Tensor = 1.0,
+        context: ArrayLike | None = None,
     ) -> Tensor:
         """Continue sequences from their beginnings.
 
@@ -213,6 +253,7 @@ class SequenceGenerator(SequenceModel):
             length: number of steps of the result, at least t0.
             seed: int >= 0, or a `keras.random.SeedGenerator`.
             temperature: as in `sample`.
+            context: (B, C), if the generator has a context.
 
         Returns:
             (B, length, *step), beginning with the prefix.
@@ -221,6 +262,7 @@ class SequenceGenerator(SequenceModel):
             TypeError, ValueError: an argument has the wrong type, shape or range.
         """
         prefix = self._steps("prefix", prefix)
+        context = self._context(context, prefix.shape[0])
         if prefix.shape[1] is None:
             raise ValueError("prefix must have a known number of steps, got one that is unknown.")
         length = validation.positive_int("length", length, minimum=prefix.shape[1])
@@ -228,7 +270,7 @@ class SequenceGenerator(SequenceModel):
         thresholds = self._thresholds(ops.shape(prefix)[0], rest, seed, temperature)
         if rest == 0:
             return prefix
-        return self._compiled_complete(prefix, thresholds)
+        return self._compiled_complete(prefix, free_running.with_context(thresholds, context))
 
     def export(
         self,
@@ -267,17 +309,19 @@ class SequenceGenerator(SequenceModel):
 
         export.save(self, filepath, length, card, overwrite, jit_compile)
 
-    def _free_run(self, thresholds, state=None, keep=None):
-        """Free running as a function of weights and thresholds (B, T, noise_size) only."""
+    def _free_run(self, noise, state=None, keep=None):
+        """Free running as a function of weights, thresholds and context (B, T, ...) only."""
         return free_running.free_run(
-            self.cell, self.output, thresholds, state, keep=keep, chunk=self.chunk
+            self.cell, self.output, noise, state, keep=keep, chunk=self.chunk
         )
 
-    def _complete(self, prefix, thresholds):
-        inputs = self.output.encode(prefix, self.cell.compute_dtype)
-        _, _, state = unroll(self.cell, free_running.shift_right(inputs), keep=())
+    def _complete(self, prefix, noise):
+        context = noise[:, 0, self.output.noise_size :] if self.context_size else None
+        inputs = free_running.shift_right(self.output.encode(prefix, self.cell.compute_dtype))
+        inputs = free_running.with_context(inputs, context)
+        _, _, state = unroll(self.cell, inputs, keep=())
         start = free_running.FreeRunningState(samples=prefix[:, -1], cell=state)
-        samples, _, _ = self._free_run(thresholds, start, keep=())
+        samples, _, _ = self._free_run(noise, start, keep=())
         return ops.concatenate([prefix, samples], axis=1)
 
     def _thresholds(self, batch_size, length, seed, temperature):
@@ -294,5 +338,59 @@ class SequenceGenerator(SequenceModel):
         noise = keras.random.uniform(shape, seed=seed, dtype="float32")
         return self.output.thresholds(noise, temperature)
 
+    def _checked(self, x):
+        """Data as tensors; with a context a dict of them."""
+        sequence, context = parts_of(x)
+        sequence = self._steps("x", sequence)
+        context = self._context(context, sequence.shape[0])
+        return sequence if context is None else {"sequence": sequence, "context": context}
+
+    def _context(self, context, batch_size):
+        """A context as a tensor (B, C); None where the generator has none.
+
+        Raises:
+            TypeError: it is no tensor of numbers.
+            ValueError: it is missing, or given to a generator without, or has another shape.
+        """
+        check_context("context", context, self.context_size, batch_size)
+        return None if context is None else backend.to_tensor("context", context)
+
     def _steps(self, name, x):
         return self.output.to_steps(name, x, self.cell.compute_dtype)
+
+    def get_config(self) -> Config:
+        """The constructor's arguments, cell and output serialized."""
+        return {**super().get_config(), "context_size": self.context_size}
+
+
+def parts_of(x: Any) -> tuple[Any, Any]:
+    """`(sequence, context)` of data, which are a dict if there is a context.
+
+    Raises:
+        ValueError: a dict has other keys.
+    """
+    if not isinstance(x, dict):
+        return x, None
+    if set(x) != {"sequence", "context"}:
+        raise ValueError(f'x must be a dict of "sequence" and "context", got {sorted(x)}.')
+    return x["sequence"], x["context"]
+
+
+def check_context(name: str, context: Any, size: int, batch_size: int | None) -> None:
+    """Check the shape of what a generator reads beside every step.
+
+    Args:
+        name: how errors call it.
+        context: (B, C), or None.
+        size: C of the generator; 0 for none.
+        batch_size: B, where it is known.
+
+    Raises:
+        ValueError: it is missing, or not wanted, or has another shape.
+    """
+    if (context is None) != (size == 0):
+        wanted = f"of shape (B, {size})" if size else "None, as the generator has context_size=0"
+        found = "None" if context is None else f"one of shape {np.shape(context)}"
+        raise ValueError(f"{name} must be {wanted}, got {found}.")
+    if context is not None:
+        validation.shape_of(name, context, (batch_size or "B", size))

@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from mf_keras import validation
-from mf_keras.outputs.output import Output, clipped
+from mf_keras.outputs.output import Output, clipped, forcing
 from mf_keras.types import ArrayLike, Config, Tensor
 
 # |log deviation| stays below it, so that deviations lie in (0.0009, 1097).
@@ -81,8 +81,8 @@ class GaussianMixture(Output):
         return ops.concatenate([gumbel, ops.sqrt(temperature) * normal], axis=-1)
 
     def forced(self, x: Tensor, dtype: str = "float32") -> Tensor:
-        """inf, which no noise gives, in place of the noise of the components, and x."""
-        marks = ops.full((*ops.shape(x)[:-1], self.components), float("inf"), dtype=dtype)
+        """What no noise gives, instead of the noise of the components, and x."""
+        marks = ops.full((*ops.shape(x)[:-1], self.components), forcing(dtype), dtype=dtype)
         return ops.concatenate([marks, ops.cast(x, dtype)], axis=-1)
 
     def draw(self, parameters: Tensor, thresholds: Tensor) -> Tensor:
@@ -91,7 +91,7 @@ class GaussianMixture(Output):
         choice, value = thresholds[..., : self.components], thresholds[..., self.components :]
         chosen = ops.argmax(logits - choice, axis=-1)
         drawn = _of(chosen, means) + _of(chosen, ops.exp(deviations)) * value
-        drawn = ops.where(choice[..., :1] == float("inf"), value, drawn)
+        drawn = ops.where(choice[..., :1] >= forcing(choice.dtype), value, drawn)
         return ops.stop_gradient(ops.cast(drawn, "float32"))
 
     def step_nll(self, x: Tensor, parameters: Tensor) -> Tensor:

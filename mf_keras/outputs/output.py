@@ -265,6 +265,22 @@ def check_output(output: Output | None, units: int) -> Output:
     return output
 
 
+def without_padding(x: Tensor, sample_weight: Tensor) -> Tensor:
+    """x (B, T, *step) with its first step instead of those of weight 0, whatever they hold.
+
+    So padding changes nothing, not even if it holds NaN. Every first step must count.
+
+    Args:
+        x: (B, T, *step), an array or a tensor.
+        sample_weight: (B, T).
+    """
+    counts = sample_weight != 0
+    for _ in x.shape[2:]:
+        counts = counts[..., None]
+    where = np.where if isinstance(x, np.ndarray) else ops.where
+    return where(counts, x, x[:, :1])
+
+
 def counted_steps(sample_weight: Tensor) -> Tensor:
     """The number of steps up to the last one that counts; what follows is padding.
 

@@ -78,20 +78,21 @@ def checked(
     """The parts of a batch, whose values are checked when a graph runs.
 
     Args:
-        parts: tensors, or None.
+        parts: tensors, dicts of them, or None.
         conditions: a function of a tuple of floating tensors, and of a function that reduces the
             last axis of bools by "any". It gives a list of `(bools, words, values)`: what must be
             true, and the message and the values to show where it is not.
         same_sizes: the message where the parts of a batch differ in their first two sizes; None to
-            allow it.
+            allow it. Of a dict the first tensor counts.
 
     Raises:
         tf.errors.InvalidArgumentError: when it runs, where a condition does not hold.
     """
-    known = tuple(None if x is None else _as_floats(x) for x in parts)
+    known = tf.nest.map_structure(lambda x: None if x is None else _as_floats(x), parts)
     found = conditions(known, lambda x: tf.reduce_any(x, axis=-1))
     if same_sizes is not None:
-        sizes = tf.stack([tf.shape(x)[:2] for x in known if x is not None])  # (parts, 2)
+        firsts = [next(iter(x.values())) if isinstance(x, dict) else x for x in known]
+        sizes = tf.stack([tf.shape(x)[:2] for x in firsts if x is not None])  # (parts, 2)
         found.append((tf.equal(sizes, sizes[0]), same_sizes, sizes))
     for right, words, values in found:
         parts = required(parts, right, words, values)
