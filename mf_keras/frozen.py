@@ -27,7 +27,7 @@ class KeepsFrozenParts:
 
     def __init__(
         self, *args: Any, trainable_parts: Mapping[str, bool] | None = None, **kwargs: Any
-    ):
+    ) -> None:
         super().__init__(*args, **kwargs)
         self._trainable_parts = dict(trainable_parts or {})
 

@@ -311,6 +311,7 @@ PROTOCOL = {
     *("oneplus", "softmax", "inverse_norm"),  # of single numbers, in tensors of any shape
     *("equation", "over", "Equations"),  # what the step of a cell calls, unchecked
     *("check_output", "counted_steps", "build_for", "in_both_modes"),  # what models call
+    "MemoryCell",  # of which users make subclasses
 }
 # Keras' own, and what models call with data that are checked.
 UNCHECKED = {"SequenceTransducer.export", "SequenceGenerator.trace"}

@@ -193,8 +193,8 @@ def checked(method: Function) -> Function:
                 given["x"] = with_weights(given["x"], given.pop("sample_weight"))
         if given.get("validation_data") is not None:
             given["validation_data"] = checked_validation_data(self.data, given["validation_data"])
-        drawn = datasets.is_dataset(x) or isinstance(x, types.GeneratorType)
-        drawn = drawn or datasets.is_distributed(x)
+        drawn = datasets.is_dataset(x) or datasets.is_distributed(x) or _has_no_end(x)
+        drawn = drawn or isinstance(x, types.GeneratorType)
         if drawn and "shuffle" in signature.parameters:  # Keras' default only makes it warn
             given.setdefault("shuffle", False)
         self.build_for(x, training=not (predicts or method.__name__.startswith(("eval", "test"))))
