@@ -118,10 +118,7 @@ def in_both_modes(
     # Both have one static shape, so that they share one program. Masks that are drawn within it
     # would let the second run wait for the first one.
     both = [forced, ops.reshape(thresholds, ops.shape(forced))]
-    rows = ops.shape(forced)[0]
-    return backend.side_by_side(
-        run_freely, [(x, dropout_masks(cell, rows, training)) for x in both]
-    )
+    return backend.side_by_side(run_freely, [(x, dropout_masks(cell, x, training)) for x in both])
 
 
 def shift_right(x: Tensor) -> Tensor:
@@ -156,9 +153,14 @@ class _FreeRunningCell:
         samples = self.output.start(batch_size, self.compute_dtype)
         return FreeRunningState(samples, self.cell.initial_state(batch_size))
 
+    @property
+    def uses_dropout(self):
+        """As `MemoryCell.uses_dropout`."""
+        return getattr(self.cell, "uses_dropout", False)
+
     def dropout_masks(self, batch_size):
         """As `MemoryCell.dropout_masks`."""
-        return dropout_masks(self.cell, batch_size, training=True)
+        return self.cell.dropout_masks(batch_size)
 
     def choose_layout(self, batch_size):
         """As `MemoryCell.choose_layout`."""
