@@ -17,6 +17,12 @@ from mf_keras.types import Config, Function, Shape, State, Structure, Tensor
 INITIAL_MEMORY = 1e-6
 MAX_INTEGER = 256 * 256 - 1  # in a state: at the interface of Keras an integer is two digits
 LAYOUTS = ("auto", *layouts.BY_NAME)
+# What a cell with dropout has, besides the rate that shows it.
+_OF_DROPOUT = (
+    *("dropout", "get_dropout_mask", "reset_dropout_mask"),
+    *("recurrent_dropout", "get_recurrent_dropout_mask", "reset_recurrent_dropout_mask"),
+    "seed_generator",
+)
 
 
 class Signal(NamedTuple):
@@ -645,10 +651,11 @@ def _check_controller(controller):
             f"without a state, such as keras.layers.Dense(64), got {controller!r}."
         )
     for cell, _ in _dropping_cells(controller, 0):
-        if not hasattr(cell, "get_dropout_mask") or not hasattr(cell, "get_recurrent_dropout_mask"):
+        lacking = [name for name in _OF_DROPOUT if not hasattr(cell, name)]
+        if lacking:
             raise ValueError(
-                "controller must draw its dropout as Keras' cells do, by get_dropout_mask and "
-                f"get_recurrent_dropout_mask, which {type(cell).__name__} lacks."
+                "controller must draw its dropout as Keras' cells do, but "
+                f"{type(cell).__name__} has no {', '.join(lacking)}."
             )
 
 

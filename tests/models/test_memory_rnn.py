@@ -139,7 +139,7 @@ def test_fits_as_keras_rnn_does_with_compiled_loops():
     """One compiled `fit`: the same losses, in a graph with loops that XLA compiles."""
     cell, losses = make_cell(), []
     weights = cell.get_weights()
-    x, y = sequences(), binary(B, T, 2)
+    x, y = sequences(batch=4), binary(4, T, 2)  # parts of one size on two cores: one program
     for layer, eager in (
         (keras.layers.RNN(cell, return_sequences=True), True),
         (MemoryRNN(cell, return_sequences=True), False),
@@ -148,9 +148,9 @@ def test_fits_as_keras_rnn_does_with_compiled_loops():
         model = keras.Sequential([keras.Input((T, D)), layer])
         model.compile(keras.optimizers.SGD(0.5), "mse", run_eagerly=eager)
         assert len(model.trainable_variables) == len(cell.trainable_variables)
-        losses.append(model.fit(x, y, epochs=3, verbose=0).history["loss"])
+        losses.append(model.fit(x, y, epochs=2, verbose=0).history["loss"])
     np.testing.assert_allclose(*losses, rtol=1e-5)
-    assert losses[0][2] < losses[0][0]
+    assert losses[0][1] < losses[0][0]
 
 
 def test_compiles_loops_in_training_on_a_known_number_of_steps(monkeypatch):
