@@ -97,8 +97,8 @@ CASES = {
     "unroll/xla": "unroll, one program of XLA",
     "rnn/graph": "keras.layers.RNN(DNCCell), TF graph, Keras' default",
     "rnn/xla": "keras.layers.RNN(DNCCell), XLA",
-    "rnn/fit": "the same by compile and train_on_batch, Keras' default",
-    "memory_rnn/fit": "MemoryRNN(DNCCell) by compile and train_on_batch",
+    "rnn/fit": "keras.layers.RNN(DNCCell), compile and train_on_batch",
+    "memory_rnn/fit": "MemoryRNN(DNCCell), compile and train_on_batch",
     FLOOR: "keras.layers.GRU(64) + Dense(1), XLA: the floor",
     "dnc_torch": "PyPI dnc on torch",
 }

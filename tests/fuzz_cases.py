@@ -171,6 +171,10 @@ KINDS = {
         ["memory", b"memory", 1, NAN, {}, Unprintable(), ("nonsense",), (1,), len],
         st.tuples(st.text(alphabet="xyz")) | st.integers(),
     ),
+    "controller": lambda none: pool(  # any layer will do that is no model of sequences
+        [*ODD, True, *_none(none), mf_keras.DNCCell, keras.layers.GRU(2), keras.layers.GRUCell]
+    ),
+    "return_trace": lambda none: KINDS["keep"](none),
     "callbacks": lambda none: pool(
         ["stop", 1, NAN, Unprintable(), len, ["stop"], [None, 1], keras.callbacks.History],
         st.integers() | st.text(),
@@ -293,6 +297,7 @@ EXAMPLES = {
     # Of models of sequences of their own, and of pairs.
     "x": binary(2, 3, 1),
     **{"validation_data": binary(2, 3, 1), "y": binary(2, 3, 1)},
+    "MemoryRNN.call.sequences": np.full((2, 3, 2), 0.1, "float32"),
     "pairs.x": np.full((2, 3, 2), 0.1, "float32"),
 }
 
@@ -305,7 +310,14 @@ FREE = {
 }
 # What no user calls: Keras' protocol of layers and callbacks, and named tuples.
 PROTOCOL = {
-    *("build", "compute_mask", "compute_output_shape", "get_config", "from_config"),
+    *(
+        "build",
+        "compute_mask",
+        "compute_output_shape",
+        "compute_output_spec",
+        "get_config",
+        "from_config",
+    ),
     *("get_compile_config", "compile_from_config", "get_metrics_result", "load_own_variables"),
     *("save_own_variables", "train_step", "test_step", "predict_step"),
     *("oneplus", "softmax", "inverse_norm"),  # of single numbers, in tensors of any shape
@@ -395,6 +407,7 @@ def instances():
         model.compile("sgd", run_eagerly=True)
     return {
         **training,
+        "MemoryRNN": _built(mf_keras.MemoryRNN(make_cell(inputs=2)), (None, None, 2)),
         "SequenceGenerator": generator,
         "SequenceTransducer": transducer,
         "SequenceDiscriminator": judge,

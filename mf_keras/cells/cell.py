@@ -18,6 +18,12 @@ from mf_keras.types import Config, Function, Shape, State, Structure, Tensor
 INITIAL_MEMORY = 1e-6
 MAX_INTEGER = 256 * 256 - 1  # in a state: at the interface of Keras an integer is two digits
 LAYOUTS = ("auto", *layouts.BY_NAME)
+# What a cell with dropout has, besides the rate that shows it.
+_OF_DROPOUT = (
+    *("dropout", "get_dropout_mask", "reset_dropout_mask"),
+    *("recurrent_dropout", "get_recurrent_dropout_mask", "reset_recurrent_dropout_mask"),
+    "seed_generator",
+)
 
 
 class Signal(NamedTuple):
@@ -65,9 +71,9 @@ class MemoryCell(KeepsFrozenParts, keras.layers.Layer):
     `pack` and `unpack` go from one to the other.
 
     `reset_state()` of a stateful `keras.layers.RNN` sets every state to zero, which is not the
-    cell's own initial state. For an NTM it is a bad one (see `NTMCell`): build the layer with
-    `stateful=False` and pass `initial_state`, or use `unroll`, where a run begins anew. Such a
-    layer also copies the initial state once, so that a learned initial memory is not learned there.
+    cell's own initial state, and for an NTM it is a bad one (see `NTMCell`): use `MemoryRNN`. A
+    stateful layer copies the initial state once, so that a learned initial memory is not learned
+    there.
 
     Args:
         controller: any Keras RNN cell, e.g. `keras.layers.GRUCell(64)`, or a layer without a state
@@ -284,6 +290,11 @@ class MemoryCell(KeepsFrozenParts, keras.layers.Layer):
         sizes = getattr(self.controller, "state_size", ())
         return [sizes] if isinstance(sizes, int) else sizes
 
+    @property
+    def uses_dropout(self) -> bool:
+        """Whether a step in training needs `dropout_masks`."""
+        return any(True for _ in _dropping_cells(self.controller, 0))
+
     def dropout_masks(self, batch_size: int | Tensor) -> Structure:
         """New masks of the controller's dropout, for the steps of one batch of sequences.
 
@@ -384,11 +395,6 @@ class MemoryCell(KeepsFrozenParts, keras.layers.Layer):
         if size is None:
             raise ValueError("The cell must be built before the size of its controller is known.")
         return size
-
-    @property
-    def _controller_input_size(self):
-        """Length of what the controller reads: x_t and the last read vectors."""
-        return self.input_size + self.num_reads * self.word_size
 
     def _output_size_for(self, input_size):
         """The size of a feed-forward controller's output for inputs (B, input_size)."""
@@ -496,7 +502,7 @@ class MemoryCell(KeepsFrozenParts, keras.layers.Layer):
             )
         reads = self.num_reads * self.word_size
         self.input_size = input_shape[-1]
-        size = self._controller_input_size
+        size = self._controller_input_size = input_shape[-1] + reads
         if self.controller.built:
             self._check_built(size)
         else:
@@ -643,10 +649,11 @@ def _check_controller(controller):
             f"without a state, such as keras.layers.Dense(64), got {controller!r}."
         )
     for cell, _ in _dropping_cells(controller, 0):
-        if not hasattr(cell, "get_dropout_mask") or not hasattr(cell, "get_recurrent_dropout_mask"):
+        lacking = [name for name in _OF_DROPOUT if not hasattr(cell, name)]
+        if lacking:
             raise ValueError(
-                "controller must draw its dropout as Keras' cells do, by get_dropout_mask and "
-                f"get_recurrent_dropout_mask, which {type(cell).__name__} lacks."
+                "controller must draw its dropout as Keras' cells do, but "
+                f"{type(cell).__name__} has no {', '.join(lacking)}."
             )
 
 

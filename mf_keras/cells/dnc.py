@@ -89,9 +89,9 @@ class DNCCell(MemoryCell):
         **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
 
     Raises:
-        TypeError: an argument has the wrong type, or `controller` is no RNN cell.
-        ValueError: a size is below 1, the controller uses dropout, `linkage` or `layout` is
-            unknown, there are no links to sharpen, or sparse links were to lie with the batch last.
+        TypeError: an argument has the wrong type, or `controller` is no layer.
+        ValueError: a size is below 1, `linkage` or `layout` is unknown, there are no links to
+            sharpen, or sparse links were to lie with the batch last.
     """
 
     integer_fields = ("link_slots",)

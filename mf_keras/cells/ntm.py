@@ -49,9 +49,8 @@ class NTMCell(MemoryCell):
         **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
 
     Raises:
-        TypeError: an argument has the wrong type, or `controller` is no RNN cell.
-        ValueError: a size is below 1, `shift_range` is negative, `layout` is unknown, or the
-            controller uses dropout.
+        TypeError: an argument has the wrong type, or `controller` is no layer.
+        ValueError: a size is below 1, `shift_range` is negative, or `layout` is unknown.
     """
 
     state_type = NTMState

@@ -80,7 +80,7 @@ class Forcing(keras.Model):
         self.generator = model
         self.built = model.built
         self.data = data_of(model, shortest)
-        self.compiles_loops = False
+        self.compiles_loops: bool | str = False
         self.distributed = replicas.distributed()
         self._logs = Logs(["loss", "nll", *self.data.logs], logs, players)
         self._updates = Updates(self._logs.skipped, "model")
@@ -205,9 +205,13 @@ class Forcing(keras.Model):
         Args:
             optimizer: a Keras optimizer for the generator or transducer.
             jit_compile: what XLA compiles. "loops": every loop over time by itself, for parts of
-                the batch that run side by side on the cores of a CPU; "auto" is the same. True:
+                the batch that run side by side on the cores of a CPU. "auto": the same where the
+                data say how long they are, and nothing where the number of steps is None in the
+                `element_spec` of a dataset, since XLA compiles anew for every length. True:
                 the whole step as one program, which keeps little more than one core busy, but
                 costs least beside the loops: for batches of a few sequences. False: nothing.
+                A first `fit` takes 10 to 20 s of CPU time to compile even a tiny model, and as
+                much for every further length; see docs/lengths.md.
             run_eagerly: run step by step in Python, for debugging; turns `jit_compile` off. Under a
                 strategy every batch then needs a row for every replica.
             steps_per_execution: training steps in one call of the compiled function.
@@ -235,7 +239,9 @@ class Forcing(keras.Model):
         replicas.check_steps(steps_per_execution, self.distributed)
         if not run_eagerly:
             replicas.check_whole_step(jit_compile, self.distributed)
-        self.compiles_loops = jit_compile in ("auto", "loops") and not run_eagerly
+        self.compiles_loops = False
+        if not run_eagerly and isinstance(jit_compile, str):
+            self.compiles_loops = "auto" if jit_compile == "auto" else True
         super().compile(
             optimizer=optimizer,
             jit_compile=jit_compile is True and not run_eagerly,
@@ -269,7 +275,7 @@ class Forcing(keras.Model):
         Under a strategy, what only makes one replica faster is left out.
         """
         if self.distributed:
-            loops = config["jit_compile"] and "loops"
+            loops = "loops" if config["jit_compile"] is True else config["jit_compile"]
             config = {**config, "jit_compile": loops, "steps_per_execution": 1}
         optimizer = keras.saving.deserialize_keras_object(config["optimizer"])
         set_settings(optimizer, config.get("optimizer_settings", {}))

@@ -124,10 +124,7 @@ def in_both_modes(
     # would let the second run wait for the first one.
     both = [forced, ops.reshape(thresholds, ops.shape(forced))]
     both = [with_context(each, context) for each in both]
-    rows = ops.shape(forced)[0]
-    return backend.side_by_side(
-        run_freely, [(x, dropout_masks(cell, rows, training)) for x in both]
-    )
+    return backend.side_by_side(run_freely, [(x, dropout_masks(cell, x, training)) for x in both])
 
 
 def shift_right(x: Tensor) -> Tensor:
@@ -171,9 +168,14 @@ class _FreeRunningCell:
         samples = self.output.start(batch_size, self.compute_dtype)
         return FreeRunningState(samples, self.cell.initial_state(batch_size))
 
+    @property
+    def uses_dropout(self):
+        """As `MemoryCell.uses_dropout`."""
+        return getattr(self.cell, "uses_dropout", False)
+
     def dropout_masks(self, batch_size):
         """As `MemoryCell.dropout_masks`."""
-        return dropout_masks(self.cell, batch_size, training=True)
+        return self.cell.dropout_masks(batch_size)
 
     def choose_layout(self, batch_size):
         """As `MemoryCell.choose_layout`."""

@@ -73,6 +73,8 @@ class MemoryRNN(keras.layers.RNN):
     ) -> None:
         if not isinstance(cell, MemoryCell):
             raise TypeError(f"cell must be a memory cell such as DNCCell, got {cell!r}.")
+        if return_trace is None:
+            raise TypeError("return_trace must be True, False or names of fields, got None.")
         if not isinstance(return_trace, bool):
             kept_fields(return_trace, cell.batch_axes(BATCH_FIRST), "return_trace")
             return_trace = tuple(return_trace)
@@ -94,6 +96,16 @@ class MemoryRNN(keras.layers.RNN):
         self.return_trace = return_trace
         self.chunk = chunk
         self.jit_compile = jit_compile
+
+    def build(self, sequences_shape: Shape, initial_state_shape: Structure = None) -> None:
+        """Create the cell's weights for inputs of shape (B, T, D), and the states if stateful.
+
+        Raises:
+            ValueError: the shape is another one, or B is unknown where the layer is stateful.
+        """
+        if len(sequences_shape) != 3:
+            raise ValueError(f"sequences must have shape (B, T, D), got {tuple(sequences_shape)}.")
+        super().build(sequences_shape, initial_state_shape)
 
     def call(
         self,
@@ -121,13 +133,14 @@ class MemoryRNN(keras.layers.RNN):
             TypeError, ValueError: an argument has the wrong type or shape.
         """
         state = self._start(sequences, initial_state)
-        sequences, state, mask = prepare(self.cell, sequences, state, mask)
+        sequences, state, mask = prepare(self.cell, sequences, state, mask, "sequences")
         if self.go_backwards:
             sequences = ops.flip(sequences, axis=1)
             mask = None if mask is None else ops.flip(mask, axis=1)
-        compiled = self.jit_compile
-        if compiled == "auto":
+        if self.jit_compile == "auto":
             compiled = bool(training) and sequences.shape[1] is not None
+        else:
+            compiled = bool(self.jit_compile)
         with backend.compiling_loops(compiled):
             outputs, trace, final = run(
                 self.cell,
@@ -166,17 +179,26 @@ class MemoryRNN(keras.layers.RNN):
                     f"sequences must have {rows} rows, as the states of this stateful layer, "
                     f"got shape {tuple(sequences.shape)}."
                 )
-            initial_state = list(self.states)
+            initial_state = [variable.value for variable in self.states]
         if isinstance(initial_state, self.cell.state_type):
             return initial_state
+        if not isinstance(initial_state, (list, tuple)):
+            raise TypeError(
+                "initial_state must be a list of tensors (B, size), or the cell's "
+                f"{self.cell.state_type.__name__}, got {initial_state!r}."
+            )
         dtype = self.cell.compute_dtype
-        return self.cell.unpack([ops.convert_to_tensor(x, dtype) for x in initial_state])
+        flat = [ops.cast(backend.to_tensor("initial_state", x), dtype) for x in initial_state]
+        try:
+            return self.cell.unpack(flat)
+        except (ValueError, IndexError) as error:
+            raise ValueError(f"initial_state must fit the cell: {error}") from error
 
     def _result(self, outputs, trace, states):
         """What the layer returns, of tensors, shapes or masks."""
         result = [outputs]
         if self.return_trace:  # Keras takes no None
-            names = trace._fields if self.return_trace is True else self.return_trace
+            names = self._keep or trace._fields
             result.append({name: getattr(trace, name) for name in names})
         if self.return_state:
             result.extend(states)
@@ -190,7 +212,7 @@ class MemoryRNN(keras.layers.RNN):
         training: bool = False,
     ) -> Any:
         """What `call` returns of symbolic tensors."""
-        check_features(self.cell, sequences)
+        check_features(self.cell, sequences, "sequences")
         batch, time, _ = sequences.shape
         state = self.cell.initial_state(1)
 

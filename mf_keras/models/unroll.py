@@ -73,10 +73,17 @@ def unroll(
 
 
 def prepare(
-    cell: Any, inputs: ArrayLike, initial_state: State, mask: ArrayLike | None
+    cell: Any,
+    inputs: ArrayLike,
+    initial_state: State,
+    mask: ArrayLike | None,
+    name: str = "inputs",
 ) -> tuple[Tensor, State, Tensor | None]:
-    """The data of `unroll`, checked: inputs, initial state, and mask, as `run` takes them."""
-    inputs = _check_inputs(cell, inputs)
+    """The data of `unroll`, checked: inputs, initial state, and mask, as `run` takes them.
+
+    `name` is what the caller's argument for the inputs is called.
+    """
+    inputs = _check_inputs(cell, inputs, name)
     start = cell.initial_state(ops.shape(inputs)[0])
     state = start if initial_state is None else _check_state(initial_state, start)
     if mask is not None:
@@ -105,7 +112,7 @@ def run(
         state = cell.initial_state(ops.shape(inputs)[0])
     kept = kept_fields(keep, state)
     if masks is None:
-        masks = dropout_masks(cell, ops.shape(inputs)[0], training)
+        masks = dropout_masks(cell, inputs, training)
     if mask is not None:
         # A skipped step is computed all the same, and its gradient is 0 times what it holds.
         inputs = ops.where(ops.expand_dims(mask, -1), inputs, ops.zeros_like(inputs))
@@ -116,11 +123,17 @@ def run(
     return backend.on_cores(of_rows, inputs, state, mask, masks)
 
 
-def dropout_masks(cell: Any, batch_size: int | Tensor, training: bool) -> Structure:
-    """`cell.dropout_masks` in training, None where there is no dropout."""
-    if not training or not hasattr(cell, "dropout_masks"):
+def dropout_masks(cell: Any, inputs: Tensor, training: bool) -> Structure:
+    """`cell.dropout_masks` for the rows of the inputs, in training; None without dropout.
+
+    Every replica of a strategy draws the masks of the whole batch and takes those of its own rows.
+    """
+    if not training or not getattr(cell, "uses_dropout", False):
         return None
-    return cell.dropout_masks(batch_size)
+    masks = cell.dropout_masks(backend.replicas.size(inputs))
+    return keras.tree.map_structure(
+        lambda mask: None if mask is None else backend.replicas.own(mask, inputs), masks
+    )
 
 
 def _loop(cell, inputs, state, mask, masks, training, kept, chunk, return_sequences):
@@ -183,24 +196,24 @@ def check_chunk(chunk: Any) -> Chunk:
     return None if chunk is None else validation.positive_int("chunk", chunk)
 
 
-def _check_inputs(cell, inputs):
+def _check_inputs(cell, inputs, name):
     """`inputs` as a floating tensor that fits the cell, which is built for it if need be."""
-    inputs = backend.to_tensor("inputs", inputs)
+    inputs = backend.to_tensor(name, inputs)
     if not keras.backend.is_float_dtype(inputs.dtype):
         inputs = ops.cast(inputs, cell.compute_dtype)
-    validation.shape_of("inputs", inputs, ("B", "T", "D"))
+    validation.shape_of(name, inputs, ("B", "T", "D"))
     if not cell.built:
         cell.build((None, inputs.shape[-1]))
         cell.built = True
-    check_features(cell, inputs)
+    check_features(cell, inputs, name)
     return inputs
 
 
-def check_features(cell: Any, inputs: Tensor) -> None:
+def check_features(cell: Any, inputs: Tensor, name: str) -> None:
     """Raise ValueError where the cell is built for inputs of another size."""
     if inputs.shape[-1] != cell.input_size:
         raise ValueError(
-            f"inputs must have {cell.input_size} features a step, as the cell is built for, "
+            f"{name} must have {cell.input_size} features a step, as the cell is built for, "
             f"got shape {inputs.shape}."
         )
 

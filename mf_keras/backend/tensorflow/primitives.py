@@ -48,15 +48,25 @@ def cond(predicate: Tensor, true_fn: Function, false_fn: Function) -> Any:
 def step(function: Function) -> Function:
     """A decorator for the training, test and prediction steps of a `Forcing`.
 
-    Loops in it are compiled if `compiles_loops` of the `Forcing` is True.
+    Loops in it are compiled if `compiles_loops` of the `Forcing` is True; if it is "auto", where
+    the number of steps T of the data (B, T, ...) is known, for which XLA compiles anew.
     """
 
     @functools.wraps(function)
     def run(self, data):
-        with compiling_loops(self.compiles_loops):
+        wanted = self.compiles_loops
+        if wanted == "auto":
+            wanted = _known_lengths(data)
+        with compiling_loops(wanted):
             return function(self, data)
 
     return run
+
+
+def _known_lengths(data):
+    """Whether the second axis of all tensors is known, of those that have one."""
+    shapes = [x.shape for x in tf.nest.flatten(data) if tf.is_tensor(x)]
+    return all(shape.rank is None or shape.rank < 2 or shape[1] is not None for shape in shapes)
 
 
 def after(tensors: Sequence[Tensor]) -> Any:
