@@ -55,8 +55,8 @@ def text(
     rows["model"] = (
         f"{type(cell).__name__}, controller {type(cell.controller).__name__} of "
         f"{cell.hidden_size} units, memory {cell.memory_size} x {cell.word_size}, "
-        f"{cell.num_reads} read and {cell.num_writes} write heads; {cell.count_params()} weights, "
-        f"computed in {cell.compute_dtype}"
+        f"{cell.num_reads} read and {cell.num_writes} write heads; "
+        f"{generator.count_params()} weights, computed in {cell.compute_dtype}"
     )
     rows["sequences"] = f"{length} steps of {output.description}"
     rows["loop over time"] = "compiled by XLA" if jit_compile else "TensorFlow graph"

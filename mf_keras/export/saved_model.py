@@ -50,7 +50,7 @@ def save(
     }
     with folder.write(overwrite) as temporary:
         tf.saved_model.save(
-            _Weights(generator.cell),
+            _Weights(generator),
             str(temporary),
             {"serving_default": functions[DEFAULT], **functions},
         )
@@ -63,6 +63,6 @@ def save(
 class _Weights(tf.Module):
     """What the SavedModel holds: weights, and nothing else of Keras, no optimizer, no name."""
 
-    def __init__(self, cell):
+    def __init__(self, generator):
         super().__init__()
-        self.weights = [variable.value for variable in cell.variables]
+        self.weights = [variable.value for variable in generator.variables]

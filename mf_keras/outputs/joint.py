@@ -151,6 +151,9 @@ class Joint(Output):
         parts = [keras.saving.serialize_keras_object(part) for part in self._parts]
         return {"outputs": dict(zip(self.outputs, parts, strict=True)) if self._named else parts}
 
+    def __repr__(self) -> str:
+        return f"Joint({self.outputs if self._named else tuple(self._parts)!r})"
+
     @classmethod
     def from_config(cls, config: Config) -> "Joint":
         """An output from what `get_config` gave."""

@@ -162,7 +162,7 @@ def test_compiled_by_xla_it_answers_the_same():
 
 def test_tokens_are_integers_of_one_axis():
     cell = NTMCell(keras.layers.GRUCell(4), 3, memory_size=4, word_size=2, num_reads=1)
-    generator = SequenceGenerator(cell, outputs.Categorical(3))
+    generator = SequenceGenerator(cell, outputs.Categorical(3, embedding=2))
     functions = endpoints(generator, 4)
     answer = functions["sample"](**draw([1, 2]))
     assert answer["samples"].dtype == tf.int32
@@ -174,3 +174,20 @@ def test_tokens_are_integers_of_one_axis():
     np.testing.assert_array_equal(completed, answer["samples"])
     with pytest.raises(tf.errors.InvalidArgumentError, match="must hold only integers from 0 to 2"):
         functions["score"](tf.constant([[0, 1, 2, 3]]))
+
+
+def test_strokes_are_moves_and_states_of_the_pen():
+    output = outputs.Joint({"move": outputs.GaussianMixture(2, 2), "pen": outputs.Categorical(3)})
+    cell = NTMCell(keras.layers.GRUCell(4), output.size, memory_size=4, word_size=2, num_reads=1)
+    generator = SequenceGenerator(cell, output)
+    functions = endpoints(generator, 4)
+    samples, nll = (functions["sample"](**draw([1, 2]))[name] for name in ("samples", "nll"))
+    assert samples.dtype == tf.float32
+    assert samples.shape == (2, 4, 3)
+    np.testing.assert_allclose(nll, generator.nll(samples), rtol=1e-4)
+    completed = functions["complete"](samples[:, :2], **draw([1, 2]))["samples"]
+    np.testing.assert_allclose(completed, samples, atol=1e-5)
+    np.testing.assert_array_equal(completed[:, :2], samples[:, :2])
+    wrong = tf.tensor_scatter_nd_update(samples, [[0, 0, 2]], [0.5])
+    with pytest.raises(tf.errors.InvalidArgumentError, match="pen: integers from 0 to 2, got"):
+        functions["score"](wrong)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import ops
 
 from mf_keras.outputs import Bernoulli, Categorical, GaussianMixture, Joint
@@ -47,6 +48,24 @@ def test_nlls_and_errors_are_sums():
         wanted = getattr(pen, method)(given["pen"], parts[0])
         wanted = wanted + getattr(move, method)(given["move"], parts[1])
         np.testing.assert_allclose(found, wanted, rtol=1e-5)
+
+
+def test_values_are_checked_in_a_stream():
+    """Where sizes are not known."""
+    x = STROKES.pack(arrays(2, 3))
+    x[1, 2, 0] = 5.0
+    stream = tf.data.Dataset.from_tensor_slices(x).batch(2).map(STROKES.valid)
+    (found,) = stream.as_numpy_iterator()
+    np.testing.assert_array_equal(np.argwhere(~found), [[1, 2, 0]])
+
+
+def test_it_is_equal_by_its_outputs_and_says_what_they_are():
+    same = Joint({"pen": Categorical(3), "move": GaussianMixture(2, 4)})
+    assert same == STROKES
+    assert hash(same) == hash(STROKES)
+    assert same != Joint((Categorical(3), GaussianMixture(2, 4)))
+    assert repr(Joint((Bernoulli(1),))) == "Joint((Bernoulli(units=1),))"
+    assert "'pen': Categorical(classes=3" in repr(STROKES)
 
 
 def test_a_joint_within_a_joint():

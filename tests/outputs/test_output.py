@@ -152,7 +152,7 @@ def test_forced_data_are_exact_whatever_the_parameters_are(name):
             np.testing.assert_array_equal(ops.cast(drawn, "float32"), x)
 
 
-@ALL
+@pytest.mark.parametrize("name", ["bits", "pair", "strokes"])
 def test_a_generator_of_half_floats(name):
     output, x = OUTPUTS[name], sequences(name, 3, 4)
     controller = keras.layers.SimpleRNNCell(4, dtype="mixed_bfloat16")
@@ -184,13 +184,12 @@ def test_samples_pass_no_gradient_on(name):
 
 
 @ONE
-def test_samples_and_completions(name):
+def test_completions_are_samples_that_begin_with_the_prefix(name):
     made, output = generator(OUTPUTS[name]), OUTPUTS[name]
     prefix = sequences(name, 3, 2)
-    samples = made.sample(3, 4, seed=0)
-    assert output.valid(np.asarray(samples)).all()
     whole = made.complete(prefix, 5, seed=0)
     assert tuple(whole.shape) == (3, 5, *output.step)
+    assert output.valid(np.asarray(whole)).all()
     np.testing.assert_array_equal(whole[:, :2], prefix)
 
 
