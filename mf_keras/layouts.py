@@ -129,6 +129,8 @@ class Layout:
 
     def split(self, x: Tensor, sizes: Sequence[int], i: int = 0) -> list[Tensor]:
         """Parts of x of these sizes along axis i."""
+        if len(sizes) == 1:  # which TensorFlow refuses to split
+            return [x]
         # One split, whose gradient is one concatenation; slices would each be padded and added.
         return ops.split(x, np.cumsum(sizes[:-1]).tolist(), axis=self.axis(i))
 

@@ -158,3 +158,10 @@ def test_a_visible_gpu_is_no_cpu_alone(monkeypatch):
     assert backend.on_cpu()
     monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: [kind] * (kind == "GPU"))
     assert not backend.on_cpu()
+
+
+@EACH_LAYOUT
+def test_one_part_is_the_whole(name):
+    x = tf.ones((3, 3))
+    (part,) = layouts.BY_NAME[name].split(x, [3])
+    np.testing.assert_array_equal(part, x)

@@ -1,6 +1,6 @@
 """Keras RNN cells with an external memory."""
 
-from mf_keras.cells.cell import MemoryCell, Signal
+from mf_keras.cells.cell import MemoryCell, Signal, check_losses
 from mf_keras.cells.dnc import DNCCell, DNCState
 from mf_keras.cells.dtype import check_dtype
 from mf_keras.cells.kanerva import KanervaCell, KanervaState
@@ -19,4 +19,5 @@ __all__ = [
     "NTMState",
     "Signal",
     "check_dtype",
+    "check_losses",
 ]

@@ -3,7 +3,7 @@
 import contextlib
 import math
 from collections.abc import Mapping, Sequence
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any, NamedTuple
 
 import keras
@@ -114,6 +114,8 @@ class MemoryCell(KeepsFrozenParts, keras.layers.Layer):
     served_fields: tuple[str, ...] = ("hidden", "memory", "read_weights", "write_weights")
     integer_fields: tuple[str, ...] = ()  # fields of the state that hold int32 in 0..MAX_INTEGER
     any_layout = False  # whether `address` and `signals` hold in every layout
+    # Name of a loss of the cell's own -> the fields of the trace that it needs; see `trace_losses`.
+    trace_loss_fields: Mapping[str, Sequence[str]] = MappingProxyType({})
     initial_memory_stddev = 0.1  # of the matrix from which a learned initial memory starts
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -205,6 +207,19 @@ class MemoryCell(KeepsFrozenParts, keras.layers.Layer):
             The new values of the fields from `memory` on.
         """
         raise NotImplementedError
+
+    def trace_losses(self, trace: State, sample_weight: Tensor | None) -> Mapping[str, Tensor]:
+        """Losses of the cell's own, such as a divergence; the algorithms add them to the NLL.
+
+        Args:
+            trace: the cell's named tuple with (B, T, ...) tensors of a teacher-forced run, of the
+                fields that `trace_loss_fields` names; the others may be None.
+            sample_weight: (B, T), how much each step counts; None where all count.
+
+        Returns:
+            Name -> (B,), nats, for every name in `trace_loss_fields`.
+        """
+        return {}
 
     # The step.
 
@@ -635,6 +650,28 @@ def _check_subclass(cls):
     for name in ("state_type", "memory_shapes", "signals", "address"):
         if getattr(cls, name) is getattr(MemoryCell, name):
             raise TypeError(f"{cls.__name__} must define {name}, as a subclass of MemoryCell.")
+
+
+def check_losses(cell: MemoryCell) -> dict[str, tuple[str, ...]]:
+    """`trace_loss_fields` of a cell as a dict.
+
+    Raises:
+        TypeError: it maps no names to fields, or `trace_losses` is not defined.
+        ValueError: a name is that of a log, or a field none of the cell's state.
+    """
+    given = cell.trace_loss_fields
+    if not isinstance(given, Mapping):
+        raise TypeError(f"trace_loss_fields must map names to fields, got {given!r}.")
+    if given and type(cell).trace_losses is MemoryCell.trace_losses:
+        raise TypeError(f"{type(cell).__name__} must define trace_losses, got losses {[*given]}.")
+    for name, fields in given.items():
+        if not isinstance(name, str) or name in ("loss", "nll"):
+            raise ValueError(f"trace_loss_fields must not use the name of a log, got {name!r}.")
+        unknown = [field for field in fields if field not in cell.state_type._fields]
+        if isinstance(fields, str) or unknown:
+            known = list(cell.state_type._fields)
+            raise ValueError(f"trace_loss_fields must name fields of {known}, got {fields!r}.")
+    return {name: tuple(fields) for name, fields in given.items()}
 
 
 def _check_controller(controller):

@@ -8,7 +8,7 @@ from keras import ops
 
 from mf_keras import kanerva, validation
 from mf_keras.addressing import Equations
-from mf_keras.cells.cell import MemoryCell, Signal
+from mf_keras.cells.cell import MemoryCell, Signal, at_least_float32
 from mf_keras.types import Config, Shape, State, Tensor
 
 # A gate below this counts as this: its noise, one over it, stays finite in float32.
@@ -58,12 +58,15 @@ class KanervaCell(MemoryCell):
         controller, units, memory_size, word_size, num_reads, num_writes, clip, layout: as for
             `MemoryCell`.
         noise: variance of a word that is written with an open gate, and the ridge of the addresses.
+        divergence_weight: above 0, the divergence of the memory after the last step that counts
+            from the memory before the first, times this, is a loss: the price of what is written,
+            as in the bound of the Kanerva Machine. The algorithms log it as `divergence`, nats.
         **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
 
     Raises:
         TypeError: an argument has the wrong type, or `controller` is no RNN cell.
-        ValueError: a size is below 1, `noise` is not above 0, the controller uses dropout, or
-            `layout` is unknown or "batch_last".
+        ValueError: a size is below 1, `noise` is not above 0, `divergence_weight` is below 0, the
+            controller uses dropout, or `layout` is unknown or "batch_last".
     """
 
     state_type = KanervaState
@@ -79,11 +82,13 @@ class KanervaCell(MemoryCell):
         num_reads: int = 1,
         num_writes: int = 1,
         noise: float = 1.0,
+        divergence_weight: float = 0.0,
         clip: float | None = 20.0,
         layout: str = "auto",
         **kwargs: Any,
     ) -> None:
         self.noise = validation.positive_number("noise", noise)
+        self.divergence_weight = validation.real_number("divergence_weight", divergence_weight, 0.0)
         super().__init__(
             controller,
             units,
@@ -151,8 +156,30 @@ class KanervaCell(MemoryCell):
             "read_vectors": kanerva.read(memory, read_weights),
         }
 
+    @property
+    def trace_loss_fields(self) -> dict[str, tuple[str, ...]]:  # type: ignore[override]
+        """The divergence, where it has a weight."""
+        return {"divergence": ("memory", "covariance")} if self.divergence_weight else {}
+
+    def trace_losses(self, trace: State, sample_weight: Tensor | None) -> dict[str, Tensor]:
+        """The divergence of the last memory from the first one, times its weight."""
+        batch, time = ops.shape(trace.memory)[:2]
+        last = ops.broadcast_to(time - 1, (batch,))
+        if sample_weight is not None:
+            steps = ops.arange(time, dtype="int32")
+            last = ops.max(ops.where(sample_weight > 0, steps, ops.zeros_like(steps)), axis=-1)
+        precise = at_least_float32(self.compute_dtype)
+        at_last = ops.reshape(last, (-1, 1, 1, 1))
+        after = [
+            ops.cast(ops.take_along_axis(x, at_last, axis=1)[:, 0], precise)
+            for x in (trace.memory, trace.covariance)
+        ]
+        start = self.initial_state(batch)
+        before = [ops.cast(x, precise) for x in (start.memory, start.covariance)]
+        return {"divergence": self.divergence_weight * kanerva.divergence(*after, *before)}
+
     def get_config(self) -> Config:
         """The constructor's arguments, the controller serialized."""
         config = super().get_config()
         del config["learn_initial_memory"]  # always
-        return {**config, "noise": self.noise}
+        return {**config, "noise": self.noise, "divergence_weight": self.divergence_weight}

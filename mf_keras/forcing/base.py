@@ -8,7 +8,7 @@ from keras import ops
 
 from mf_keras import backend, validation
 from mf_keras.backend import datasets, replicas
-from mf_keras.cells import check_dtype
+from mf_keras.cells import check_dtype, check_losses
 from mf_keras.forcing.checked import checked, stream_checks
 from mf_keras.forcing.data import Batch, data_of
 from mf_keras.forcing.metrics import Logs, SkippedUpdates
@@ -21,6 +21,7 @@ class Forward(NamedTuple):
     """What one pass over a batch gave."""
 
     nll: Any  # (B,), nats
+    loss: Any  # (B,), NLL and the losses of the cell's own
     trace: Any  # the cell's named tuple with (B, T, ...) tensors
     correct: Any  # (B,) of 0/1, sequences without an error; None for a generator
 
@@ -45,6 +46,9 @@ class Forcing(keras.Model):
     Under a `tf.distribute` strategy, in whose scope model and optimizers must be created, a step is
     what one replica would do with the global batch, to rounding: losses and metrics are its means
     and sums, whatever share of it a replica has, and gradients are clipped as a whole.
+
+    A cell may have losses of its own on the trace (`MemoryCell.trace_losses`). They are added to
+    the NLL in every step and in `loss`, and each is a log, of `evaluate` too.
 
     Regularizers of weights, also of a discriminator's, count in every update and in no log. Losses
     that a layer adds by itself (`add_loss`) are not used.
@@ -82,7 +86,15 @@ class Forcing(keras.Model):
         self.data = data_of(model, shortest)
         self.compiles_loops: bool | str = False
         self.distributed = replicas.distributed()
-        self._logs = Logs(["loss", "nll", *self.data.logs], logs, players)
+        self._cell_losses = check_losses(model.cell)
+        logs = list(logs)
+        taken = sorted(set(self._cell_losses) & {*self.data.logs, *logs})
+        if taken:
+            raise ValueError(
+                f"trace_loss_fields of the cell must not use the names of logs, got {taken}."
+            )
+        evaluation = ["loss", "nll", *self.data.logs, *self._cell_losses]
+        self._logs = Logs(evaluation, logs, players)
         self._updates = Updates(self._logs.skipped, "model")
 
     def call(self, x: Tensor, training: bool = False) -> Tensor:
@@ -95,7 +107,7 @@ class Forcing(keras.Model):
     def test_step(self, data: Any) -> dict[str, Tensor]:
         """Metrics of one batch, free of any forcing term."""
         forward = self._forward(self._batch(data), training=False)
-        self._logs.track({"loss": forward.nll}, training=False)
+        self._logs.track({"loss": forward.loss}, training=False)
         return self._logs.results(training=False)
 
     @backend.step
@@ -118,6 +130,7 @@ class Forcing(keras.Model):
 
     def _forward(self, batch: Batch, training: bool, keep: Sequence[str] = ()) -> Forward:
         """One teacher-forced pass over a batch; updates the metrics."""
+        keep = self._kept(keep)
         logits, trace = self.generator.trace(batch.inputs, training=training, keep=keep)
         return self._scored(batch, logits, trace, training)
 
@@ -125,9 +138,23 @@ class Forcing(keras.Model):
         """What a pass gave; updates the metrics."""
         nll = self.generator.output.nll(batch.targets, logits, batch.sample_weight)
         measures = self.data.measures(batch, logits, nll)
-        self._logs.track({"nll": nll}, training)
+        own = self._own_losses(batch, trace)
+        self._logs.track({"nll": nll, **own}, training)
         self._logs.track(measures, training, self.data.measure_weight(batch, nll.dtype))
-        return Forward(nll, trace, measures.get("correct_predictions"))
+        loss = sum(own.values(), nll)
+        return Forward(nll, loss, trace, measures.get("correct_predictions"))
+
+    def _kept(self, fields: Sequence[str]) -> tuple[str, ...]:
+        """Fields of the trace, and those that the cell's own losses need."""
+        needed = {field for fields in self._cell_losses.values() for field in fields}
+        return (*fields, *sorted(needed - set(fields)))
+
+    def _own_losses(self, batch: Batch, trace: Any) -> dict[str, Tensor]:
+        """The losses of the cell's own, by name."""
+        if not self._cell_losses:
+            return {}
+        found = self.generator.cell.trace_losses(trace, batch.sample_weight)
+        return {name: found[name] for name in self._cell_losses}
 
     # Data: every method of Keras that takes some, on checked data.
 

@@ -128,7 +128,7 @@ class MemoryForcing(AdversarialForcing):
 
         def behave():
             (logits, real), (_, free) = self._both_modes(batch)
-            nll = self._scored(batch, logits, real, training=True).nll
+            nll = self._scored(batch, logits, real, training=True).loss  # with the cell's own
             real, free = ([getattr(trace, f) for f in self.watch] for trace in (real, free))
             return [replicas.mean(nll), *free, *(real if self.reverse_weight else ())], (nll, real)
 
@@ -171,7 +171,8 @@ class MemoryForcing(AdversarialForcing):
         shape = (replicas.size(x), ops.shape(x)[1], self.generator.output.noise_size)
         noise = keras.random.uniform(shape, seed=self.seed_generator, dtype="float32")
         noise = replicas.own(noise, x)
-        return self.generator.in_both_modes(batch.inputs, noise, training=True, keep=self.watch)
+        keep = self._kept(self.watch)
+        return self.generator.in_both_modes(batch.inputs, noise, training=True, keep=keep)
 
     def get_config(self) -> Config:
         """The constructor's arguments, models serialized."""

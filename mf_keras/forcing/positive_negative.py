@@ -134,7 +134,7 @@ class PositiveNegativeMemoryForcing(AdversarialForcing):
         def behave():
             forward = self._forward(batch, training=True, keep=("memory",))
             memory, steps = self._watched_memory(forward.trace.memory, batch.sample_weight)
-            return [replicas.mean(forward.nll), memory], (forward, steps)
+            return [replicas.mean(forward.loss), memory], (forward, steps)
 
         (mean_nll, memory), (forward, steps), pull = backend.pullback(behave, variables)
         self.replay.push(*replicas.gather((memory, ops.cast(forward.correct, "bool"), steps)))
@@ -147,7 +147,7 @@ class PositiveNegativeMemoryForcing(AdversarialForcing):
         self._track_game("memory", outcome, played=ops.cast(ready, "float32"))
         terms = {"nll": mean_nll, "c_p": to_memory}
         self._updates.apply(self.optimizer, gradients, variables, terms)
-        self._logs.track({"loss": forward.nll + weight * outcome.cost})
+        self._logs.track({"loss": forward.loss + weight * outcome.cost})
         return self.get_metrics_result()
 
     def _check_length(self, x):

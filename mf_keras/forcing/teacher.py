@@ -37,11 +37,11 @@ class TeacherForcing(Forcing):
         batch, variables = self._batch(data), self.generator.trainable_variables
 
         def behave():
-            nll = self._forward(batch, training=True).nll
-            return [self.optimizer.scale_loss(replicas.mean(nll))], nll
+            losses = self._forward(batch, training=True).loss
+            return [self.optimizer.scale_loss(replicas.mean(losses))], losses
 
-        (loss,), nll, pull = backend.pullback(behave, variables)
+        (loss,), losses, pull = backend.pullback(behave, variables)
         gradients, _ = pull([ops.ones_like(loss)])
         self._updates.apply(self.optimizer, gradients, variables)
-        self._logs.track({"loss": nll})
+        self._logs.track({"loss": losses})
         return self.get_metrics_result()

@@ -5,10 +5,10 @@ from typing import Any
 
 import keras
 
-from mf_keras import DNCCell, NTMCell
+from mf_keras import DNCCell, KanervaCell, MANNCell, NTMCell
 from train.runs.options import Options, Role, option, positive_float, positive_int
 
-CELLS = {"dnc": DNCCell, "ntm": NTMCell}
+CELLS = {"dnc": DNCCell, "kanerva": KanervaCell, "mann": MANNCell, "ntm": NTMCell}
 
 
 @dataclasses.dataclass(kw_only=True)

@@ -1,11 +1,14 @@
 import keras
 import pytest
 
-from mf_keras import DNCCell, NTMCell
+from mf_keras import DNCCell, KanervaCell, MANNCell, NTMCell
 from train.runs.model import ForcingOptions, ModelOptions, make_optimizer
 
 
-@pytest.mark.parametrize(("name", "kind"), [("dnc", DNCCell), ("ntm", NTMCell)])
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("dnc", DNCCell), ("kanerva", KanervaCell), ("mann", MANNCell), ("ntm", NTMCell)],
+)
 def test_options_reach_the_cell(name, kind):
     options = ModelOptions(cell=name, controller_units=4, memory_size=3, word_size=2, num_reads=1)
     cell = options.make_cell(5)
