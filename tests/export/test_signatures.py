@@ -1,10 +1,12 @@
+import time
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from mf_keras import NTMCell, SequenceGenerator, outputs
-from mf_keras.export.signatures import endpoints
+from mf_keras.export.signatures import CHUNK, endpoints
 from tests.small import binary, small_cell
 
 LENGTH = 6
@@ -106,6 +108,30 @@ def test_trace_is_the_teacher_forced_one(ask, generator):
     assert set(answer) == {"hidden", "memory", "read_weights", "write_weights"}
     for name, value in answer.items():
         np.testing.assert_allclose(value, getattr(trace, name), atol=1e-4)
+
+
+def test_rows_are_computed_in_chunks(ask):
+    """More rows than a chunk, of which the last is shorter than 16 rows."""
+    x = binary(2 * CHUNK + 3, LENGTH, 1)
+    expected = ask("trace", sequences=x[:-4:-1])
+    for name, value in ask("trace", sequences=x).items():
+        np.testing.assert_array_equal(value[:-4:-1], expected[name])
+
+
+@pytest.mark.parametrize(
+    ("name", "inputs"),
+    [
+        ("sample", draw(np.arange(2001))),
+        ("score", {"sequences": binary(2001, LENGTH, 1)}),
+        ("trace", {"sequences": np.full((2001, LENGTH, 1), np.nan, "f")}),
+        ("complete", {"prefix": binary(2001, 1, 1), **draw(np.arange(2001))}),
+    ],
+)
+def test_too_many_rows_are_refused_at_once(ask, name, inputs):
+    begin = time.process_time()
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"at most 2000 rows, got.*2001"):
+        ask(name, **inputs)
+    assert time.process_time() - begin < 1.0
 
 
 def test_no_rows_give_no_rows(ask):
