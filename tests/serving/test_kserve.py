@@ -4,6 +4,7 @@ KServe and the rest of the tests cannot share an environment, so that this is sk
 not installed: `make test-kserve` makes an environment for it.
 """
 
+import contextlib
 import http.client
 import json
 import pathlib
@@ -49,10 +50,11 @@ def url(tmp_path_factory):
 
 
 def exchange(url, method, path, body=None):
-    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=60)
-    connection.request(method, path, body, {"Content-Type": "application/json"})
-    response = connection.getresponse()
-    return response.status, response.read().decode()
+    address = url.removeprefix("http://")
+    with contextlib.closing(http.client.HTTPConnection(address, timeout=60)) as connection:
+        connection.request(method, path, body, {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        return response.status, response.read().decode()
 
 
 def test_the_client_gets_the_frozen_answers(url):
