@@ -100,8 +100,20 @@ def endpoints(
 
 
 def served_fields(cell: Any) -> tuple[str, ...]:
-    """The fields of a cell's trace that `trace` answers with."""
-    return tuple(name for name in cell.served_fields if name in cell.state_type._fields)
+    """The fields of a cell's trace that `trace` answers with.
+
+    Raises:
+        TypeError: the cell's `served_fields` name a part of its state that is no single tensor.
+    """
+    state = cell.initial_state(1)
+    names = tuple(name for name in cell.served_fields if name in state._fields)
+    for name in names:
+        if not tf.is_tensor(getattr(state, name)):
+            raise TypeError(
+                f"served_fields of {type(cell).__name__} must name tensors of its state, of which "
+                f"{name} is none."
+            )
+    return names
 
 
 def _in_chunks(function, x):
@@ -110,8 +122,9 @@ def _in_chunks(function, x):
     The chunks have equally many rows, a multiple of `ROWS`; what is missing are zeros.
     """
     rows = tf.shape(x)[0]
-    chunks = tf.maximum(1, -(-rows // CHUNK))
-    size = ROWS * -(-rows // (chunks * ROWS))
+    # Rounded up without negative numbers, which ONNX divides otherwise.
+    chunks = tf.maximum(1, (rows + CHUNK - 1) // CHUNK)
+    size = ROWS * ((rows + chunks * ROWS - 1) // (chunks * ROWS))
     padding = [[0, chunks * size - rows]] + [[0, 0]] * (len(x.shape) - 1)
     x = tf.reshape(tf.pad(x, padding), tf.concat([[chunks, size], tf.shape(x)[1:]], axis=0))
     x = tf.ensure_shape(x, (None, None, *x.shape[2:]))

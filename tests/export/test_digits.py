@@ -60,6 +60,8 @@ def test_keras_reads_the_same_generator(signatures):
     generator = SequenceGenerator.from_preset("digits")
     prefix = str(FOLDER / "variables" / "variables")
     for i, weight in enumerate(generator.cell.variables):
+        if weight.dtype != "float32":  # the state of a random generator
+            continue
         saved = tf.train.load_variable(prefix, f"weights/{i}/.ATTRIBUTES/VARIABLE_VALUE")
         np.testing.assert_array_equal(weight, saved)
     x = tf.constant(np.stack(list(data.digits("test").take(16).as_numpy_iterator())))

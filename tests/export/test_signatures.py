@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from mf_keras import NTMCell, SequenceGenerator, outputs
-from mf_keras.export.signatures import CHUNK, endpoints
+from mf_keras.export.signatures import CHUNK, endpoints, served_fields
 from tests.small import binary, small_cell
 
 LENGTH = 6
@@ -134,6 +134,16 @@ def test_too_many_rows_are_refused_at_once(ask, name, inputs):
     assert time.process_time() - begin < 1.0
 
 
+def test_score_and_trace_have_no_operation_that_onnx_lacks(signatures):
+    """Of those that stood in the way of tf2onnx; see docs/converting.md."""
+    for name in ("score", "trace"):
+        graph = signatures[name].graph.as_graph_def()
+        nodes = [*graph.node, *(node for f in graph.library.function for node in f.node_def)]
+        operations = {node.op for node in nodes}
+        assert {"StatelessWhile", "Softplus"} & operations
+        assert not {"Log1p", "TensorListConcatV2"} & operations
+
+
 def test_no_rows_give_no_rows(ask):
     assert ask("sample", **draw([]))["samples"].shape == (0, LENGTH, 1)
 
@@ -184,6 +194,17 @@ def test_compiled_by_xla_it_answers_the_same():
     np.testing.assert_allclose(answer["nll"], expected["nll"], atol=1e-4)
     with pytest.raises(tf.errors.InvalidArgumentError, match="temperature must be finite"):
         function(**draw([1], 0.0))
+
+
+def test_served_fields_are_tensors_of_the_state():
+    cell = small_cell()
+    cell.served_fields = ("memory", "write_weights", "no_field")
+    assert served_fields(cell) == ("memory", "write_weights")
+    cell.served_fields = ("controller",)
+    with pytest.raises(
+        TypeError, match=r"served_fields of DNCCell must name tensors .* controller"
+    ):
+        endpoints(SequenceGenerator(cell), 3)
 
 
 def test_tokens_are_integers_of_one_axis():

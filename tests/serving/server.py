@@ -96,8 +96,9 @@ class Model:
                 waiting.put(None)
 
     def _serve(self, signature, waiting):
-        while (first := waiting.get()) is not None:
-            batch, rows, end = [first], _rows(first), time.monotonic() + WINDOW
+        held = None  # the first of the next batch, which was too large for the last one
+        while (first := held or waiting.get()) is not None:
+            held, batch, rows, end = None, [first], _rows(first), time.monotonic() + WINDOW
             while rows < MOST_ROWS:
                 try:
                     item = waiting.get(timeout=max(0.0, end - time.monotonic()))
@@ -105,6 +106,9 @@ class Model:
                     break
                 if item is None:
                     waiting.put(None)
+                    break
+                if rows + _rows(item) > MOST_ROWS:
+                    held = item
                     break
                 batch.append(item)
                 rows += _rows(item)
