@@ -1,6 +1,7 @@
 # make demo   train a generator by Memory Forcing on real handwritten digits and draw pictures
 # make test   lint and tests, what CI runs
 # make docs   the documentation as a site, in site/
+# make test-kserve    the tests of KServe's server, in an environment of its own
 # make saved-model    train a generator of digits and export it as saved_models/digits/1
 # make figures RUNS='runs/A runs/B'   the paper's figures and table 2, from run folders
 # make bench  all benchmarks, which take long; each alone: python -m benchmarks.NAME
@@ -17,7 +18,7 @@ FIGURES ?= runs/figures
 # Without a GPU TensorFlow logs at the level of errors that it found none.
 export TF_CPP_MIN_LOG_LEVEL ?= $(if $(wildcard /dev/nvidia*),2,3)
 
-.PHONY: demo saved-model test lint docs format figures bench clean
+.PHONY: demo saved-model test test-kserve lint docs format figures bench clean
 
 demo: $(INSTALLED)
 	rm -rf $(DEMO)
@@ -34,6 +35,12 @@ saved-model: $(INSTALLED)
 
 test: lint docs
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
+test-kserve:
+	$(PYTHON) -m venv .venv-kserve
+	.venv-kserve/bin/pip install --quiet --requirement serving/requirements-kserve.txt \
+		"pytest>=9,<10" "hypothesis>=6,<7"
+	.venv-kserve/bin/python -m pytest tests/serving/test_kserve.py
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -11,6 +11,7 @@ another one, e.g. a `tensorflow_model_server` of the same model.
 import argparse
 import contextlib
 import pathlib
+import resource
 import threading
 import time
 
@@ -45,9 +46,10 @@ def hammer(make_client, known, clients, seconds, most_rows=8):
 
     Returns:
         A dict: answers, rows, wrong (answers with a row that differs), lost (requests with no
-        answer), seconds.
+        answer), seconds, latencies (of every answer, in seconds).
     """
     totals = dict.fromkeys(("answers", "rows", "wrong", "lost"), 0)
+    latencies = []
     lock = threading.Lock()
     seeds, temperatures, samples, nll = known
     begin = time.monotonic()
@@ -57,11 +59,13 @@ def hammer(make_client, known, clients, seconds, most_rows=8):
         with make_client() as client:
             while time.monotonic() - begin < seconds:
                 rows = random.choice(KNOWN, random.integers(1, most_rows + 1))
+                asked = time.monotonic()
                 try:
                     answer = client.sample(seeds[rows], temperatures[rows])
                 except ServerError:
                     counts = {"lost": 1}
                 else:
+                    latencies.append(time.monotonic() - asked)
                     right = np.array_equal(answer[0], samples[rows])
                     right = right and np.abs(answer[1] - nll[rows]).max() <= ROUNDING
                     counts = {"answers": 1, "rows": len(rows), "wrong": int(not right)}
@@ -74,7 +78,48 @@ def hammer(make_client, known, clients, seconds, most_rows=8):
         thread.start()
     for thread in threads:
         thread.join()
-    return {**totals, "seconds": time.monotonic() - begin}
+    return {**totals, "seconds": time.monotonic() - begin, "latencies": latencies}
+
+
+def beside_a_greedy_client(make_client, rows, seconds):
+    """How long one-row requests take while another client asks for as many rows as it can.
+
+    Args:
+        make_client: gives a new client.
+        rows: of each of the greedy client's requests.
+        seconds: for how long; a request that has begun is waited for.
+
+    Returns:
+        `(seconds of every one-row request, number of greedy requests that were answered)`.
+    """
+    latencies, answered = [], []
+    end = time.monotonic() + seconds
+
+    def ask_for_many():
+        with make_client() as client:
+            while time.monotonic() < end:
+                try:
+                    client.sample(range(rows))
+                except ServerError as error:
+                    print(f"{rows} rows: {error}")
+                    return
+                answered.append(rows)
+
+    greedy = threading.Thread(target=ask_for_many)
+    with make_client() as client:
+        client.sample(0)
+        greedy.start()
+        while time.monotonic() < end:
+            begin = time.monotonic()
+            client.sample(0)
+            latencies.append(time.monotonic() - begin)
+    greedy.join()
+    return np.array(latencies), len(answered)
+
+
+def peak_memory():
+    """The largest resident set of this process so far, in MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 @contextlib.contextmanager
@@ -97,21 +142,38 @@ def main(arguments=None):
     parser.add_argument("--folder", default="saved_models/digits/1", help="the version to serve")
     parser.add_argument("--transport", choices=("grpc", "rest"), default="grpc")
     parser.add_argument("--url", help="ask this server instead of the stand-in")
+    parser.add_argument(
+        "--greedy", type=int, metavar="ROWS", help="time one-row requests beside such a client"
+    )
     options = parser.parse_args(arguments)
     name = pathlib.Path(options.folder).absolute().parent.name
     with server(options) as (url, model):
 
         def make_client():
-            return Client(url, name, timeout=60.0)
+            return Client(url, name, timeout=600.0 if options.greedy else 60.0)
 
+        if options.greedy:
+            begin = peak_memory()
+            latencies, answered = beside_a_greedy_client(
+                make_client, options.greedy, options.seconds
+            )
+            p50, p99 = np.percentile(1000 * latencies, [50, 99])
+            print(
+                f"beside {answered} requests of {options.greedy} rows: {len(latencies)} one-row "
+                f"requests, p50 {p50:.0f} ms, p99 {p99:.0f} ms; peak memory {peak_memory():.0f} "
+                f"MiB, {begin:.0f} before"
+            )
+            return
         with make_client() as client:
             known = known_answers(client)
         if model:
             model.batches.clear()
         result = hammer(make_client, known, options.clients, options.seconds)
+        p50, p99 = np.percentile(1000 * np.array(result["latencies"]), [50, 99])
         print(
             f"{options.clients} clients, {result['seconds']:.0f} s: {result['answers']} answers of "
-            f"{result['rows']} rows, {result['wrong']} wrong, {result['lost']} lost"
+            f"{result['rows']} rows, {result['wrong']} wrong, {result['lost']} lost; p50 {p50:.0f} "
+            f"ms, p99 {p99:.0f} ms"
         )
         if model:
             print(f"{len(model.batches)} batches, of {np.mean(model.batches):.1f} requests each")

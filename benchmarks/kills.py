@@ -81,7 +81,7 @@ class Run:
         arguments += [] if resumed else [*method.options.split(), *SMALL.split()]
         self.log = folder.with_suffix(".log")
         self.begin = time.monotonic()
-        with self.log.open("w") as log:
+        with self.log.open("w", encoding="utf-8") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-u", "-m", method.module, *arguments],
                 stdout=log,
@@ -122,7 +122,8 @@ class Run:
             RuntimeError: it was not a good one.
         """
         if self.process.wait() != 0:
-            raise RuntimeError(f"{self.log}:\n{self.log.read_text()[-3000:]}")
+            log = self.log.read_text(encoding="utf-8")
+            raise RuntimeError(f"{self.log}:\n{log[-3000:]}")
 
     def kill(self):
         """Kill it; whether it was still alive."""
@@ -134,7 +135,7 @@ class Run:
 
     def resumed_from(self):
         """The step that it says it resumes from, if it says so."""
-        found = re.search(r"resuming from step (\d+)", self.log.read_text())
+        found = re.search(r"resuming from step (\d+)", self.log.read_text(encoding="utf-8"))
         return int(found[1]) if found else None
 
 
@@ -184,7 +185,7 @@ def differences(method, first, second):
 
 def _rows(path):
     """The lines of a history without the column of seconds."""
-    header, *rows = (line.split(",") for line in path.read_text().splitlines())
+    header, *rows = (line.split(",") for line in path.read_text(encoding="utf-8").splitlines())
     keep = [i for i, name in enumerate(header) if name != "seconds"]
     return [[row[i] for i in keep] for row in (header, *rows)]
 
@@ -193,7 +194,7 @@ def _without_seconds(path):
     def keep(pairs):
         return {key: value for key, value in pairs if "seconds" not in key}
 
-    return json.loads(path.read_text(), object_pairs_hook=keep)
+    return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=keep)
 
 
 def undisturbed(method, folder):

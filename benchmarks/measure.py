@@ -108,4 +108,4 @@ def write_json(path, rows):
     content = json.dumps({"machine": machine, "rows": rows}, indent=2)
     path.parent.mkdir(parents=True, exist_ok=True)
     with files.atomic_write(path) as temporary:
-        temporary.write_text(content + "\n")
+        temporary.write_text(content + "\n", encoding="utf-8")

@@ -27,7 +27,7 @@ class Walk(NamedTuple):
     @property
     def lines(self) -> int:
         """Of the files that were entered, in whole."""
-        return sum(len(path.read_text().splitlines()) for path in self.files)
+        return sum(len(path.read_text(encoding="utf-8").splitlines()) for path in self.files)
 
 
 class _Finished(BaseException):
@@ -196,7 +196,7 @@ def code_lines(function: ast.AST, source: list[str]) -> int:
 
 def functions(path: pathlib.Path) -> list[Function]:
     """Of one file, methods included."""
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     source = text.splitlines()
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
     nodes = (node for node in ast.walk(ast.parse(text)) if isinstance(node, kinds))
@@ -214,7 +214,7 @@ def sizes(folder: pathlib.Path) -> dict[str, Size]:
 def size(paths: list[pathlib.Path]) -> Size:
     """Of some files together."""
     longest = max((each for path in paths for each in functions(path)), default=None)
-    lines = sum(len(path.read_text().splitlines()) for path in paths)
+    lines = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in paths)
     return Size(len(paths), lines, longest)
 
 

@@ -11,34 +11,42 @@
 * `data`: the tasks; `callbacks`; `plots`: pictures of samples and memory, which need matplotlib.
 * `serving.Client`: a client of servers of what `SequenceGenerator.export` wrote.
 
-`data`, `plots` and `serving` are imported when they are first used.
+Keras and TensorFlow are imported with the first of these names that needs them, so that
+`mf_keras.serving` works without. The classes are registered with Keras, for the files that hold
+them, as soon as both `mf_keras` and `keras` are imported.
 """
 
 import importlib
-from typing import Any
+import importlib.abc
+import importlib.util
+import sys
+from typing import TYPE_CHECKING, Any
 
-from mf_keras import addressing, callbacks, kanerva, outputs
-from mf_keras.cells import (
-    DNCCell,
-    DNCState,
-    KanervaCell,
-    KanervaState,
-    MANNCell,
-    MANNState,
-    MemoryCell,
-    NTMCell,
-    NTMState,
-)
-from mf_keras.forcing import (
-    MemoryForcing,
-    MemoryReplay,
-    PositiveNegativeMemoryForcing,
-    ProfessorForcing,
-    SequenceDiscriminator,
-    TeacherForcing,
-)
-from mf_keras.models import MemoryRNN, SequenceGenerator, SequenceTransducer, unroll
 from mf_keras.version import __version__
+
+if TYPE_CHECKING:
+    from mf_keras import addressing, callbacks, data, kanerva, outputs, plots, serving
+    from mf_keras.cells import (
+        DNCCell,
+        DNCState,
+        KanervaCell,
+        KanervaState,
+        MANNCell,
+        MANNState,
+        MemoryCell,
+        NTMCell,
+        NTMState,
+    )
+    from mf_keras.forcing import (
+        MemoryForcing,
+        MemoryReplay,
+        PositiveNegativeMemoryForcing,
+        ProfessorForcing,
+        SequenceDiscriminator,
+        TeacherForcing,
+    )
+    from mf_keras.models import MemoryRNN, SequenceGenerator, SequenceTransducer
+    from mf_keras.models.unroll import unroll
 
 __all__ = [
     "DNCCell",
@@ -70,14 +78,63 @@ __all__ = [
     "unroll",
 ]
 
+_MODULES = ("addressing", "callbacks", "data", "kanerva", "outputs", "plots", "serving")
+# Packages with the classes that Keras must know by name. The names above are theirs.
+_REGISTERED = ("cells", "outputs", "models", "forcing")
+_WITHOUT_KERAS = ("files", "protos", "serving", "types", "validation", "version")
+
 
 def __getattr__(name: str) -> Any:
-    """The parts that need more than Keras, such as matplotlib, imported on first use."""
-    if name in ("data", "plots", "serving"):
-        return importlib.import_module(f"mf_keras.{name}")
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    if name in __all__:
+        for package in _REGISTERED:
+            module = importlib.import_module(f"{__name__}.{package}")
+            if name in module.__all__:
+                globals()[name] = getattr(module, name)  # so that it is found at once from now on
+                return globals()[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    """What is there, and what is imported on first use."""
     return sorted({*globals(), *__all__})
+
+
+def _register() -> None:
+    for package in _REGISTERED:
+        importlib.import_module(f"{__name__}.{package}")
+
+
+class _Registers(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Finds Keras, or the first module of this package that imports it, and registers after it.
+
+    So a file can be loaded whichever of `keras` and `mf_keras` is imported first.
+    """
+
+    _loader: Any
+
+    def find_spec(self, fullname: str, path: Any, target: Any = None) -> Any:
+        package, _, module = fullname.partition(".")
+        ours = package == __name__ and module.split(".")[0] not in _WITHOUT_KERAS
+        if fullname != "keras" and not ours:
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(fullname)
+        if spec is not None:
+            self._loader = spec.loader
+            spec.loader = self
+        return spec
+
+    def create_module(self, spec: Any) -> Any:
+        return self._loader.create_module(spec)
+
+    def exec_module(self, module: Any) -> None:
+        module.__spec__.loader = module.__loader__ = self._loader
+        self._loader.exec_module(module)
+        _register()
+
+
+if "keras" in sys.modules:
+    _register()
+else:
+    sys.meta_path.insert(0, _Registers())

@@ -189,6 +189,27 @@ def shape_of(name: str, tensor: ArrayLike, expected: Sequence[int | str]) -> Non
         raise ValueError(f"{name} must have shape {wanted}, got {shape}.")
 
 
+def entries(name: str, array: np.ndarray, right: ArrayLike, words: str) -> None:
+    """Check that every entry of an array is one that it may hold.
+
+    Args:
+        name: the argument's name.
+        array: the array.
+        right: which entries are right, bools of the array's shape.
+        words: what an entry may be.
+
+    Raises:
+        ValueError: an entry is not right.
+    """
+    wrong = ~np.asarray(right)
+    if wrong.any():
+        example = array[wrong].flat[0]
+        raise ValueError(
+            f"{name} must hold only {words}, got {int(wrong.sum())} other values, "
+            f"the first of them {example!r}."
+        )
+
+
 def shapes(**expected: str) -> Callable[[Function], Function]:
     """A decorator that checks the floating tensors that a function takes.
 

@@ -34,11 +34,11 @@ def _fresh_keras():
 
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory):
-    """A small generator and its export, of six steps: `(generator, folder of version 1)`."""
+    """A small generator and its export, of six steps and 2000 rows: `(generator, folder)`."""
     keras.utils.set_random_seed(3)
     generator = small_generator()
     folder = tmp_path_factory.mktemp("saved_models") / "small" / "1"
-    generator.export(folder, length=6, card={"data": "none"})
+    generator.export(folder, length=6, card={"data": "none"}, max_rows=2000)
     return generator, folder
 
 

@@ -38,6 +38,7 @@ def text(
     generator: SequenceGenerator,
     length: int,
     jit_compile: bool,
+    max_rows: int,
     entries: dict[str, str],
 ) -> str:
     """The card in Markdown.
@@ -47,6 +48,7 @@ def text(
         generator: what is served.
         length: T, the number of steps of every sequence.
         jit_compile: whether XLA compiles the loop over time.
+        max_rows: rows of a request at most.
         entries: a dict of text by heading.
     """
     cell, output = generator.cell, generator.output
@@ -71,6 +73,7 @@ def text(
         output=f"{output.dtype} ({', '.join(map(str, ('B', length, *output.step)))})",
         prefix=f"{output.dtype} ({', '.join(map(str, ('B', 't0', *output.step)))})",
         length=length,
+        max_rows=max_rows,
         trace=", ".join(f"`{name}`" for name in served_fields(cell)),
         values=output.values,
     )
@@ -104,6 +107,8 @@ A generator of sequences with an external memory, as a SavedModel for TF Serving
 
 `nll` is in nats, of the model itself, whatever the temperature. A row depends on its own seed and
 temperature only. Temperature 1 samples the model, a small one such as 1e-6 takes the likeliest
-value at every step; 0 is refused. A request of another shape, or with values other than {values},
-is refused with INVALID_ARGUMENT.
+value at every step; 0 is refused. A request of more than {max_rows} rows, of another shape, or with
+values other than {values}, is refused with INVALID_ARGUMENT.
+
+`SequenceGenerator.from_preset` reads the generator back into Keras, from `generator.keras`.
 """

@@ -7,9 +7,9 @@ import tensorflow as tf
 from mf_keras import validation
 from mf_keras.export import card as model_card
 from mf_keras.export import warmup
-from mf_keras.export.signatures import endpoints
+from mf_keras.export.signatures import MAX_ROWS, endpoints
 from mf_keras.export.version_folder import VersionFolder
-from mf_keras.models import SequenceGenerator
+from mf_keras.models import SequenceGenerator, presets
 
 DEFAULT = "sample"  # the endpoint that `serving_default` names as well
 
@@ -21,6 +21,7 @@ def save(
     card: dict[str, str] | None = None,
     overwrite: bool = False,
     jit_compile: bool = False,
+    max_rows: int = MAX_ROWS,
 ) -> None:
     """Write ROOT/NAME/VERSION, which TF Serving can serve, whole or not at all.
 
@@ -31,22 +32,24 @@ def save(
         card: a dict of text by heading for the model card: data, method, NLL, command.
         overwrite: replace the version if it is there.
         jit_compile: let XLA compile the loop over time, anew for every batch size.
+        max_rows: rows of a request at most.
 
     Raises:
-        TypeError, ValueError: an argument has the wrong type or range.
+        TypeError, ValueError: an argument has the wrong type or range, or `max_rows` is below the
+            rows that the `batching.config` beside the version lets a server join.
         FileExistsError: the version is there, and `overwrite` is False.
-        ImportError: the extra `[serving]` is not installed.
     """
     length = validation.positive_int("length", length)
     overwrite = validation.boolean("overwrite", overwrite)
     jit_compile = validation.boolean("jit_compile", jit_compile)
+    max_rows = validation.positive_int("max_rows", max_rows)
     card = model_card.check(card)
     folder = VersionFolder(filepath)
     folder.check_free(overwrite)
-    warmup.check_installed()
+    folder.check_batching(max_rows)
     functions = {
         name: function.get_concrete_function()
-        for name, function in endpoints(generator, length, jit_compile).items()
+        for name, function in endpoints(generator, length, jit_compile, max_rows).items()
     }
     with folder.write(overwrite) as temporary:
         tf.saved_model.save(
@@ -55,9 +58,10 @@ def save(
             {"serving_default": functions[DEFAULT], **functions},
         )
         warmup.write(temporary, folder.name, functions, length, generator.output)
-        text = model_card.text(folder, generator, length, jit_compile, card)
+        presets.save(generator, temporary)
+        text = model_card.text(folder, generator, length, jit_compile, max_rows, card)
         (temporary / "model_card.md").write_text(text, encoding="utf-8")
-    folder.write_configs()
+    folder.write_configs(max_rows)
 
 
 class _Weights(tf.Module):

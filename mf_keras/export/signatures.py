@@ -17,13 +17,20 @@ from mf_keras.types import Tensor
 # it sorts slots of almost equal usage: 0.04 nats were seen between batches of 1 and of 256. With
 # whole vectors a row's numbers are the same in any batch.
 ROWS = 16
+# Rows that are computed at once. More of them wait, so that a request's memory is that of its
+# response and of so many rows, and so that others' requests come in between.
+CHUNK = 64
+MAX_ROWS = 256  # of a request, where the caller does not say otherwise
 
 SEED = tf.TensorSpec((None,), tf.int64, name="seed")
 TEMPERATURE = tf.TensorSpec((None,), tf.float32, name="temperature")
 
 
 def endpoints(
-    generator: SequenceGenerator, length: int, jit_compile: bool = False
+    generator: SequenceGenerator,
+    length: int,
+    jit_compile: bool = False,
+    max_rows: int = MAX_ROWS,
 ) -> dict[str, Any]:
     """The functions of every endpoint, each with an input signature.
 
@@ -31,6 +38,7 @@ def endpoints(
         generator: what is served.
         length: T, the number of steps of every sequence.
         jit_compile: whether XLA compiles the loop over time, anew for every batch size.
+        max_rows: rows of a request at most.
 
     Returns:
         A dict of `tf.function`s by name.
@@ -54,26 +62,29 @@ def endpoints(
         }
 
     def sample(seed, temperature):
-        seed, temperature = _checked_draw(seed, temperature)
-        samples, nll = _whole(run, _thresholds(output, seed, temperature, length))
+        seed, temperature = _checked_draw(_few("seed", seed, max_rows), temperature)
+        samples, nll = _in_chunks(run, _thresholds(output, seed, temperature, length))
         return {"samples": _long(samples, length), "nll": nll}
 
     def score(sequences):
+        sequences = _few("sequences", sequences, max_rows)
         sequences = _checked_steps("sequences", sequences, length, output)
-        nll, _ = _whole(force, sequences)
+        nll, _ = _in_chunks(force, sequences)
         return {"nll": nll}
 
     def complete(prefix, seed, temperature):
+        prefix = _few("prefix", prefix, max_rows)
         prefix = _checked_steps("prefix", prefix, None, output)
         seed, temperature = _checked_draw(seed, temperature)
         prefix = _checked_prefix(prefix, seed, length)
         drawn = _thresholds(output, seed, temperature, length)
-        samples, _ = _whole(run, _forced(output, prefix, drawn))
+        samples, _ = _in_chunks(run, _forced(output, prefix, drawn))
         return {"samples": _long(samples, length)}
 
     def trace(sequences):
+        sequences = _few("sequences", sequences, max_rows)
         sequences = _checked_steps("sequences", sequences, length, output)
-        _, kept = _whole(force, sequences)
+        _, kept = _in_chunks(force, sequences)
         return {name: _long(x, length) for name, x in kept.items()}
 
     signatures = {
@@ -89,15 +100,53 @@ def endpoints(
 
 
 def served_fields(cell: Any) -> tuple[str, ...]:
-    """The fields of a cell's trace that `trace` answers with."""
-    return tuple(name for name in cell.served_fields if name in cell.state_type._fields)
+    """The fields of a cell's trace that `trace` answers with.
+
+    Raises:
+        TypeError: the cell's `served_fields` name a part of its state that is no single tensor.
+    """
+    state = cell.initial_state(1)
+    names = tuple(name for name in cell.served_fields if name in state._fields)
+    for name in names:
+        if not tf.is_tensor(getattr(state, name)):
+            raise TypeError(
+                f"served_fields of {type(cell).__name__} must name tensors of its state, of which "
+                f"{name} is none."
+            )
+    return names
 
 
-def _whole(function, x):
-    """`function(x)` of a batch x (B, ...), computed on a multiple of `ROWS` rows."""
+def _in_chunks(function, x):
+    """`function(x)` of a batch x (B, ...), by `CHUNK` rows at once at most.
+
+    The chunks have equally many rows, a multiple of `ROWS`; what is missing are zeros.
+    """
     rows = tf.shape(x)[0]
-    padding = [[0, -rows % ROWS]] + [[0, 0]] * (len(x.shape) - 1)
-    return tf.nest.map_structure(lambda y: y[:rows], function(tf.pad(x, padding)))
+    # Rounded up without negative numbers, which ONNX divides otherwise.
+    chunks = tf.maximum(1, (rows + CHUNK - 1) // CHUNK)
+    size = ROWS * ((rows + chunks * ROWS - 1) // (chunks * ROWS))
+    padding = [[0, chunks * size - rows]] + [[0, 0]] * (len(x.shape) - 1)
+    x = tf.reshape(tf.pad(x, padding), tf.concat([[chunks, size], tf.shape(x)[1:]], axis=0))
+    x = tf.ensure_shape(x, (None, None, *x.shape[2:]))
+    concrete = function.get_concrete_function(tf.TensorSpec((None, *x.shape[2:]), x.dtype))
+    results = tf.nest.map_structure(
+        lambda y: tf.TensorArray(y.dtype, chunks, element_shape=y.shape),
+        concrete.structured_outputs,
+    )
+
+    def one_chunk(i, results):
+        write = lambda all, y: all.write(i, y)  # noqa: E731
+        return i + 1, tf.nest.map_structure(write, results, function(x[i]))
+
+    _, results = tf.while_loop(
+        lambda i, _: i < chunks, one_chunk, (0, results), parallel_iterations=1, name="chunks"
+    )
+
+    def joined(result):
+        stacked = result.stack()  # (chunks, size, ...)
+        return tf.reshape(stacked, tf.concat([[-1], tf.shape(stacked)[2:]], axis=0))[:rows]
+
+    return tf.nest.map_structure(joined, results)
 
 
 def _thresholds(output: Output, seed: Tensor, temperature: Tensor, length: int) -> Tensor:
@@ -125,6 +174,12 @@ def _forced(output: Output, prefix: Tensor, thresholds: Tensor) -> Tensor:
     known = output.forced(prefix)  # (B, t0, noise_size)
     whole = tf.concat([known, thresholds[:, tf.shape(known)[1] :]], axis=1)
     return tf.ensure_shape(whole, thresholds.shape)
+
+
+def _few(name, x, max_rows):
+    """`x`, refused where it has too many rows, before anything is computed from them."""
+    rows = tf.shape(x)[0]
+    return _required(x, rows <= max_rows, f"{name} must have at most {max_rows} rows, got", [rows])
 
 
 def _checked_draw(seed, temperature):

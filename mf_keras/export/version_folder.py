@@ -20,16 +20,18 @@ model_config_list {{
   }}
 }}
 """
+MAX_BATCH_SIZE = re.compile(r"^\s*max_batch_size\s*\{\s*value\s*:\s*(\d+)", re.MULTILINE)
 BATCHING = """\
 # How tensorflow_model_server joins requests to batches; for its --batching_parameters_file. Rows
-# do not see each other, but a bad request fails those that it is joined with, and a request of more
-# rows than max_batch_size is refused. Requests to `complete` whose prefixes differ in length cannot
-# be joined: where two meet, the server answers FAILED_PRECONDITION. Serve without batching where
-# that matters. Never set pad_variable_length_inputs, which would lengthen prefixes.
-max_batch_size { value: 256 }
-batch_timeout_micros { value: 2000 }
-max_enqueued_batches { value: 64 }
-num_batch_threads { value: 2 }
+# do not see each other, but a bad request fails those that it is joined with. A request of more
+# rows than max_batch_size is refused, as the model refuses more than its max_rows. Requests to
+# `complete` whose prefixes differ in length cannot be joined: where two meet, the server answers
+# FAILED_PRECONDITION. Serve without batching where that matters. Never set
+# pad_variable_length_inputs, which would lengthen prefixes.
+max_batch_size {{ value: {max_rows} }}
+batch_timeout_micros {{ value: 2000 }}
+max_enqueued_batches {{ value: 64 }}
+num_batch_threads {{ value: 2 }}
 """
 
 
@@ -111,11 +113,33 @@ class VersionFolder:
             raise
         shutil.rmtree(old, ignore_errors=True)
 
-    def write_configs(self) -> None:
+    def check_batching(self, max_rows: int) -> None:
+        """Refuse a `batching.config` that lets a server join more rows than the model takes.
+
+        Raises:
+            ValueError: it does.
+        """
+        path = self._config("batching")
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        found = MAX_BATCH_SIZE.search(text)
+        if found and int(found[1]) > max_rows:
+            raise ValueError(
+                f"max_rows must be at least the max_batch_size of {path}, {found[1]}, "
+                f"got {max_rows}."
+            )
+
+    def write_configs(self, max_rows: int) -> None:
         """Write models.config and batching.config beside the versions, unless they exist."""
-        for name, text in (("models", MODELS.format(name=self.name)), ("batching", BATCHING)):
-            path = self.path.with_name(f"{name}.config")
+        texts = {
+            "models": MODELS.format(name=self.name),
+            "batching": BATCHING.format(max_rows=max_rows),
+        }
+        for name, text in texts.items():
+            path = self._config(name)
             if not path.exists():
                 temporary = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
-                temporary.write_text(text)
+                temporary.write_text(text, encoding="utf-8")
                 os.replace(temporary, path)
+
+    def _config(self, name):
+        return self.path.with_name(f"{name}.config")

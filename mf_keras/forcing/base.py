@@ -238,7 +238,7 @@ class Forcing(keras.Model):
                 the whole step as one program, which keeps little more than one core busy, but
                 costs least beside the loops: for batches of a few sequences. False: nothing.
                 A first `fit` takes 10 to 20 s of CPU time to compile even a tiny model, and as
-                much for every further length; see docs/lengths.md.
+                much for every further length; see docs/guides/lengths.md.
             run_eagerly: run step by step in Python, for debugging; turns `jit_compile` off. Under a
                 strategy every batch then needs a row for every replica.
             steps_per_execution: training steps in one call of the compiled function.

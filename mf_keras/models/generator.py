@@ -1,19 +1,19 @@
 """SequenceGenerator: an autoregressive model of sequences with a memory."""
 
-from typing import Any
+from typing import Any, Self
 
 import keras
 import numpy as np
 from keras import ops
 
-from mf_keras import backend, validation
+from mf_keras import backend, checkpoints, validation
 from mf_keras.cells import MemoryCell
-from mf_keras.models import free_running
+from mf_keras.models import free_running, presets
 from mf_keras.models.sequence_model import SequenceModel
 from mf_keras.models.unroll import unroll
 from mf_keras.outputs import Output
 from mf_keras.outputs.output import without_padding
-from mf_keras.types import ArrayLike, Chunk, Config, Keep, Seed, State, Tensor
+from mf_keras.types import ArrayLike, Chunk, Config, Keep, Path, Seed, State, Tensor
 
 
 @keras.saving.register_keras_serializable(package="mf_keras")
@@ -279,6 +279,7 @@ class SequenceGenerator(SequenceModel):
         card: dict[str, str] | None = None,
         overwrite: bool = False,
         jit_compile: bool = False,
+        max_rows: int = 256,
     ) -> None:
         """Write a SavedModel that TF Serving samples from, without Keras.
 
@@ -289,6 +290,7 @@ class SequenceGenerator(SequenceModel):
         Seeds are the requests' own, one a row: they give other samples than `generator.sample`.
         Temperature 0 is refused; a small one, such as 1e-6, takes the likelier value at every step.
 
+        The version also holds the generator itself, for `from_preset`; a server does not read it.
         Beside the version stand `models.config` and `batching.config` for the server; they are
         written where they are not there yet. The version itself is written aside and renamed.
 
@@ -299,15 +301,49 @@ class SequenceGenerator(SequenceModel):
             overwrite: replace the version if it is there.
             jit_compile: let XLA compile the loop over time, anew for every batch size. A server
                 needs XLA's compiler for it, which the official images may lack.
+            max_rows: rows of a request at most; more are refused with INVALID_ARGUMENT. The
+                server's `max_batch_size` must not be larger, and is written as this.
 
         Raises:
             TypeError, ValueError: an argument has the wrong type or range.
             FileExistsError: the version is there, and `overwrite` is False.
-            ImportError: the extra `[serving]` is not installed.
         """
         from mf_keras import export  # a model does not need its deployment
 
-        export.save(self, filepath, length, card, overwrite, jit_compile)
+        export.save(self, filepath, length, card, overwrite, jit_compile, max_rows)
+
+    @classmethod
+    def from_preset(cls, preset: Path) -> Self:
+        """A trained generator, by its name or folder.
+
+            generator = SequenceGenerator.from_preset("digits")
+
+        Args:
+            preset: the name of a model of `saved_models/`; or a folder that `save_to_preset` or
+                `export` wrote, of one version or of several, of which the newest is taken. Code in
+                it is never run.
+
+        Raises:
+            TypeError: `preset` is no path.
+            ValueError: there is no such preset, or its file cannot be loaded.
+        """
+        file = presets.find(preset)
+        model = checkpoints.load(file)
+        if not isinstance(model, cls):
+            raise ValueError(f"{file} holds a {type(model).__name__}, not a {cls.__name__}.")
+        return model
+
+    def save_to_preset(self, folder: Path) -> None:
+        """Write the generator for `from_preset`, without optimizers.
+
+        Args:
+            folder: where; a generator there is replaced.
+
+        Raises:
+            TypeError: `folder` is no path.
+            mf_keras.files.NotWrittenError: writing failed; an existing file is unchanged.
+        """
+        presets.save(self, folder)
 
     def _free_run(self, noise, state=None, keep=None):
         """Free running as a function of weights, thresholds and context (B, T, ...) only."""

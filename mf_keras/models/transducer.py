@@ -128,13 +128,22 @@ class SequenceTransducer(SequenceModel):
             sample_weight = ops.where(counted, weights, ops.zeros_like(weights))
         return self.output.nll(targets, logits, sample_weight)
 
-    def export(self, filepath: Any, *args: Any, **kwargs: Any) -> Any:
-        """`keras.Model.export`, also of what was trained by an algorithm of this package.
+    def export(
+        self,
+        filepath: Any,
+        format: str = "tf_saved_model",
+        verbose: Any = None,
+        input_signature: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        """`keras.Model.export`, for sequences of any length unless `input_signature` says which.
 
         Raises:
             ValueError: the transducer is not built.
         """
         if not self.built:
             raise ValueError("The transducer must be built before it is exported.")
-        self(ops.zeros((1, 1, self.cell.input_size), self.cell.compute_dtype))  # Keras wants a call
-        return super().export(filepath, *args, **kwargs)
+        if input_signature is None:  # Keras would take the length of the first call
+            shape = (None, None, self.cell.input_size)
+            input_signature = [keras.InputSpec(shape=shape, dtype=self.input_dtype)]
+        return super().export(filepath, format, verbose, input_signature, **kwargs)

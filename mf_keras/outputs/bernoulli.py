@@ -62,8 +62,10 @@ class Bernoulli(Output):
 
     def step_nll(self, x: Tensor, parameters: Tensor) -> Tensor:
         """The binary cross-entropy, summed over the bits of a step."""
-        x = ops.cast(x, parameters.dtype)
-        return ops.sum(ops.binary_crossentropy(x, parameters, from_logits=True), axis=-1)
+        # -log p is softplus(-l) of a 1 and softplus(l) of a 0. Keras' function has a log1p, which
+        # converters to ONNX do not know.
+        signs = 1.0 - 2.0 * ops.cast(x, parameters.dtype)
+        return ops.sum(ops.softplus(signs * parameters), axis=-1)
 
     def step_errors(self, x: Tensor, parameters: Tensor) -> Tensor:
         """Wrong bits of each step; a bit is predicted 1 where its logit is positive."""

@@ -207,13 +207,7 @@ class Output:
         Raises:
             ValueError: an entry is one.
         """
-        wrong = ~np.asarray(self.valid(array))
-        if wrong.any():
-            example = array[wrong].flat[0]
-            raise ValueError(
-                f"{name} must hold only {self.values}, got {int(wrong.sum())} other values, "
-                f"the first of them {example!r}."
-            )
+        validation.entries(name, array, self.valid(array), self.values)
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and self.get_config() == other.get_config()

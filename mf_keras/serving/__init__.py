@@ -1,7 +1,7 @@
 """A client that queries a server for samples, scores and completions.
 
-The client needs only NumPy, and for gRPC the extra `[serving]`. As it is a part of `mf_keras`, its
-import imports Keras too. The server needs neither.
+The client needs NumPy, and for gRPC the extra `[serving]`: grpcio and protobuf. It imports neither
+TensorFlow nor Keras, unless an `output` other than bits is given. The server needs none of these.
 """
 
 from mf_keras.serving.client import Client

@@ -3,8 +3,8 @@
 python -m mf_keras.serving sample --url http://localhost:8501 --out grid.png
 
 `sample` draws sequences, `complete` continues those of a .npy file (B, t0, units), `score` prints
-the NLL of those of a .npy file (B, length, units). Results go to a .npy file, or, as a grid of
-pictures, to a .png file.
+the NLL of those of a .npy file (B, length, units), `status` the state of every version. Results go
+to a .npy file, or, as a grid of pictures, to a .png file.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from mf_keras import files, plots
+from mf_keras import files
 from mf_keras.serving.client import Client
 from mf_keras.serving.errors import ServerError
 from mf_keras.types import Path
@@ -37,11 +37,23 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     sample.add_argument("--num", type=_positive, default=16, help="how many; default: 16")
     complete = commands.add_parser("complete", help="continue sequences")
     score = commands.add_parser("score", help="print the NLL of sequences, one a line")
-    for command in (sample, complete, score):
-        command.add_argument("--url", required=True, help="grpc://HOST:8500 or http://HOST:8501")
+    status = commands.add_parser("status", help="print the state of the model's versions")
+    for command in (sample, complete, score, status):
+        command.add_argument(
+            "--url", required=True, help="grpc(s)://HOST:8500 or http(s)://HOST:8501"
+        )
         command.add_argument("--model", default="digits", help="default: digits")
         command.add_argument("--version", type=int, help="default: the newest")
         command.add_argument("--timeout", type=float, default=10.0, help="seconds; default: 10")
+        command.add_argument("--ca-file", help="certificates to trust, for grpcs:// and https://")
+        command.add_argument(
+            "--header",
+            type=_header,
+            action="append",
+            default=[],
+            metavar="NAME:VALUE",
+            help="sent with every request; may be given several times",
+        )
     for command in (complete, score):
         command.add_argument("file", help=".npy file of 0 and 1")
     for command in (sample, complete):
@@ -66,6 +78,13 @@ def _positive(text):
     if number < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
     return number
+
+
+def _header(text):
+    name, colon, value = text.partition(":")
+    if not colon:
+        raise argparse.ArgumentTypeError(f"must be NAME:VALUE, got {text!r}")
+    return name.strip(), value.strip()
 
 
 def load(path: Path) -> np.ndarray:
@@ -93,8 +112,13 @@ def check_out(path: str) -> None:
     Raises:
         FileExistsError, NotADirectoryError: as for `files.check_ours`.
     """
-    if path.endswith(".npy") and pathlib.Path(path).exists():
-        raise FileExistsError(f"{path} already exists; remove it or choose another path.")
+    if path.endswith(".npy"):
+        if pathlib.Path(path).exists():
+            raise FileExistsError(f"{path} already exists; remove it or choose another path.")
+        files.check_ours(path, mark=b"")  # whether a file is where its folder should be
+        return
+    from mf_keras import plots  # imports Matplotlib
+
     files.check_ours(path, plots.MARK)
 
 
@@ -112,6 +136,8 @@ def write(samples: np.ndarray, options: argparse.Namespace) -> None:
             f"--shape must have as many pixels as the sequences have bits, {samples.shape[1:]}, "
             f"got {shape}; or write a .npy file."
         )
+    from mf_keras import plots
+
     plots.save(plots.sample_grid(samples, shape), options.out)
 
 
@@ -120,7 +146,18 @@ def run(options: argparse.Namespace) -> None:
     if "out" in options:
         check_out(options.out)
     given: Any = load(options.file) if "file" in options else None
-    with Client(options.url, options.model, options.version, options.timeout) as client:
+    with Client(
+        options.url,
+        options.model,
+        options.version,
+        options.timeout,
+        ca_file=options.ca_file,
+        headers=dict(options.header),
+    ) as client:
+        if options.command == "status":
+            for version, state in client.versions().items():
+                print(f"version {version}: {state}")
+            return
         if options.command == "score":
             for nll in client.score(given):
                 print(f"{nll:.4f}")

@@ -4,22 +4,27 @@ import itertools
 import re
 import time
 import urllib.parse
-from typing import Self
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from mf_keras import validation
-from mf_keras.outputs import Bernoulli, Output
 from mf_keras.serving.errors import ServerError
 from mf_keras.serving.rest import RestTransport
 from mf_keras.serving.rpc import GrpcTransport
-from mf_keras.types import ArrayLike, Function
+from mf_keras.types import ArrayLike, Function, Path
+
+if TYPE_CHECKING:
+    from mf_keras.outputs import Output
 
 TRANSPORTS: dict[str, Function] = {
     "grpc": GrpcTransport,
+    "grpcs": GrpcTransport,
     "http": RestTransport,
     "https": RestTransport,
 }
+ENCRYPTED = ("grpcs", "https")
 FIRST_PAUSE = 0.05  # seconds before the second try; doubled before every further one
 LONGEST_PAUSE = 2.0
 
@@ -32,19 +37,28 @@ class Client:
 
     Bad arguments raise an error here, before anything is sent: a server that joins requests to
     batches refuses a whole batch for one bad row. Responses are pure functions of requests, so a
-    request can safely be sent again if the server was unavailable. Threads may share a client.
+    request can safely be sent again if the server was unavailable, and a request of many rows is
+    sent as several, one after the other. Threads may share a client.
 
     Args:
-        url: grpc://HOST:PORT (TF Serving's 8500) or http://HOST:PORT (8501).
+        url: grpc://HOST:PORT (TF Serving's 8500) or http://HOST:PORT (8501); grpcs:// or https://
+            by TLS.
         model: the model's name.
         version: its version, an integer >= 1; None for the newest.
-        timeout: seconds for a response, all tries together.
+        timeout: seconds for a response, all tries together; the time of each piece of a request
+            that is sent in several.
         retries: how often a request is sent again while the server is UNAVAILABLE.
         output: what a step of the model's sequences is, an `mf_keras.outputs.Output`; None for
             bits.
+        max_rows: rows that are sent in one request at most; the `max_rows` of the export, and at
+            most the server's `max_batch_size`.
+        ca_file: a file of certificates (PEM) to trust, for grpcs:// and https://; None for those
+            that come with the system or with gRPC.
+        headers: text by name, sent with every request, such as {"Authorization": "Bearer ..."}.
 
     Raises:
         TypeError, ValueError: an argument has the wrong type or range.
+        OSError: `ca_file` cannot be read.
         ImportError: `url` is one of gRPC, and the extra `[serving]` is not installed.
     """
 
@@ -55,7 +69,10 @@ class Client:
         version: int | None = None,
         timeout: float = 10.0,
         retries: int = 4,
-        output: Output | None = None,
+        output: "Output | None" = None,
+        max_rows: int = 256,
+        ca_file: Path | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         self._where = f"model {model!r} at {url}"
         scheme = _scheme(url)
@@ -67,10 +84,51 @@ class Client:
             version = validation.positive_int("version", version)
         self._timeout = validation.real_number("timeout", timeout, minimum=1e-3)
         self._retries = validation.positive_int("retries", retries, minimum=0)
-        if not isinstance(output, Output | None):
-            raise TypeError(f"output must be an mf_keras.outputs.Output or None, got {output!r}.")
+        if output is not None:
+            _check_output(output)
         self._output = output
-        self._transport = TRANSPORTS[scheme](url, model, version)
+        self._max_rows = validation.positive_int("max_rows", max_rows)
+        if ca_file is not None:
+            ca_file = validation.path("ca_file", ca_file)
+            if scheme not in ENCRYPTED:
+                raise ValueError(f"ca_file must be None for a url without TLS, got {url!r}.")
+        self._transport = TRANSPORTS[scheme](url, model, version, ca_file, _headers(headers))
+
+    def ready(self) -> bool:
+        """Whether the server can answer, asked once.
+
+        Returns:
+            False as well where no server responds in time, or none that knows the model.
+
+        Raises:
+            ServerError: the server refused, e.g. for lack of a header.
+        """
+        try:
+            return self._transport.ready(self._timeout)
+        except ServerError as error:
+            if error.code in ("UNAVAILABLE", "DEADLINE_EXCEEDED", "NOT_FOUND"):
+                return False
+            raise
+
+    def versions(self) -> dict[int, str]:
+        """The state of every version of the model that TF Serving knows, such as {1: "AVAILABLE"}.
+
+        Raises:
+            ServerError: the server refused or did not respond.
+        """
+        return self._tried("status", lambda left: self._transport.versions(left))
+
+    def signatures(self) -> dict[str, dict[str, dict[str, tuple[str, tuple[int | None, ...]]]]]:
+        """What every signature takes and gives, from TF Serving's metadata.
+
+        Returns:
+            {signature: {"inputs": {name: (dtype, shape)}, "outputs": the same}}; None in a shape is
+            a free size.
+
+        Raises:
+            ServerError: the server refused or did not respond.
+        """
+        return self._tried("metadata", lambda left: self._transport.signatures(left))
 
     def sample(
         self, seed: ArrayLike, temperature: ArrayLike = 1.0
@@ -142,13 +200,13 @@ class Client:
             raise ValueError(f"{name} must be an array of numbers: {error}") from error
         if array.dtype.kind not in "biuf":
             raise TypeError(f"{name} must be an array of numbers, got {type(value).__name__}.")
-        output = self._output
-        if output is None:
+        if self._output is None:
             validation.shape_of(name, array, ("B", "T", "units"))
-            output = Bernoulli(array.shape[-1])
-        validation.shape_of(name, array, ("B", "T", *output.step))
-        output.check_values(name, array)
-        return array.astype(output.dtype)
+            validation.entries(name, array, np.isin(array, (0, 1)), "0 and 1")
+            return array.astype("float32")
+        validation.shape_of(name, array, ("B", "T", *self._output.step))
+        self._output.check_values(name, array)
+        return array.astype(self._output.dtype)
 
     def close(self) -> None:
         """Close the connection."""
@@ -161,29 +219,44 @@ class Client:
         self.close()
 
     def _query(self, signature, inputs, outputs):
-        """The response's arrays by name, after as many tries as are allowed and as time permits."""
-        deadline = time.monotonic() + self._timeout
-        for tried in itertools.count(1):
-            try:
-                response = self._transport.predict(signature, inputs, deadline - time.monotonic())
-                break
-            except ServerError as error:
-                pause = min(FIRST_PAUSE * 2 ** (tried - 1), LONGEST_PAUSE)
-                in_time = time.monotonic() + pause < deadline
-                if error.code != "UNAVAILABLE" or tried > self._retries or not in_time:
-                    tries = "" if tried == 1 else f" (tried {tried} times)"
-                    message = f"{error.message} [{signature} of {self._where}{tries}]"
-                    raise ServerError(error.code, message) from error
-            time.sleep(pause)
+        """The response's arrays by name, asked for by so many rows at once as are allowed."""
+        rows = max(map(len, inputs.values()))
+        pieces = [
+            self._query_piece(
+                signature, {k: x[i : i + self._max_rows] for k, x in inputs.items()}, outputs
+            )
+            for i in range(0, rows, self._max_rows)
+        ]
+        return {name: np.concatenate([piece[name] for piece in pieces]) for name in outputs}
+
+    def _query_piece(self, signature, inputs, outputs):
+        response = self._tried(
+            signature, lambda left: self._transport.predict(signature, inputs, left)
+        )
         if len(outputs) == 1 and None in response:  # REST leaves out a single output's name
             response = {outputs[0]: response[None]}
         if missing := set(outputs) - set(response):
             raise ServerError("INTERNAL", f"no {sorted(missing)} from {signature} of {self._where}")
         return response
 
+    def _tried(self, what, ask):
+        """`ask(seconds left)`, as many times as are allowed and as time permits."""
+        deadline = time.monotonic() + self._timeout
+        for tried in itertools.count(1):
+            try:
+                return ask(deadline - time.monotonic())
+            except ServerError as error:
+                pause = min(FIRST_PAUSE * 2 ** (tried - 1), LONGEST_PAUSE)
+                in_time = time.monotonic() + pause < deadline
+                if error.code != "UNAVAILABLE" or tried > self._retries or not in_time:
+                    tries = "" if tried == 1 else f" (tried {tried} times)"
+                    message = f"{error.message} [{what} of {self._where}{tries}]"
+                    raise ServerError(error.code, message) from error
+            time.sleep(pause)
+
 
 def _scheme(url):
-    wrong = f"url must be grpc://HOST:PORT, http://HOST:PORT or https://HOST:PORT, got {url!r}."
+    wrong = f"url must be grpc(s)://HOST:PORT or http(s)://HOST:PORT, got {url!r}."
     if not isinstance(url, str):
         raise ValueError(wrong)
     try:
@@ -194,6 +267,26 @@ def _scheme(url):
     if not usable:
         raise ValueError(wrong)
     return parts.scheme
+
+
+def _check_output(output: Any) -> None:
+    from mf_keras.outputs import Output  # imports Keras, which a client of bits does without
+
+    if not isinstance(output, Output):
+        raise TypeError(f"output must be an mf_keras.outputs.Output or None, got {output!r}.")
+
+
+def _headers(headers: Any) -> dict[str, str]:
+    """`headers` as a dict of text that a request can hold; its values are never shown."""
+    headers = {} if headers is None else headers
+    if not isinstance(headers, Mapping) or not all(
+        isinstance(text, str) for pair in headers.items() for text in pair
+    ):
+        raise TypeError(f"headers must be text by name, got {type(headers).__name__}.")
+    for name, value in headers.items():
+        if not re.fullmatch(r"[A-Za-z0-9_.-]+", name) or not re.fullmatch(r"[ -~]*", value):
+            raise ValueError(f"headers must have names and values in ASCII, of one line: {name!r}.")
+    return dict(headers)
 
 
 def _draw(seed, temperature, rows=None):

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mf_keras import data
+from mf_keras import SequenceGenerator, data
+from mf_keras.export.signatures import endpoints
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 FOLDER = ROOT / "saved_models" / "digits" / "1"
@@ -37,7 +38,7 @@ def ask(signatures, seeds, temperatures):
 
 
 def test_the_answers_are_the_frozen_ones(signatures):
-    frozen = json.loads(FROZEN.read_text())
+    frozen = json.loads(FROZEN.read_text(encoding="utf-8"))
     samples, nll = ask(signatures, frozen["seeds"], frozen["temperatures"])
     # A DNC sorts slots by usage, and another processor's rounding may sort equal ones otherwise:
     # a number may differ a little, and a draw that was close may fall to the other side.
@@ -47,7 +48,7 @@ def test_the_answers_are_the_frozen_ones(signatures):
 
 
 def test_the_card_s_nll_is_that_of_the_whole_test_split(signatures):
-    card = (FOLDER / "model_card.md").read_text()
+    card = (FOLDER / "model_card.md").read_text(encoding="utf-8")
     stated = float(re.search(r"\| NLL \| ([0-9.]+) nats per image", card)[1])
     images = np.stack(list(data.digits("test").as_numpy_iterator()))
     nll = signatures["score"](sequences=tf.constant(images))["nll"].numpy()
@@ -55,15 +56,34 @@ def test_the_card_s_nll_is_that_of_the_whole_test_split(signatures):
     assert nll.mean() == pytest.approx(stated, abs=0.02)
 
 
+def test_keras_reads_the_same_generator(signatures):
+    generator = SequenceGenerator.from_preset("digits")
+    prefix = str(FOLDER / "variables" / "variables")
+    for i, weight in enumerate(generator.cell.variables):
+        if weight.dtype != "float32":  # the state of a random generator
+            continue
+        saved = tf.train.load_variable(prefix, f"weights/{i}/.ATTRIBUTES/VARIABLE_VALUE")
+        np.testing.assert_array_equal(weight, saved)
+    x = tf.constant(np.stack(list(data.digits("test").take(16).as_numpy_iterator())))
+    nll = signatures["score"](sequences=x)["nll"]
+    np.testing.assert_allclose(endpoints(generator, 64)["score"](x)["nll"], nll, atol=1e-6)
+    # Compiled by XLA, sums are rounded otherwise, by which a DNC may sort its slots otherwise.
+    np.testing.assert_allclose(generator.nll(x), nll, atol=0.1)
+
+
 def test_it_is_small_and_served_as_configured():
     folder = ROOT / "saved_models"
     assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) <= MOST_BYTES
-    compose = (ROOT / "serving" / "compose.yaml").read_text()
+    compose = (ROOT / "serving" / "compose.yaml").read_text(encoding="utf-8")
     assert f"../{folder.name}:/models:ro" in compose
     configs = re.findall(r"=/models/\$\{MODEL:-(\w+)\}/(\S+)", compose)
     assert len(configs) == 2
     for model, name in configs:
         assert (folder / model / name).is_file()
+    assert re.search(r"image: tensorflow/serving:\$\{TF_SERVING_TAG:-\d+\.\d+\.\d+\}", compose)
+    for needed in ("healthcheck:", "memory: 2G", "--monitoring_config_file=/monitoring.config"):
+        assert needed in compose
+    assert "enable: true" in (ROOT / "serving" / "monitoring.config").read_text(encoding="utf-8")
 
 
 def freeze():
@@ -73,7 +93,7 @@ def freeze():
     samples, nll = ask(load(), seeds, temperatures)
     frozen = {"seeds": seeds, "temperatures": temperatures, "samples": samples}
     frozen["nll"] = [round(float(x), 4) for x in nll]
-    FROZEN.write_text(json.dumps(frozen, indent=1) + "\n")
+    FROZEN.write_text(json.dumps(frozen, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

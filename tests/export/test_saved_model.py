@@ -15,7 +15,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
 from mf_keras import DNCCell, MemoryForcing, SequenceGenerator
-from mf_keras.export import card, warmup
+from mf_keras.export import card
 from mf_keras.export.signatures import endpoints
 from tests.small import binary, small_cell, small_generator
 
@@ -146,6 +146,26 @@ def test_there_is_a_warm_up_request_for_every_signature(exported, signatures):
     assert asked == SIGNATURES
 
 
+def test_batching_config_joins_no_more_rows_than_the_model_takes(exported):
+    generator, folder = exported
+    assert "max_batch_size { value: 2000 }" in folder.with_name("batching.config").read_text(
+        "utf-8"
+    )
+    with pytest.raises(
+        ValueError, match=r"max_rows must be at least the max_batch_size .* 2000, got"
+    ):
+        generator.export(folder.with_name("2"), length=6, max_rows=1999)
+    assert not folder.with_name("2").exists()
+
+
+def test_a_version_holds_the_generator_without_its_training(exported, tmp_path):
+    generator, folder = exported
+    loaded = SequenceGenerator.from_preset(folder)
+    assert not loaded.compiled
+    for ours, theirs in zip(generator.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
 def test_models_config_is_the_server_s(exported):
     text = exported[1].with_name("models.config").read_text()
     config = text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
@@ -156,7 +176,7 @@ def test_models_config_is_the_server_s(exported):
 def test_a_card_s_table_holds_bars_and_lines():
     folder = types.SimpleNamespace(name="x", path=pathlib.Path("1"))
     written = card.text(
-        folder, small_generator(), 4, False, {"command": "cat a | python b\nsecond"}
+        folder, small_generator(), 4, False, 256, {"command": "cat a | python b\nsecond"}
     )
     assert r"| command | cat a \| python b<br>second |" in written.splitlines()
 
@@ -214,6 +234,7 @@ def test_weights_of_a_distribution_strategy_export_alike(exported, signatures, t
         (("model/1", 3, {"model": "mine"}), ValueError, "card must have headings other than"),
         (("model/1", 3, None, "yes"), TypeError, "overwrite"),
         (("model/1", 3, None, False, 1), TypeError, "jit_compile"),
+        (("model/1", 3, None, False, False, 0), ValueError, "max_rows"),
     ],
 )
 def test_refuses_bad_arguments_and_writes_nothing(
@@ -231,13 +252,6 @@ def test_refuses_to_replace_a_version_and_leaves_it(exported):
     with pytest.raises(FileExistsError, match="overwrite=True"):
         generator.export(folder, length=6)
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
-
-
-def test_without_the_extra_it_says_how_to_install_it(exported, tmp_path, monkeypatch):
-    monkeypatch.setattr(warmup.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ImportError, match=r"pip install 'mf_keras\[serving\]'"):
-        exported[0].export(tmp_path / "model" / "1", length=6)
-    assert not list(tmp_path.iterdir())
 
 
 def test_keras_own_arguments_are_refused_by_name(exported, tmp_path):

@@ -1,10 +1,12 @@
+import time
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from mf_keras import NTMCell, SequenceGenerator, outputs
-from mf_keras.export.signatures import endpoints
+from mf_keras.export.signatures import CHUNK, endpoints, served_fields
 from tests.small import binary, small_cell
 
 LENGTH = 6
@@ -108,6 +110,40 @@ def test_trace_is_the_teacher_forced_one(ask, generator):
         np.testing.assert_allclose(value, getattr(trace, name), atol=1e-4)
 
 
+def test_rows_are_computed_in_chunks(ask):
+    """More rows than a chunk, of which the last is shorter than 16 rows."""
+    x = binary(2 * CHUNK + 3, LENGTH, 1)
+    expected = ask("trace", sequences=x[:-4:-1])
+    for name, value in ask("trace", sequences=x).items():
+        np.testing.assert_array_equal(value[:-4:-1], expected[name])
+
+
+@pytest.mark.parametrize(
+    ("name", "inputs"),
+    [
+        ("sample", draw(np.arange(2001))),
+        ("score", {"sequences": binary(2001, LENGTH, 1)}),
+        ("trace", {"sequences": np.full((2001, LENGTH, 1), np.nan, "f")}),
+        ("complete", {"prefix": binary(2001, 1, 1), **draw(np.arange(2001))}),
+    ],
+)
+def test_too_many_rows_are_refused_at_once(ask, name, inputs):
+    begin = time.process_time()
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"at most 2000 rows, got.*2001"):
+        ask(name, **inputs)
+    assert time.process_time() - begin < 1.0
+
+
+def test_score_and_trace_have_no_operation_that_onnx_lacks(signatures):
+    """Of those that stood in the way of tf2onnx; see docs/guides/converting.md."""
+    for name in ("score", "trace"):
+        graph = signatures[name].graph.as_graph_def()
+        nodes = [*graph.node, *(node for f in graph.library.function for node in f.node_def)]
+        operations = {node.op for node in nodes}
+        assert {"StatelessWhile", "Softplus"} & operations
+        assert not {"Log1p", "TensorListConcatV2"} & operations
+
+
 def test_no_rows_give_no_rows(ask):
     assert ask("sample", **draw([]))["samples"].shape == (0, LENGTH, 1)
 
@@ -158,6 +194,17 @@ def test_compiled_by_xla_it_answers_the_same():
     np.testing.assert_allclose(answer["nll"], expected["nll"], atol=1e-4)
     with pytest.raises(tf.errors.InvalidArgumentError, match="temperature must be finite"):
         function(**draw([1], 0.0))
+
+
+def test_served_fields_are_tensors_of_the_state():
+    cell = small_cell()
+    cell.served_fields = ("memory", "write_weights", "no_field")
+    assert served_fields(cell) == ("memory", "write_weights")
+    cell.served_fields = ("controller",)
+    with pytest.raises(
+        TypeError, match=r"served_fields of DNCCell must name tensors .* controller"
+    ):
+        endpoints(SequenceGenerator(cell), 3)
 
 
 def test_tokens_are_integers_of_one_axis():

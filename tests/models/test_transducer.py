@@ -1,10 +1,11 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from mf_keras import SequenceTransducer
 from mf_keras.outputs import Bernoulli
-from tests.small import binary, small_transducer
+from tests.small import binary, small_cell, small_transducer
 
 
 def data(batch=3, time=5):
@@ -98,3 +99,15 @@ def test_refuses_bad_input():
         small_transducer().nll(x, 5.0 * y, weights)
     with pytest.raises(ValueError, match=r"sample_weight must have shape \(3, 5\)"):
         small_transducer().nll(x, y, weights[:, 0])
+
+
+def test_exports_for_any_length_after_a_call(tmp_path):
+    transducer = small_transducer()
+    transducer(binary(2, 9, 3))  # of one length, which Keras would take for the only one
+    transducer.export(tmp_path / "model", verbose=False)
+    serve = tf.saved_model.load(str(tmp_path / "model")).serve
+    for batch, time in ((2, 9), (3, 4)):
+        x = binary(batch, time, 3)
+        np.testing.assert_allclose(serve(x), transducer(x), atol=1e-5)
+    with pytest.raises(ValueError, match="must be built before it is exported"):
+        SequenceTransducer(small_cell()).export(tmp_path / "other")

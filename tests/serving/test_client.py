@@ -1,4 +1,11 @@
 import http.server
+import inspect
+import json
+import pathlib
+import resource
+import shlex
+import shutil
+import subprocess
 import sys
 import threading
 import time
@@ -10,11 +17,14 @@ import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from benchmarks.clients import hammer, known_answers
-from mf_keras import plots
+from mf_keras import SequenceGenerator, plots
+from mf_keras.export.signatures import endpoints
 from mf_keras.serving import Client, ServerError
 from mf_keras.serving.__main__ import main
 from tests.serving.server import grpc_server, http_server, serve
 from tests.small import binary
+
+ROOT = pathlib.Path(__file__).parent.parent.parent
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +79,132 @@ def test_models_and_versions_are_addressed(served, transport):
     for name, version in (("other", None), ("small", 2)):
         with Client(url, name, version) as client, pytest.raises(ServerError, match="NOT_FOUND"):
             client.sample(0)
+
+
+@pytest.mark.parametrize("transport", ["grpc", "rest"])
+def test_more_rows_than_a_request_may_have_are_sent_in_pieces(served, transport):
+    model, urls = served
+    url = urls[transport]
+    seeds, temperatures = np.arange(10), np.linspace(0.5, 2.0, 10)
+    with Client(url, "small", timeout=60.0) as client:
+        expected = client.sample(seeds, temperatures)
+    with Client(url, "small", timeout=60.0, max_rows=4) as client:
+        model.batches.clear()
+        answer = client.sample(seeds, temperatures)
+        assert model.batches == [1, 1, 1]
+        for ours, whole in zip(answer, expected, strict=True):
+            np.testing.assert_array_equal(ours, whole)
+        np.testing.assert_array_equal(client.score(answer[0]), answer[1])
+        completed = client.complete(answer[0][:, :2], seeds, temperatures)
+        np.testing.assert_array_equal(completed, answer[0])
+
+
+def test_the_client_s_rows_are_those_of_the_export():
+    defaults = [
+        inspect.signature(function).parameters["max_rows"].default
+        for function in (Client, SequenceGenerator.export, endpoints)
+    ]
+    assert defaults == [256] * 3
+    config = (ROOT / "saved_models" / "digits" / "batching.config").read_text("utf-8")
+    assert "max_batch_size { value: 256 }" in config
+
+
+def test_health_and_metadata(client, exported):
+    assert client.ready()
+    assert client.versions() == {1: "AVAILABLE"}
+    signatures = client.signatures()
+    assert set(signatures) == {"serving_default", "sample", "score", "complete", "trace"}
+    assert signatures["complete"] == {
+        "inputs": {
+            "prefix": ("float32", (None, None, 1)),
+            "seed": ("int64", (None,)),
+            "temperature": ("float32", (None,)),
+        },
+        "outputs": {"samples": ("float32", (None, 6, 1))},
+    }
+
+
+def test_the_page_s_curl_commands_are_answered(served):
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
+    page = (ROOT / "docs" / "serving.md").read_text("utf-8")
+    commands = page.split("```console\n")[1].split("```")[0].splitlines()
+    answers = []
+    for command in commands:
+        words = shlex.split(command.replace("models/digits", "models/small"))
+        words[-1] = words[-1].replace("http://localhost:8501", served[1]["rest"])
+        answers.append(json.loads(subprocess.check_output(words)))
+    keys = ["model_version_status", "metadata", "outputs"]
+    assert [set(answer) for answer in answers] == [{key} for key in keys]
+    assert np.shape(answers[2]["outputs"]["samples"]) == (2, 6, 1)
+
+
+@pytest.mark.parametrize("scheme", ["grpc", "http"])
+def test_what_does_not_answer_is_not_ready(scheme, served):
+    assert not Client(f"{scheme}://127.0.0.1:9", timeout=1.0).ready()
+    url = served[1]["grpc" if scheme == "grpc" else "rest"]
+    assert not Client(url, "other").ready()
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    """A key and a certificate for localhost."""
+    folder = tmp_path_factory.mktemp("certificate")
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    command = ["openssl", "req", "-x509", "-nodes", "-newkey", "rsa:2048", "-days", "2"]
+    command += ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed, which makes the certificate")
+    subprocess.run(
+        [*command, "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True
+    )
+    return key, certificate
+
+
+def test_tls_and_authorization(exported, certificate):
+    token = "Bearer secret"
+    with serve(exported[1], authorization=token, certificate=certificate) as (_, *urls):
+        for url in urls:
+            options = {"timeout": 60.0, "ca_file": certificate[1]}
+            headers = {"Authorization": token}
+            with Client(url, "small", headers=headers, **options) as client:
+                assert client.ready()
+                assert client.sample(0)[0].shape == (1, 6, 1)
+                assert "sample" in client.signatures()
+            with Client(url, "small", **options) as client:
+                for ask in (client.ready, lambda client=client: client.sample(0)):
+                    with pytest.raises(ServerError, match="UNAUTHENTICATED"):
+                        ask()
+            with (
+                Client(url, "small", timeout=2.0, retries=0, headers=headers) as client,
+                pytest.raises(ServerError, match="UNAVAILABLE"),
+            ):
+                client.sample(0)  # of a server whose certificate nobody trusts
+
+
+LIGHT = """
+import sys
+from mf_keras.serving import Client, __main__
+Client("grpc://127.0.0.1:9").close()
+Client("http://127.0.0.1:9").close()
+print({"keras", "tensorflow", "matplotlib"} & set(sys.modules))
+"""
+
+
+def test_the_client_imports_neither_keras_nor_tensorflow():
+    run = [sys.executable, "-c", LIGHT]
+    assert subprocess.check_output(run, text=True, cwd=ROOT).strip() == "set()"
+
+
+def test_help_takes_half_a_second_of_cpu():
+    def seconds():
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        command = [sys.executable, "-m", "mf_keras.serving", "--help"]
+        assert b"sample" in subprocess.check_output(command, cwd=ROOT)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    assert min(seconds() for _ in range(3)) < 0.5
 
 
 @pytest.mark.parametrize("transport", ["grpc", "rest"])
@@ -259,7 +395,7 @@ def test_what_is_wrong_by_itself_is_not_sent(ask, error, words):
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [
-        (("localhost:8500",), ValueError, "url must be grpc://HOST:PORT"),
+        (("localhost:8500",), ValueError, r"url must be grpc\(s\)://HOST:PORT"),
         ((8500,), ValueError, "url must be"),
         (("ftp://localhost:1",), ValueError, "url must be"),
         (("http://localhost:abc",), ValueError, "url must be"),
@@ -269,6 +405,12 @@ def test_what_is_wrong_by_itself_is_not_sent(ask, error, words):
         (("grpc://localhost:1", "m", 0), ValueError, "version"),
         (("grpc://localhost:1", "m", 1, 0.0), ValueError, "timeout"),
         (("grpc://localhost:1", "m", 1, 1.0, -1), ValueError, "retries"),
+        (("grpc://localhost:1", "m", 1, 1.0, 1, "bits"), TypeError, "output"),
+        (("grpc://localhost:1", "m", 1, 1.0, 1, None, 0), ValueError, "max_rows"),
+        (("http://localhost:1", "m", 1, 1.0, 1, None, 1, "ca.pem"), ValueError, "ca_file"),
+        (("https://localhost:1", "m", 1, 1.0, 1, None, 1, 7), TypeError, "ca_file"),
+        (("http://h:1", "m", 1, 1.0, 1, None, 1, None, ["a"]), TypeError, "headers"),
+        (("http://h:1", "m", 1, 1.0, 1, None, 1, None, {"a": "b\n"}), ValueError, "headers"),
     ],
 )
 def test_refuses_bad_arguments(arguments, error, words):
@@ -277,7 +419,7 @@ def test_refuses_bad_arguments(arguments, error, words):
 
 
 def test_without_the_extra_rest_works_and_grpc_names_it(monkeypatch):
-    monkeypatch.setitem(sys.modules, "tensorflow_serving.apis", None)
+    monkeypatch.setitem(sys.modules, "grpc", None)
     with pytest.raises(ImportError, match=r"pip install 'mf_keras\[serving\]'"):
         Client("grpc://localhost:8500")
     Client("http://localhost:8501")
@@ -295,6 +437,8 @@ def test_command_line(served, tmp_path, capsys):
     main(["complete", f"{tmp_path}/prefix.npy", *common, *more])
     np.testing.assert_array_equal(np.load(tmp_path / "whole.npy"), samples)
     capsys.readouterr()
+    main(["status", *common, "--header", "X-Name: of a reader"])
+    assert capsys.readouterr().out == "version 1: AVAILABLE\n"
     main(["score", f"{tmp_path}/samples.npy", *common])
     assert len([float(line) for line in capsys.readouterr().out.split()]) == 5
 

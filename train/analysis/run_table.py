@@ -147,7 +147,7 @@ def _published(experiment: Experiment, path: pathlib.Path) -> tuple[list[Run], d
             )
         runs.append(Run(key[0], key[1], row, parts[key]))
     # Options that were added after the settings were written had their defaults.
-    stored = json.loads((path / SETTINGS).read_text())
+    stored = json.loads((path / SETTINGS).read_text(encoding="utf-8"))
     return runs, dict(sorted((experiment.options().settings() | stored).items()))
 
 

@@ -60,7 +60,7 @@ class RunFolder:
         if not file.is_file():
             raise FileNotFoundError(f"{str(path)!r} is no run folder: no {CONFIG} in it.")
         try:
-            config = json.loads(file.read_text())
+            config = json.loads(file.read_text(encoding="utf-8"))
         except ValueError as error:
             raise ValueError(f"{file} is no configuration of a run: {error}") from error
         for kind in kinds:
@@ -82,7 +82,7 @@ class RunFolder:
 
     def read_json(self, name: str) -> Any:
         """The content of a JSON file of the folder."""
-        return json.loads((self.path / name).read_text())
+        return json.loads((self.path / name).read_text(encoding="utf-8"))
 
     def history(self, name: str) -> pd.DataFrame:
         """The rows of a CSV file that `csv_logger` wrote, floats; without rows or file: empty."""
@@ -161,7 +161,7 @@ class _CSVLogger(keras.callbacks.CSVLogger):
         super().on_train_begin(logs)
         self.start = time.time()
         path = pathlib.Path(self.filename)
-        header = path.read_text().partition("\n")[0] if path.exists() else ""
+        header = path.read_text(encoding="utf-8").partition("\n")[0] if path.exists() else ""
         if header:
             self.keys = header.split(self.sep)[1:]
 

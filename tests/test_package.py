@@ -1,0 +1,46 @@
+"""The package's names, and what an import of them imports."""
+
+import importlib
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+import mf_keras
+
+ROOT = pathlib.Path(__file__).parent.parent
+PRESET = ROOT / "saved_models" / "digits" / "1" / "generator.keras"
+
+
+def test_every_name_is_there():
+    for name in mf_keras.__all__:
+        assert getattr(mf_keras, name) is not None
+    assert set(mf_keras.__all__) <= set(dir(mf_keras))
+    assert {"MemoryCell", "callbacks", "data", "plots", "serving"} <= set(mf_keras.__all__)
+    with pytest.raises(AttributeError, match="module 'mf_keras' has no attribute 'nothing'"):
+        _ = mf_keras.nothing
+
+
+def test_what_a_package_exports_under_a_name_is_that():
+    for name in mf_keras._REGISTERED:
+        package = importlib.import_module(f"mf_keras.{name}")
+        for each in set(package.__all__) & set(mf_keras.__all__):
+            assert getattr(mf_keras, each) is getattr(package, each)
+
+
+BEFORE_KERAS = """
+import sys
+import mf_keras
+assert not {"keras", "tensorflow"} & set(sys.modules)
+import keras
+print(type(keras.models.load_model(sys.argv[1])).__name__)
+for name in ("DNCCell", "Bernoulli", "SequenceTransducer", "MemoryForcing"):
+    assert keras.saving.get_registered_object(f"mf_keras>{name}") is not None, name
+assert not any(type(finder).__module__ == "mf_keras" for finder in sys.meta_path)
+"""
+
+
+def test_a_file_loads_although_mf_keras_was_imported_first():
+    command = [sys.executable, "-c", BEFORE_KERAS, str(PRESET)]
+    assert subprocess.check_output(command, text=True, cwd=ROOT).strip() == "SequenceGenerator"
