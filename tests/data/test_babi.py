@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mf_keras.data import BABI_WORDS, babi, padded_batches
-from mf_keras.data.babi import _text
+from mf_keras.data.babi import _stories, _text
 from tests.data.shared import SHARED, needs
 
 PATH = SHARED / "babi" / "babi_v1-2.tar.gz"
@@ -87,10 +87,11 @@ def test_what_is_refused(folder, tmp_path):
 @needs("babi")
 @pytest.mark.parametrize(("task", "split", "questions"), [(1, "test", 1000), (4, "train", 10_000)])
 def test_questions(task, split, questions):
-    texts = _text(PATH, task, split)
-    assert sum("\t" in line for line in texts.splitlines()) == questions
-    weights = [weight.sum() for _, _, weight in babi(task, split, PATH).as_numpy_iterator()]
-    assert sum(weights) == questions  # answers of one word
+    text = _text(PATH, task, split)
+    assert sum("\t" in line for line in text.splitlines()) == questions
+    stories = _stories(text, 0)
+    assert sum(np.count_nonzero(story.answers) for story in stories) == questions  # of one word
+    assert int(babi(task, split, PATH).cardinality()) == len(stories)
 
 
 @needs("babi")
@@ -99,8 +100,8 @@ def test_the_vocabulary_is_that_of_all_tasks():
     assert len(BABI_WORDS) == 159
     found = set()
     for task in range(1, 21):
-        for inputs, targets, _ in babi(task, "test", PATH).take(150).as_numpy_iterator():
-            found.update(inputs.argmax(axis=1).tolist(), targets.tolist())
+        for story in _stories(_text(PATH, task, "test"), 0):
+            found.update(story.words.tolist(), story.answers.tolist())
     assert found == set(range(159))
 
 
