@@ -41,8 +41,8 @@ def polyphonic_music(
     """Piano rolls (Boulanger-Lewandowski et al. 2012, arXiv:1206.6392): which keys sound.
 
     A step is a frame of 88 keys, from A0 to C8 (MIDI 21 to 108); a sequence is a piece, and pieces
-    have unequal lengths: `padded_batches` makes batches. The order is the file's. docs/guides/data.md has
-    the numbers of sequences and frames.
+    have unequal lengths: `padded_batches` makes batches. The order is the file's.
+    docs/guides/data.md has the numbers of sequences and frames.
 
     A generator predicts the first frame of a piece too. Bai et al. 2018 (arXiv:1803.01271), whose
     files these are, do not: compare with care.

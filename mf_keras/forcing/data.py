@@ -89,7 +89,9 @@ class GeneratorData:
         batch, time = (
             size or letter for size, letter in zip(sequence.shape[:2], "BT", strict=True)
         )
-        check_context(f"the context of {names.inputs}", context, self.model.context_size, batch)
+        check_context(
+            f"the context of {names.inputs}", context, self.model.context_size, sequence.shape[0]
+        )
         if sample_weight is not None:
             validation.shape_of(names.sample_weight, sample_weight, (batch, time))
 
@@ -178,10 +180,10 @@ class TransducerData(GeneratorData):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         if y is None:
             raise ValueError(f"{name} must give (inputs, targets, sample_weight), got no targets.")
-        self._fit_each_other(names_of(name, streamed=True), x, y, sample_weight)
+        self._fit_targets(names_of(name, streamed=True), x, y, sample_weight)
         return Batch(x, y, sample_weight)
 
-    def _fit_each_other(self, names, x, y, sample_weight):
+    def _fit_targets(self, names, x, y, sample_weight):
         validation.shape_of(names.inputs, x, ("B", "T", self._features()))
         batch, time = (size or letter for size, letter in zip(x.shape[:2], "BT", strict=True))
         validation.shape_of(names.targets, y, (batch, time, *self.model.output.step))
@@ -207,7 +209,7 @@ class TransducerData(GeneratorData):
         for name, value in given.items():
             if value is not None:
                 _array(name, value)
-        self._fit_each_other(names, x, y, sample_weight)
+        self._fit_targets(names, x, y, sample_weight)
         parts = [np.asarray(part) for part in (x, y, sample_weight) if part is not None]
         _all_hold(self.conditions(names, tuple(parts), lambda x: x.any(axis=-1)))
 
