@@ -39,6 +39,7 @@ def text(
     length: int,
     jit_compile: bool,
     max_rows: int,
+    unequal_lengths: bool,
     entries: dict[str, str],
 ) -> str:
     """The card in Markdown.
@@ -49,6 +50,7 @@ def text(
         length: T, the number of steps of every sequence.
         jit_compile: whether XLA compiles the loop over time.
         max_rows: rows of a request at most.
+        unequal_lengths: whether `score` takes the number of steps of every sequence.
         entries: a dict of text by heading.
     """
     cell, output = generator.cell, generator.output
@@ -75,6 +77,8 @@ def text(
         length=length,
         max_rows=max_rows,
         trace=", ".join(f"`{name}`" for name in served_fields(cell)),
+        lengths="; `lengths` int64 (B,), steps that count, 1 to T" if unequal_lengths else "",
+        context=f"; `context` float32 (B, {generator.context_size})" * bool(generator.context_size),
         values=output.values,
     )
 
@@ -97,12 +101,12 @@ A generator of sequences with an external memory, as a SavedModel for TF Serving
 
 | name | inputs | outputs |
 |---|---|---|
-| `sample`, `serving_default` | `seed` int64 (B,), `temperature` float32 (B,) \
+| `sample`, `serving_default` | `seed` int64 (B,), `temperature` float32 (B,){context} \
 | `samples` {output}, `nll` float32 (B,) |
-| `score` | `sequences` {output} | `nll` float32 (B,) |
-| `complete` | `prefix` {prefix}, t0 from 0 to {length}; `seed`; `temperature` \
+| `score` | `sequences` {output}{lengths}{context} | `nll` float32 (B,) |
+| `complete` | `prefix` {prefix}, t0 from 0 to {length}; `seed`; `temperature`{context} \
 | `samples` {output}, beginning with the prefix |
-| `trace` | `sequences` | {trace}, float32 (B, \
+| `trace` | `sequences`{context} | {trace}, float32 (B, \
 {length}, ...) |
 
 `nll` is in nats, of the model itself, whatever the temperature. A row depends on its own seed and

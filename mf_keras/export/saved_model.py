@@ -22,6 +22,7 @@ def save(
     overwrite: bool = False,
     jit_compile: bool = False,
     max_rows: int = MAX_ROWS,
+    unequal_lengths: bool = False,
 ) -> None:
     """Write ROOT/NAME/VERSION, which TF Serving can serve, whole or not at all.
 
@@ -33,6 +34,7 @@ def save(
         overwrite: replace the version if it is there.
         jit_compile: let XLA compile the loop over time, anew for every batch size.
         max_rows: rows of a request at most.
+        unequal_lengths: let `score` take the number of steps of every sequence.
 
     Raises:
         TypeError, ValueError: an argument has the wrong type or range, or `max_rows` is below the
@@ -43,23 +45,24 @@ def save(
     overwrite = validation.boolean("overwrite", overwrite)
     jit_compile = validation.boolean("jit_compile", jit_compile)
     max_rows = validation.positive_int("max_rows", max_rows)
+    unequal_lengths = validation.boolean("unequal_lengths", unequal_lengths)
     card = model_card.check(card)
     folder = VersionFolder(filepath)
     folder.check_free(overwrite)
     folder.check_batching(max_rows)
-    functions = {
-        name: function.get_concrete_function()
-        for name, function in endpoints(generator, length, jit_compile, max_rows).items()
-    }
+    given = endpoints(generator, length, jit_compile, max_rows, unequal_lengths)
+    functions = {name: function.get_concrete_function() for name, function in given.items()}
     with folder.write(overwrite) as temporary:
         tf.saved_model.save(
             _Weights(generator),
             str(temporary),
             {"serving_default": functions[DEFAULT], **functions},
         )
-        warmup.write(temporary, folder.name, functions, length, generator.output)
+        warmup.write(temporary, folder.name, functions, length)
         presets.save(generator, temporary)
-        text = model_card.text(folder, generator, length, jit_compile, max_rows, card)
+        text = model_card.text(
+            folder, generator, length, jit_compile, max_rows, unequal_lengths, card
+        )
         (temporary / "model_card.md").write_text(text, encoding="utf-8")
     folder.write_configs(max_rows)
 

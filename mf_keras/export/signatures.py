@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from mf_keras.models import SequenceGenerator, free_running
 from mf_keras.outputs import Output
+from mf_keras.outputs.output import without_padding
 from mf_keras.types import Tensor
 
 # Rows are computed in multiples of this many. Vectorised kernels treat the last entries of an array
@@ -24,6 +25,7 @@ MAX_ROWS = 256  # of a request, where the caller does not say otherwise
 
 SEED = tf.TensorSpec((None,), tf.int64, name="seed")
 TEMPERATURE = tf.TensorSpec((None,), tf.float32, name="temperature")
+LENGTHS = tf.TensorSpec((None,), tf.int64, name="lengths")
 
 
 def endpoints(
@@ -31,6 +33,7 @@ def endpoints(
     length: int,
     jit_compile: bool = False,
     max_rows: int = MAX_ROWS,
+    unequal_lengths: bool = False,
 ) -> dict[str, Any]:
     """The functions of every endpoint, each with an input signature.
 
@@ -39,62 +42,87 @@ def endpoints(
         length: T, the number of steps of every sequence.
         jit_compile: whether XLA compiles the loop over time, anew for every batch size.
         max_rows: rows of a request at most.
+        unequal_lengths: whether `score` takes the number of steps of every sequence.
 
     Returns:
         A dict of `tf.function`s by name.
     """
-    cell, output = generator.cell, generator.output
+    cell, output, context_size = generator.cell, generator.output, generator.context_size
     dtype, fields = tf.dtypes.as_dtype(output.dtype), served_fields(cell)
+    contexts = [tf.TensorSpec((None, context_size), tf.float32, name="context")]
+    contexts = contexts if context_size else []
     sequences = tf.TensorSpec((None, length, *output.step), dtype, name="sequences")
     prefix = tf.TensorSpec((None, None, *output.step), dtype, name="prefix")
 
     @tf.function(autograph=False, jit_compile=jit_compile)
-    def run(thresholds):
-        samples, parameters, _ = free_running.free_run(cell, output, thresholds, keep=())
+    def run(noise):
+        samples, parameters, _ = free_running.free_run(cell, output, noise, keep=())
         return tf.cast(samples, dtype), _float32(output.nll(samples, parameters))
 
     @tf.function(autograph=False, jit_compile=jit_compile)
-    def force(x):
+    def force(x, weights, context):
         x = tf.cast(x, output.carried(cell.compute_dtype))
-        parameters, trace = free_running.teacher_force(cell, output, x, keep=fields)
-        return _float32(output.nll(x, parameters)), {
+        context = context if context_size else None
+        parameters, trace = free_running.teacher_force(cell, output, x, context, keep=fields)
+        return _float32(output.nll(x, parameters, weights)), {
             name: _float32(getattr(trace, name)) for name in fields
         }
 
-    def sample(seed, temperature):
+    def run_rows(thresholds, context):
+        """A free run of every row; the context lies beside the noise."""
+        if context_size:
+            context = _checked_context(context, tf.shape(thresholds)[0], context_size)
+            thresholds = free_running.with_context(thresholds, context)
+        return _in_chunks(run, thresholds)
+
+    def force_rows(sequences, lengths, context):
+        """A teacher-forced run of every row."""
+        sequences = _few("sequences", sequences, max_rows)
+        rows = tf.shape(sequences)[0]
+        weights = tf.ones((rows, length))
+        if lengths is not None:
+            weights = _weights(lengths, rows, length)
+            sequences = without_padding(sequences, weights)
+        sequences = _checked_steps("sequences", sequences, length, output)
+        context = tf.zeros((rows, 0)) if context is None else context
+        context = _checked_context(context, rows, context_size)
+        return _in_chunks(force, sequences, weights, context)
+
+    def sample(seed, temperature, context=None):
         seed, temperature = _checked_draw(_few("seed", seed, max_rows), temperature)
-        samples, nll = _in_chunks(run, _thresholds(output, seed, temperature, length))
+        samples, nll = run_rows(_thresholds(output, seed, temperature, length), context)
         return {"samples": _long(samples, length), "nll": nll}
 
-    def score(sequences):
-        sequences = _few("sequences", sequences, max_rows)
-        sequences = _checked_steps("sequences", sequences, length, output)
-        nll, _ = _in_chunks(force, sequences)
+    def score(sequences, context=None):
+        nll, _ = force_rows(sequences, None, context)
         return {"nll": nll}
 
-    def complete(prefix, seed, temperature):
+    def score_unequal(sequences, lengths, context=None):
+        nll, _ = force_rows(sequences, lengths, context)
+        return {"nll": nll}
+
+    def complete(prefix, seed, temperature, context=None):
         prefix = _few("prefix", prefix, max_rows)
         prefix = _checked_steps("prefix", prefix, None, output)
         seed, temperature = _checked_draw(seed, temperature)
         prefix = _checked_prefix(prefix, seed, length)
         drawn = _thresholds(output, seed, temperature, length)
-        samples, _ = _in_chunks(run, _forced(output, prefix, drawn))
+        samples, _ = run_rows(_forced(output, prefix, drawn), context)
         return {"samples": _long(samples, length)}
 
-    def trace(sequences):
-        sequences = _few("sequences", sequences, max_rows)
-        sequences = _checked_steps("sequences", sequences, length, output)
-        _, kept = _in_chunks(force, sequences)
+    def trace(sequences, context=None):
+        _, kept = force_rows(sequences, None, context)
         return {name: _long(x, length) for name, x in kept.items()}
 
+    scoring = (score_unequal, [sequences, LENGTHS]) if unequal_lengths else (score, [sequences])
     signatures = {
         "sample": (sample, [SEED, TEMPERATURE]),
-        "score": (score, [sequences]),
+        "score": scoring,
         "complete": (complete, [prefix, SEED, TEMPERATURE]),
         "trace": (trace, [sequences]),
     }
     return {
-        name: tf.function(function, input_signature=inputs, autograph=False)
+        name: tf.function(function, input_signature=[*inputs, *contexts], autograph=False)
         for name, (function, inputs) in signatures.items()
     }
 
@@ -116,19 +144,25 @@ def served_fields(cell: Any) -> tuple[str, ...]:
     return names
 
 
-def _in_chunks(function, x):
-    """`function(x)` of a batch x (B, ...), by `CHUNK` rows at once at most.
+def _in_chunks(function, *arrays):
+    """`function(*arrays)` of a batch, arrays (B, ...), by `CHUNK` rows at once at most.
 
     The chunks have equally many rows, a multiple of `ROWS`; what is missing are zeros.
     """
-    rows = tf.shape(x)[0]
+    rows = tf.shape(arrays[0])[0]
     # Rounded up without negative numbers, which ONNX divides otherwise.
     chunks = tf.maximum(1, (rows + CHUNK - 1) // CHUNK)
     size = ROWS * ((rows + chunks * ROWS - 1) // (chunks * ROWS))
-    padding = [[0, chunks * size - rows]] + [[0, 0]] * (len(x.shape) - 1)
-    x = tf.reshape(tf.pad(x, padding), tf.concat([[chunks, size], tf.shape(x)[1:]], axis=0))
-    x = tf.ensure_shape(x, (None, None, *x.shape[2:]))
-    concrete = function.get_concrete_function(tf.TensorSpec((None, *x.shape[2:]), x.dtype))
+
+    def cut(x):
+        padding = [[0, chunks * size - rows]] + [[0, 0]] * (len(x.shape) - 1)
+        shape = tf.concat([[chunks, size], tf.shape(x)[1:]], axis=0)
+        return tf.ensure_shape(tf.reshape(tf.pad(x, padding), shape), (None, None, *x.shape[1:]))
+
+    arrays = [cut(x) for x in arrays]
+    concrete = function.get_concrete_function(
+        *(tf.TensorSpec((None, *x.shape[2:]), x.dtype) for x in arrays)
+    )
     results = tf.nest.map_structure(
         lambda y: tf.TensorArray(y.dtype, chunks, element_shape=y.shape),
         concrete.structured_outputs,
@@ -136,7 +170,7 @@ def _in_chunks(function, x):
 
     def one_chunk(i, results):
         write = lambda all, y: all.write(i, y)  # noqa: E731
-        return i + 1, tf.nest.map_structure(write, results, function(x[i]))
+        return i + 1, tf.nest.map_structure(write, results, function(*(x[i] for x in arrays)))
 
     _, results = tf.while_loop(
         lambda i, _: i < chunks, one_chunk, (0, results), parallel_iterations=1, name="chunks"
@@ -200,6 +234,28 @@ def _checked_steps(name, x, length, output):
     right = output.valid(x)
     wrong = [tf.boolean_mask(x, ~right)]
     return _required(x, right, f"{name} must hold only {output.values}, got", wrong)
+
+
+def _checked_context(context, rows, size):
+    context = _shaped("context", context, (None, size))
+    counts = [tf.shape(context)[0], rows]
+    words = "context must have one entry a row, got so many, and so many rows:"
+    context = _required(context, tf.equal(*counts), words, counts)
+    finite = tf.math.is_finite(context)
+    wrong = [tf.boolean_mask(context, ~finite)]
+    return _required(context, finite, "context must be finite, got", wrong)
+
+
+def _weights(lengths, rows, length):
+    """(B, length), 1 on the steps of each sequence."""
+    lengths = _shaped("lengths", lengths, (None,))
+    counts = [tf.shape(lengths)[0], rows]
+    words = "lengths must have one entry a row, got so many, and so many sequences:"
+    lengths = _required(lengths, tf.equal(*counts), words, counts)
+    right = (lengths >= 1) & (lengths <= length)
+    wrong = [tf.boolean_mask(lengths, ~right)]
+    lengths = _required(lengths, right, f"lengths must be from 1 to {length}, got", wrong)
+    return tf.sequence_mask(lengths, length, tf.float32)
 
 
 def _checked_prefix(prefix, seed, length):

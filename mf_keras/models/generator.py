@@ -280,6 +280,7 @@ class SequenceGenerator(SequenceModel):
         overwrite: bool = False,
         jit_compile: bool = False,
         max_rows: int = 256,
+        unequal_lengths: bool = False,
     ) -> None:
         """Write a SavedModel that TF Serving samples from, without Keras.
 
@@ -303,6 +304,8 @@ class SequenceGenerator(SequenceModel):
                 needs XLA's compiler for it, which the official images may lack.
             max_rows: rows of a request at most; more are refused with INVALID_ARGUMENT. The
                 server's `max_batch_size` must not be larger, and is written as this.
+            unequal_lengths: let `score` take `lengths`, int64 (B,): how many steps of each sequence
+                count. What follows is padding.
 
         Raises:
             TypeError, ValueError: an argument has the wrong type or range.
@@ -310,7 +313,7 @@ class SequenceGenerator(SequenceModel):
         """
         from mf_keras import export  # a model does not need its deployment
 
-        export.save(self, filepath, length, card, overwrite, jit_compile, max_rows)
+        export.save(self, filepath, length, card, overwrite, jit_compile, max_rows, unequal_lengths)
 
     @classmethod
     def from_preset(cls, preset: Path) -> Self:

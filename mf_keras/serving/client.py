@@ -131,13 +131,14 @@ class Client:
         return self._tried("metadata", lambda left: self._transport.signatures(left))
 
     def sample(
-        self, seed: ArrayLike, temperature: ArrayLike = 1.0
+        self, seed: ArrayLike, temperature: ArrayLike = 1.0, context: ArrayLike | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """Draw sequences.
 
         Args:
             seed: an integer, or one for every row; equal seeds give equal rows.
             temperature: above 0; a number, or one for every row.
+            context: (B, C), of a model that has a context.
 
         Returns:
             `(samples, nll)`: (B, length, *step), and (B,) in nats, float32.
@@ -146,14 +147,24 @@ class Client:
             TypeError, ValueError: an argument has the wrong type or range.
             ServerError: the server refused or did not respond.
         """
-        response = self._query("sample", _draw(seed, temperature), ("samples", "nll"))
+        inputs = _draw(seed, temperature, None if context is None else len(context))
+        inputs |= _context(context, len(inputs["seed"]))
+        response = self._query("sample", inputs, ("samples", "nll"))
         return self._samples(response), response["nll"]
 
-    def score(self, sequences: ArrayLike) -> np.ndarray:
+    def score(
+        self,
+        sequences: ArrayLike,
+        lengths: ArrayLike | None = None,
+        context: ArrayLike | None = None,
+    ) -> np.ndarray:
         """Negative log-likelihood of whole sequences.
 
         Args:
             sequences: (B, length, *step).
+            lengths: (B,) of integers from 1 on, how many steps of each count, of a model that was
+                exported with `unequal_lengths=True`.
+            context: (B, C), of a model that has a context.
 
         Returns:
             (B,), nats, float32.
@@ -163,10 +174,21 @@ class Client:
             ServerError: the server refused, e.g. another length, or did not respond.
         """
         inputs = {"sequences": self._sequences("sequences", sequences)}
-        return self._query("score", inputs, ("nll",))["nll"]
+        rows = len(inputs["sequences"])
+        if lengths is not None:
+            lengths = np.asarray(lengths)
+            if lengths.dtype.kind not in "iu":
+                raise TypeError(f"lengths must be integers, got {lengths.dtype}.")
+            validation.shape_of("lengths", lengths, (rows,))
+            inputs["lengths"] = lengths.astype("int64")
+        return self._query("score", inputs | _context(context, rows), ("nll",))["nll"]
 
     def complete(
-        self, prefix: ArrayLike, seed: ArrayLike, temperature: ArrayLike = 1.0
+        self,
+        prefix: ArrayLike,
+        seed: ArrayLike,
+        temperature: ArrayLike = 1.0,
+        context: ArrayLike | None = None,
     ) -> np.ndarray:
         """Continue sequences from their beginnings.
 
@@ -175,6 +197,7 @@ class Client:
             seed: an integer, or one for every row. A row's own seed and temperature continue its
                 sample as it was.
             temperature: above 0; a number, or one for every row.
+            context: (B, C), of a model that has a context.
 
         Returns:
             (B, length, *step), beginning with the prefix.
@@ -185,6 +208,7 @@ class Client:
         """
         prefix = self._sequences("prefix", prefix)
         inputs = {"prefix": prefix, **_draw(seed, temperature, len(prefix))}
+        inputs |= _context(context, len(prefix))
         return self._samples(self._query("complete", inputs, ("samples",)))
 
     def _samples(self, response):
@@ -287,6 +311,18 @@ def _headers(headers: Any) -> dict[str, str]:
         if not re.fullmatch(r"[A-Za-z0-9_.-]+", name) or not re.fullmatch(r"[ -~]*", value):
             raise ValueError(f"headers must have names and values in ASCII, of one line: {name!r}.")
     return dict(headers)
+
+
+def _context(context, rows):
+    """A context as an input of a request; none without one."""
+    if context is None:
+        return {}
+    context = np.asarray(context)
+    if context.dtype.kind not in "biuf":
+        raise TypeError(f"context must be an array of numbers, got {context.dtype}.")
+    validation.shape_of("context", context, (rows, "C"))
+    validation.entries("context", context, np.isfinite(context), "finite numbers")
+    return {"context": context.astype("float32")}
 
 
 def _draw(seed, temperature, rows=None):

@@ -4,8 +4,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow_serving.apis import prediction_log_pb2
 
 from mf_keras import NTMCell, SequenceGenerator, outputs
+from mf_keras.export import warmup
 from mf_keras.export.signatures import CHUNK, endpoints, served_fields
 from tests.small import binary, small_cell
 
@@ -238,3 +240,56 @@ def test_strokes_are_moves_and_states_of_the_pen():
     wrong = tf.tensor_scatter_nd_update(samples, [[0, 0, 2]], [0.5])
     with pytest.raises(tf.errors.InvalidArgumentError, match="pen: integers from 0 to 2, got"):
         functions["score"](wrong)
+
+
+def test_contexts_and_unequal_lengths(tmp_path):
+    """Of tokens: as the generator itself, from the SavedModel, whose warm-up requests fit."""
+    keras.utils.set_random_seed(2)
+    generator = SequenceGenerator(small_cell(3), outputs.Categorical(3), context_size=2)
+    random = np.random.default_rng(0)
+    for variable in generator.trainable_variables:
+        variable.assign(3.0 * variable + random.normal(scale=0.5, size=variable.shape))
+    generator.export(tmp_path / "tokens" / "1", length=4, unequal_lengths=True)
+    found = tf.saved_model.load(str(tmp_path / "tokens" / "1")).signatures
+
+    def ask(name, **inputs):
+        answers = found[name](**{k: tf.constant(x) for k, x in inputs.items()})
+        return {name: x.numpy() for name, x in answers.items()}
+
+    context = np.array([[1.0, 0.0], [0.0, 1.0]], "float32")
+    drawn = ask("sample", context=context, **draw([5, 6]))
+    samples = drawn["samples"]
+    assert samples.dtype == "int32"
+    x = {"sequence": samples, "context": context}
+    np.testing.assert_allclose(drawn["nll"], generator.nll(x), rtol=1e-5)
+    other = ask("sample", context=context[::-1].copy(), **draw([5, 6]))["nll"]
+    assert (np.abs(other - drawn["nll"]) > 1e-3).all()  # the context is read
+
+    lengths = np.array([2, 4], "int64")
+    weights = (np.arange(4) < lengths[:, None]).astype("float32")
+    padded = np.where(weights > 0, samples, -1).astype("int32")
+    scored = ask("score", sequences=padded, lengths=lengths, context=context)["nll"]
+    np.testing.assert_allclose(scored, generator.nll(x, weights), rtol=1e-5)
+    whole = ask("complete", prefix=samples[:, :2], context=context, **draw([5, 6]))["samples"]
+    np.testing.assert_array_equal(whole, samples)
+    trace = ask("trace", sequences=samples, context=context)
+    np.testing.assert_allclose(trace["memory"], generator.teacher_force(x)[1].memory, atol=1e-5)
+    for wrong, words in (
+        ({"lengths": lengths + 1}, "lengths must be from 1 to 4"),
+        ({"context": context * np.nan}, "context must be finite"),
+        ({"context": context[:1]}, "context must have one entry a row"),
+    ):
+        given = {"sequences": samples, "lengths": lengths, "context": context, **wrong}
+        with pytest.raises(tf.errors.InvalidArgumentError, match=words):
+            ask("score", **given)
+    for signature, inputs in warmup_requests(tmp_path / "tokens" / "1"):
+        ask(signature, **inputs)
+
+
+def warmup_requests(folder):
+    """`(signature, arrays by name)` of the requests that a server runs when it loads a version."""
+    file = str(folder / warmup.EXTRA / warmup.FILE)
+    for record in tf.data.TFRecordDataset(file).as_numpy_iterator():
+        request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
+        inputs = {name: tf.make_ndarray(tensor) for name, tensor in request.inputs.items()}
+        yield request.model_spec.signature_name, inputs
