@@ -159,9 +159,9 @@ def _in_chunks(function, *arrays):
         shape = tf.concat([[chunks, size], tf.shape(x)[1:]], axis=0)
         return tf.ensure_shape(tf.reshape(tf.pad(x, padding), shape), (None, None, *x.shape[1:]))
 
-    arrays = [cut(x) for x in arrays]
+    pieces = [cut(x) for x in arrays]
     concrete = function.get_concrete_function(
-        *(tf.TensorSpec((None, *x.shape[2:]), x.dtype) for x in arrays)
+        *(tf.TensorSpec((None, *x.shape[2:]), x.dtype) for x in pieces)
     )
     results = tf.nest.map_structure(
         lambda y: tf.TensorArray(y.dtype, chunks, element_shape=y.shape),
@@ -170,7 +170,7 @@ def _in_chunks(function, *arrays):
 
     def one_chunk(i, results):
         write = lambda all, y: all.write(i, y)  # noqa: E731
-        return i + 1, tf.nest.map_structure(write, results, function(*(x[i] for x in arrays)))
+        return i + 1, tf.nest.map_structure(write, results, function(*(x[i] for x in pieces)))
 
     _, results = tf.while_loop(
         lambda i, _: i < chunks, one_chunk, (0, results), parallel_iterations=1, name="chunks"
