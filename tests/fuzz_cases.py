@@ -181,7 +181,12 @@ KINDS = {
     ),
     "path": lambda none: paths(none, b"x.keras", "", "nonsense"),
     "filepath": lambda none: paths(none, b"x", "", "nonsense"),
-    "folder": lambda none: paths(none, b"x"),
+    **dict.fromkeys(("folder", "preset"), lambda none: paths(none, b"x")),
+    "ca_file": lambda none: paths(none, b"x", "no such file"),
+    "headers": lambda none: pool(
+        [[], "text", 1, NAN, Unprintable(), len, {"a": 1}, {1: "a"}, {"a b": "c"}, {"a": "\n"}],
+        st.integers() | st.text() | st.dictionaries(st.integers(), st.text(), min_size=1),
+    ),
     "url": lambda none: paths(none, b"x", "", "nonsense"),
     "data_dir": paths,
     "manual_dir": paths,
@@ -217,6 +222,7 @@ EXAMPLES = {
     },
     **{"chunk": 1, "keep": ("memory",), "callbacks": [], "card": {}, "epochs": 1},
     **{"path": "nowhere/x.keras", "filepath": "nowhere/model/1", "folder": "nowhere"},
+    **{"preset": "digits", "ca_file": "nowhere.pem", "headers": {}},
     **{"discriminators": {}, "MemoryForcing.weights": {}},
     **{"data_dir": "nowhere", "manual_dir": "nowhere", "tensorboard": "nowhere"},
     **{"optimizer": "sgd", "url": "http://localhost:1", "image_shape": (2, 2), "logs": {}},
@@ -275,6 +281,7 @@ PROTOCOL = {
     *("oneplus", "softmax", "inverse_norm"),  # of single numbers, in tensors of any shape
     *("equation", "over", "Equations"),  # what the step of a cell calls, unchecked
     *("check_output", "counted_steps", "build_for", "in_both_modes"),  # what models call
+    "MemoryCell",  # a base class
 }
 # Keras' own, and what models call with data that are checked.
 UNCHECKED = {"SequenceTransducer.export", "SequenceGenerator.trace"}
