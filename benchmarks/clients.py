@@ -81,12 +81,13 @@ def hammer(make_client, known, clients, seconds, most_rows=8):
     return {**totals, "seconds": time.monotonic() - begin, "latencies": latencies}
 
 
-def beside_a_greedy_client(make_client, rows, seconds):
-    """How long one-row requests take while another client asks for as many rows as it can.
+def beside_greedy_clients(make_client, clients, rows, seconds):
+    """How long one-row requests take while other clients ask for as many rows as they can.
 
     Args:
         make_client: gives a new client.
-        rows: of each of the greedy client's requests.
+        clients: how many greedy ones.
+        rows: of each of their requests.
         seconds: for how long; a request that has begun is waited for.
 
     Returns:
@@ -105,15 +106,17 @@ def beside_a_greedy_client(make_client, rows, seconds):
                     return
                 answered.append(rows)
 
-    greedy = threading.Thread(target=ask_for_many)
+    greedy = [threading.Thread(target=ask_for_many) for _ in range(clients)]
     with make_client() as client:
         client.sample(0)
-        greedy.start()
+        for thread in greedy:
+            thread.start()
         while time.monotonic() < end:
             begin = time.monotonic()
             client.sample(0)
             latencies.append(time.monotonic() - begin)
-    greedy.join()
+    for thread in greedy:
+        thread.join()
     return np.array(latencies), len(answered)
 
 
@@ -143,7 +146,10 @@ def main(arguments=None):
     parser.add_argument("--transport", choices=("grpc", "rest"), default="grpc")
     parser.add_argument("--url", help="ask this server instead of the stand-in")
     parser.add_argument(
-        "--greedy", type=int, metavar="ROWS", help="time one-row requests beside such a client"
+        "--greedy",
+        type=int,
+        metavar="ROWS",
+        help="time one-row requests beside clients that ask for so many rows",
     )
     options = parser.parse_args(arguments)
     name = pathlib.Path(options.folder).absolute().parent.name
@@ -154,8 +160,8 @@ def main(arguments=None):
 
         if options.greedy:
             begin = peak_memory()
-            latencies, answered = beside_a_greedy_client(
-                make_client, options.greedy, options.seconds
+            latencies, answered = beside_greedy_clients(
+                make_client, options.clients, options.greedy, options.seconds
             )
             p50, p99 = np.percentile(1000 * latencies, [50, 99])
             print(

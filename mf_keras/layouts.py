@@ -185,14 +185,14 @@ class BatchFirst(Layout):
 
     def product_over_pairs(self, term: Callable[..., Tensor], *arrays: Tensor) -> Tensor:
         """prod over i of term(i, x_i, j, x_j) for every slot j."""
-        return ops.prod(self._pairs(term, arrays), axis=1)
+        return _over_first(ops.prod, self._pairs(term, arrays))
 
     def sum_over_pairs(self, term: Callable[..., Tensor], *arrays: Tensor) -> Tensor:
         """sum over i of term(i, x_i, j, x_j) for every slot j."""
-        return ops.sum(self._pairs(term, arrays), axis=1)
+        return _over_first(ops.sum, self._pairs(term, arrays))
 
     def _pairs(self, term, arrays):
-        """The term of each pair of slots: (B, i, j). A sum over the last axis would be slower."""
+        """The term of each pair of slots: (B, i, j)."""
         slots = np.arange(arrays[0].shape[1])
         x_i = tuple(ops.expand_dims(x, 2) for x in arrays)
         x_j = tuple(ops.expand_dims(x, 1) for x in arrays)
@@ -356,6 +356,17 @@ def _parse(equation: str) -> _Equation:
     return _Equation(
         left, right, result, (missing_left, missing_right), summed, bool(summed and own)
     )
+
+
+def _over_first(reduce: Callable[..., Tensor], pairs: Tensor) -> Tensor:
+    """Pairs (B, i, j), reduced over i: (B, j).
+
+    Under XLA that is faster than over the last axis. TensorFlow's own kernel rounds it otherwise at
+    other places of a batch, and an exported model's row shall not depend on its place.
+    """
+    if backend.loops_are_compiled():
+        return reduce(pairs, axis=1)
+    return reduce(ops.swapaxes(pairs, 1, 2), axis=-1)
 
 
 def _total(terms: list[Tensor]) -> Tensor:

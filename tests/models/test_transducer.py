@@ -105,9 +105,9 @@ def test_exports_for_any_length_after_a_call(tmp_path):
     transducer = small_transducer()
     transducer(binary(2, 9, 3))  # of one length, which Keras would take for the only one
     transducer.export(tmp_path / "model", verbose=False)
-    serve = tf.saved_model.load(str(tmp_path / "model")).serve
+    loaded = tf.saved_model.load(str(tmp_path / "model"))
     for batch, time in ((2, 9), (3, 4)):
         x = binary(batch, time, 3)
-        np.testing.assert_allclose(serve(x), transducer(x), atol=1e-5)
+        np.testing.assert_allclose(loaded.serve(x), transducer(x), atol=1e-5)
     with pytest.raises(ValueError, match="must be built before it is exported"):
         SequenceTransducer(small_cell()).export(tmp_path / "other")
