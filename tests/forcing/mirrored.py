@@ -58,8 +58,8 @@ def spread(model):
     return max(gaps.values())
 
 
-def saved(model, other, method, count, strategy, folder):
-    """Differences after files of either went to the other side, and after one more epoch there."""
+def saved(model, other, method, strategy, folder):
+    """Differences after files of either went to the other side, and after one more step there."""
     model.save(folder / "mirrored.keras")
     other.save(folder / "one.keras")
     alone = keras.models.load_model(folder / "mirrored.keras")
@@ -67,7 +67,7 @@ def saved(model, other, method, count, strategy, folder):
         spread_out = keras.models.load_model(folder / "one.keras")
     gaps = [distance(state(alone), state(other))[0], distance(state(spread_out), state(model))[0]]
     for loaded in (alone, spread_out):
-        loaded.fit(batches(method, count), verbose=0)
+        loaded.fit(batches(method, 4), verbose=0)
     return [*gaps, distance(state(alone), state(spread_out))[0]]
 
 
@@ -132,7 +132,7 @@ def main(folder):
             "logs": [one_logs, two_logs],
             "moved": distance(weights(one), weights(make(method, **options)))[0],
         }
-    report["saved"] = saved(two, one, method, count, strategy, folder)
+    report["saved"] = saved(two, one, method, strategy, folder)
     report["buffers"] = [int(n) for n in two.replay.counts]
     report["refusals"] = {"batch_size": small, **refusals(strategy, two, one)}
     return report
