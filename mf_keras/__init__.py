@@ -3,6 +3,7 @@
 * `DNCCell`, `NTMCell`, `MANNCell`, `KanervaCell`: Keras RNN cells around any controller cell.
 * `unroll`: the loop over time that returns what the memory did.
 * `SequenceGenerator`, `SequenceTransducer`: models of sequences; `outputs`: what a step is.
+* `KanervaMachine`: a model of sets of images that are stored in a memory.
 * `TeacherForcing`, `ProfessorForcing`, `MemoryForcing`, `PositiveNegativeMemoryForcing`: their
   training under `model.fit`, with `SequenceDiscriminator`s for all but the first and a
   `MemoryReplay` for the last.
@@ -33,13 +34,14 @@ from mf_keras.forcing import (
     SequenceDiscriminator,
     TeacherForcing,
 )
-from mf_keras.models import SequenceGenerator, SequenceTransducer, unroll
+from mf_keras.models import KanervaMachine, SequenceGenerator, SequenceTransducer, unroll
 from mf_keras.version import __version__
 
 __all__ = [
     "DNCCell",
     "DNCState",
     "KanervaCell",
+    "KanervaMachine",
     "KanervaState",
     "MANNCell",
     "MANNState",

@@ -156,6 +156,7 @@ KINDS = {
     "seed": lambda none: integers(0, 2**32 - 1),
     "clip": lambda none: numbers(open_below=True, none=True),
     "limit": lambda none: numbers(open_below=True, none=True),
+    "noise": lambda none: numbers(open_below=True, none=none),
     "label_smoothing": lambda none: numbers(0.0, 1.0, none=none),
     **dict.fromkeys(("shift_range", "retries"), lambda none: integers(0)),
     "epochs": lambda none: integers(0, 10**29, none=True),
@@ -246,6 +247,14 @@ EXAMPLES = {
     "masks": np.full((3, 1, 4), 0.1, "float32"),
     "least_used": np.full((3, 1, 2), 0.1, "float32"),
     "least_recently_used_write.gate": np.full((3, 1), 0.1, "float32"),
+    **dict.fromkeys(("mean", "prior_mean"), np.full((3, 2, 4), 0.1, "float32")),
+    **dict.fromkeys(("covariance", "prior_covariance"), np.full((3, 2, 2), 0.1, "float32")),
+    "words": np.full((3, 1, 4), 0.1, "float32"),
+    "noise": 1.0,
+    **dict.fromkeys(
+        (*(f"KanervaMachine.{name}.x" for name in ("recall", "generate", "reconstruct")), "noisy"),
+        np.full((2, 3, 1), 0.25, "float32"),
+    ),
     "interpolate.gate": np.full((3, 1), 0.1, "float32"),
     "dynamics": np.full((2, 3, 3, 2), 0.1, "float32"),
     "correct": np.array([True, False]),
@@ -274,7 +283,7 @@ FREE = {
 }
 # What no user calls: Keras' protocol of layers and callbacks, and named tuples.
 PROTOCOL = {
-    *("build", "compute_mask", "compute_output_shape", "get_config", "from_config"),
+    *("build", "compute_loss", "compute_mask", "compute_output_shape", "get_config", "from_config"),
     *("get_compile_config", "compile_from_config", "get_metrics_result", "load_own_variables"),
     *("save_own_variables", "train_step", "test_step", "predict_step"),
     *("oneplus", "softmax", "inverse_norm"),  # of single numbers, in tensors of any shape
@@ -282,7 +291,7 @@ PROTOCOL = {
     *("check_output", "counted_steps", "build_for", "in_both_modes"),  # what models call
 }
 # Keras' own, and what models call with data that are checked.
-UNCHECKED = {"SequenceTransducer.export", "SequenceGenerator.trace"}
+UNCHECKED = {"SequenceTransducer.export", "SequenceGenerator.trace", "KanervaMachine.call"}
 # Given in every call, though they have a default: data, and parts that are slow to make.
 GIVEN = {
     "pairs": ("x", "y"),
@@ -335,6 +344,8 @@ def _models():
         "discriminator": _built(mf_keras.SequenceDiscriminator(4, (3,)), (None, None, 6)),
         "replay": _built(mf_keras.MemoryReplay(4), (3, 3, 2)),
         "controller": keras.layers.GRUCell(4),
+        "encoder": keras.Sequential([keras.Input((1,)), keras.layers.Dense(2)]),
+        "decoder": keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]),
         "unroll.cell": make_cell(inputs=2),
         "cell": make_cell(),
         "initial_state": make_cell(inputs=2).initial_state(2),
@@ -367,6 +378,9 @@ def instances():
         "SequenceTransducer": transducer,
         "SequenceDiscriminator": judge,
         "MemoryReplay": _built(mf_keras.MemoryReplay(4), (3, 3, 2)),
+        "KanervaMachine": _built(
+            mf_keras.KanervaMachine(models["encoder"], models["decoder"], 3, 2), (None, None, 1)
+        ),
         "Client": serving.Client("http://localhost:1", retries=0, timeout=0.01),
     }
 
