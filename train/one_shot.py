@@ -401,7 +401,7 @@ def runs_beside(options: Options) -> list[tuple[RunFolder, Options]]:
 
 
 def table(options: Options, results: dict[str, Any]) -> pd.DataFrame:
-    """A row for each seed of this and of other runs, the nearest neighbour and what is published."""
+    """A row for each seed of this and of other runs, the nearest neighbour, what is published."""
     rows = accuracy_rows(options, results)
     for folder, their in runs_beside(options):
         rows += accuracy_rows(their, folder.read_json(RESULTS))

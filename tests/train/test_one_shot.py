@@ -133,6 +133,6 @@ def test_refuses_options_that_do_not_go_together(words, message, capsys):
 
 @pytest.mark.parametrize("words", [["--shots", "21"], ["--data-dir", "nowhere"]])
 def test_refuses_data_that_do_not_exist_before_a_folder_is_made(words, tmp_path):
-    with pytest.raises(SystemExit, match="error: (shots|data_dir) must be"):
+    with pytest.raises(SystemExit, match=r"error: (shots|data_dir) must be"):
         one_shot.main([*words, "--out", str(tmp_path / "run")])
     assert not (tmp_path / "run").exists()
