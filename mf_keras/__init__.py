@@ -4,6 +4,7 @@
   `MemoryCell`: their base class.
 * `MemoryRNN`: a layer around a cell, in place of `keras.layers.RNN`; `unroll`: its loop over time.
 * `SequenceGenerator`, `SequenceTransducer`: models of sequences; `outputs`: what a step is.
+* `KanervaMachine`: a model of sets of images that are stored in a memory.
 * `TeacherForcing`, `ProfessorForcing`, `MemoryForcing`, `PositiveNegativeMemoryForcing`: their
   training under `model.fit`, with `SequenceDiscriminator`s for all but the first and a
   `MemoryReplay` for the last.
@@ -45,13 +46,14 @@ if TYPE_CHECKING:
         SequenceDiscriminator,
         TeacherForcing,
     )
-    from mf_keras.models import MemoryRNN, SequenceGenerator, SequenceTransducer
+    from mf_keras.models import KanervaMachine, MemoryRNN, SequenceGenerator, SequenceTransducer
     from mf_keras.models.unroll import unroll
 
 __all__ = [
     "DNCCell",
     "DNCState",
     "KanervaCell",
+    "KanervaMachine",
     "KanervaState",
     "MANNCell",
     "MANNState",

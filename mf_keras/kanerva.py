@@ -20,10 +20,11 @@ and float64, and can be differentiated. Half precision is too coarse for the sol
 
 from typing import Any
 
+import numpy as np
 from keras import ops
 
-from mf_keras import validation
-from mf_keras.types import Tensor
+from mf_keras import backend, validation
+from mf_keras.types import Function, Tensor
 
 
 @validation.shapes(mean="BNW", words="BHW")
@@ -194,12 +195,12 @@ def _solve(matrix: Tensor, targets: Tensor) -> Tensor:
     # factorization would be four more.
     @ops.custom_gradient
     def run(matrix, targets):
-        root = ops.cholesky(matrix)
-        solution = _by_root(root, targets)
+        solve = _solver(matrix)
+        solution = solve(targets)
 
         def gradient(*args, upstream=None):
             upstream = args[0] if upstream is None else upstream
-            to_targets = _by_root(root, upstream)
+            to_targets = solve(upstream)
             to_matrix = -ops.matmul(to_targets, ops.transpose(solution, (0, 2, 1)))
             return 0.5 * (to_matrix + ops.transpose(to_matrix, (0, 2, 1))), to_targets
 
@@ -208,7 +209,32 @@ def _solve(matrix: Tensor, targets: Tensor) -> Tensor:
     return run(matrix, targets)
 
 
-def _by_root(root: Tensor, targets: Tensor) -> Tensor:
-    """(L L^T)^-1 targets, of a lower triangular L."""
-    halfway = ops.solve_triangular(root, targets, lower=True)
-    return ops.solve_triangular(ops.transpose(root, (0, 2, 1)), halfway, lower=False)
+def _solver(matrix: Tensor) -> Function:
+    """A function that solves systems of a symmetric positive definite matrix (B, K, K)."""
+    if backend.loops_are_compiled() and backend.on_cpu():
+        # XLA's factorization and triangular solutions for a CPU take 1.7 times as long with 16
+        # equations, and 3 times with 32, for 64 rows.
+        inverse = _inverse(matrix)
+        return lambda targets: ops.matmul(inverse, targets)
+    root = ops.cholesky(matrix)
+    upper = ops.transpose(root, (0, 2, 1))
+    return lambda targets: ops.solve_triangular(
+        upper, ops.solve_triangular(root, targets, lower=True), lower=False
+    )
+
+
+def _inverse(matrix: Tensor) -> Tensor:
+    """matrix^-1 by Gauss-Jordan elimination; the pivots of a definite matrix need no search."""
+    places = np.arange(matrix.shape[-1])
+
+    def eliminate(i, matrix):
+        here = ops.cast(ops.equal(places, i), matrix.dtype)  # (K,)
+        rows, columns = here[None, :, None], here[None, None, :]
+        row = ops.sum(matrix * rows, axis=1, keepdims=True)
+        column = ops.sum(matrix * columns, axis=2, keepdims=True)
+        pivot = ops.sum(row * columns, axis=2, keepdims=True)
+        row = (row * (1.0 - columns) + columns) / pivot
+        others = matrix * (1.0 - columns) - column * row
+        return others * (1.0 - rows) + rows * row
+
+    return ops.fori_loop(0, len(places), eliminate, matrix)

@@ -156,6 +156,7 @@ KINDS = {
     "seed": lambda none: integers(0, 2**32 - 1),
     "clip": lambda none: numbers(open_below=True, none=True),
     "limit": lambda none: numbers(open_below=True, none=True),
+    "noise": lambda none: numbers(open_below=True, none=none),
     "label_smoothing": lambda none: numbers(0.0, 1.0, none=none),
     **dict.fromkeys(("shift_range", "retries"), lambda none: integers(0)),
     "epochs": lambda none: integers(0, 10**29, none=True),
@@ -287,6 +288,14 @@ EXAMPLES = {
     "masks": np.full((3, 1, 4), 0.1, "float32"),
     "least_used": np.full((3, 1, 2), 0.1, "float32"),
     "least_recently_used_write.gate": np.full((3, 1), 0.1, "float32"),
+    **dict.fromkeys(("mean", "prior_mean"), np.full((3, 2, 4), 0.1, "float32")),
+    **dict.fromkeys(("covariance", "prior_covariance"), np.full((3, 2, 2), 0.1, "float32")),
+    "words": np.full((3, 1, 4), 0.1, "float32"),
+    "noise": 1.0,
+    **dict.fromkeys(
+        (*(f"KanervaMachine.{name}.x" for name in ("recall", "generate", "reconstruct")), "noisy"),
+        np.full((2, 3, 1), 0.25, "float32"),
+    ),
     "interpolate.gate": np.full((3, 1), 0.1, "float32"),
     "dynamics": np.full((2, 3, 3, 2), 0.1, "float32"),
     "correct": np.array([True, False]),
@@ -318,6 +327,7 @@ FREE = {
 PROTOCOL = {
     *(
         "build",
+        "compute_loss",
         "compute_mask",
         "compute_output_shape",
         "compute_output_spec",
@@ -332,7 +342,7 @@ PROTOCOL = {
     "MemoryCell",  # of which users make subclasses
 }
 # Keras' own, and what models call with data that are checked.
-UNCHECKED = {"SequenceTransducer.export", "SequenceGenerator.trace"}
+UNCHECKED = {"SequenceTransducer.export", "SequenceGenerator.trace", "KanervaMachine.call"}
 # Given in every call, though they have a default: data, and parts that are slow to make.
 GIVEN = {
     "pairs": ("x", "y"),
@@ -385,6 +395,8 @@ def _models():
         "discriminator": _built(mf_keras.SequenceDiscriminator(4, (3,)), (None, None, 6)),
         "replay": _built(mf_keras.MemoryReplay(4), (3, 3, 2)),
         "controller": keras.layers.GRUCell(4),
+        "encoder": keras.Sequential([keras.Input((1,)), keras.layers.Dense(2)]),
+        "decoder": keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]),
         "unroll.cell": make_cell(inputs=2),
         "cell": make_cell(),
         "initial_state": make_cell(inputs=2).initial_state(2),
@@ -419,6 +431,9 @@ def instances():
         "SequenceDiscriminator": judge,
         "MemoryReplay": _built(mf_keras.MemoryReplay(4), (3, 3, 2)),
         "Vocabulary": data.Vocabulary("ab", end=True),
+        "KanervaMachine": _built(
+            mf_keras.KanervaMachine(models["encoder"], models["decoder"], 3, 2), (None, None, 1)
+        ),
         "Client": serving.Client("http://localhost:1", retries=0, timeout=0.01),
     }
 

@@ -205,6 +205,17 @@ def test_gradients_are_the_numerical_ones(sizes):
         np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("size", [2, 7])
+def test_both_ways_to_solve_agree(size, monkeypatch):
+    root = np.random.default_rng(0).normal(size=(3, size, size))
+    matrix = root @ root.transpose(0, 2, 1) + 0.1 * np.eye(size)
+    targets = np.random.default_rng(1).normal(size=(3, size, 2))
+    for on_cpu in (False, True):
+        monkeypatch.setattr(kanerva.backend, "loops_are_compiled", lambda on_cpu=on_cpu: on_cpu)
+        solution = kanerva._solve(tf.constant(matrix), tf.constant(targets))
+        np.testing.assert_allclose(solution, np.linalg.solve(matrix, targets), rtol=1e-8)
+
+
 # Bad arguments.
 
 
