@@ -209,7 +209,7 @@ def test_logs_and_evaluation():
         for part in ("hidden", "memory")
         for log in ("loss", "accuracy", "gate_open")
     }
-    shared = {"loss", "nll", "bits_per_step"}
+    shared = {"loss", "nll", "nll_per_step", "bits_per_step"}
     own = adversarial | {"skipped_updates"}
     assert set(history) == own | shared | {f"val_{name}" for name in shared}
     assert history["loss"][0] == pytest.approx(
