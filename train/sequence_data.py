@@ -1,8 +1,10 @@
 """The data that `train.sequence_generation` can train on, each with its output and its pictures."""
 
 import abc
+import itertools
+import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import keras
 import numpy as np
@@ -254,25 +256,41 @@ DATASETS: dict[str, SequenceData] = {
 def bucket_lengths(splits: Splits, buckets: int = BUCKETS) -> tuple[int, ...]:
     """The few numbers of steps that batches of sequences of unequal length have.
 
-    They divide the training sequences into groups of about equal number; the last is that of the
-    longest sequence of all splits.
+    Multiples of 8, chosen for the least padding in training; the last is that of the longest
+    sequence of all splits. Fewer than `buckets` where those save no tenth of the steps.
     """
-    steps = {name: [len(x) for x in sequences(split)] for name, split in splits.items()}
-    quantiles = np.quantile(steps["train"], np.arange(1, buckets) / buckets)
-    edges = [*quantiles, max(max(lengths) for lengths in steps.values())]
-    return tuple(sorted({int(np.ceil(edge / _MULTIPLE)) * _MULTIPLE for edge in edges}))
+    rounded = {name: _MULTIPLE * -(-steps_of(x) // _MULTIPLE) for name, x in splits.items()}
+    longest = int(max(lengths.max() for lengths in rounded.values()))
+    found, counts = np.unique(rounded["train"], return_counts=True)
+    up_to = dict(zip(found.tolist(), np.cumsum(counts).tolist(), strict=True))
+    up_to |= {0: 0, longest: len(rounded["train"])}
+
+    def padded(edges):  # steps of the training split
+        pairs = itertools.pairwise((0, *edges))
+        return sum(edge * (up_to[edge] - up_to[before]) for before, edge in pairs)
+
+    inner = [edge for edge in sorted(up_to) if 0 < edge < longest]
+    best = []
+    for count in range(min(buckets, len(inner) + 1)):
+        choices = itertools.combinations(inner, count)
+        best.append(min(((*edges, longest) for edges in choices), key=padded))
+    return next(edges for edges in best if padded(edges) <= 1.1 * padded(best[-1]))
 
 
-def sequences(split: tf.data.Dataset) -> list[np.ndarray]:
-    """All sequences of a split."""
+def sequences(split: tf.data.Dataset) -> list[Any]:
+    """All examples of a split: sequences, or triples (inputs, targets, sample_weight)."""
     return list(split.as_numpy_iterator())
 
 
+def steps_of(split: tf.data.Dataset) -> np.ndarray:
+    """The number of steps of every example."""
+    return np.array([len(x[0] if isinstance(x, tuple) else x) for x in sequences(split)])
+
+
 def in_buckets(
-    found: Sequence[np.ndarray], lengths: Sequence[int], batch_size: int
+    steps: np.ndarray, lengths: Sequence[int], batch_size: int
 ) -> list[tuple[int, np.ndarray, int]]:
-    """`(steps, indices, rows)` of each bucket: its length, its sequences, those of a batch."""
-    steps = np.array([len(x) for x in found])
+    """`(length, indices, rows)` of each bucket: its length, its sequences, those of a batch."""
     bucket = np.searchsorted(lengths, steps)
     members = [(length, np.flatnonzero(bucket == i)) for i, length in enumerate(lengths)]
     return [(length, rows, min(batch_size, len(rows))) for length, rows in members if len(rows)]
@@ -281,39 +299,56 @@ def in_buckets(
 def batches_of_unequal(
     split: tf.data.Dataset, lengths: Sequence[int], batch_size: int, seed: int
 ) -> tf.data.Dataset:
-    """An endless stream of batches (x, None, sample_weight), each padded to one of `lengths`.
+    """An endless stream of batches, padded to `lengths`: as of `data.padded_batches`.
 
     An epoch has `sum(len(indices) // rows)` batches, in an order that seed and epoch determine. The
     sequences that fill no batch of their bucket are left out, in every epoch others.
     """
-    found = sequences(split)
-    buckets = in_buckets(found, lengths, batch_size)
-    spec = split.element_spec
-
-    def padded(rows, steps):
-        x = np.zeros((len(rows), steps, *found[0].shape[1:]), found[0].dtype)
-        weights = np.zeros((len(rows), steps), "float32")
-        for i, row in enumerate(rows):
-            x[i, : len(found[row])], weights[i, : len(found[row])] = found[row], 1.0
-        return x, weights
+    found, buckets = sequences(split), in_buckets(steps_of(split), lengths, batch_size)
+    single = not isinstance(split.element_spec, tuple)
+    if single:
+        found = [(x, np.ones(len(x), "float32")) for x in found]
+    specs = (split.element_spec, tf.TensorSpec((None,))) if single else split.element_spec
 
     def stream():
-        for epoch in range(2**31):
+        for epoch in itertools.count():
             rng = np.random.default_rng([seed, epoch])
             batches = []
-            for steps, indices, rows in buckets:
+            for length, indices, rows in buckets:
                 order = rng.permutation(indices)
                 cuts = range(0, len(order) - rows + 1, rows)
-                batches += [(order[cut : cut + rows], steps) for cut in cuts]
+                batches += [(order[cut : cut + rows], length) for cut in cuts]
             for i in rng.permutation(len(batches)):
-                yield padded(*batches[i])
+                chosen, length = batches[i]
+                yield padded([found[row] for row in chosen], length)
 
-    signature = (
-        tf.TensorSpec((None, None, *spec.shape[1:]), spec.dtype),
-        tf.TensorSpec((None, None), tf.float32),
-    )
-    return tf.data.Dataset.from_generator(stream, output_signature=signature).map(_weighted)
+    signature = tuple(tf.TensorSpec((None, *spec.shape), spec.dtype) for spec in specs)
+    stream_of_batches = tf.data.Dataset.from_generator(stream, output_signature=signature)
+    return stream_of_batches.map(_without_targets) if single else stream_of_batches
 
 
-def _weighted(x, weights):
+def padded(examples: Sequence[tuple[np.ndarray, ...]], length: int) -> tuple[np.ndarray, ...]:
+    """The parts (T, ...) of examples of unequal T as arrays (n, length, ...), with zeros."""
+    arrays = []
+    for parts in zip(*examples, strict=True):
+        array = np.zeros((len(parts), length, *parts[0].shape[1:]), parts[0].dtype)
+        for row, part in zip(array, parts, strict=True):
+            row[: len(part)] = part
+        arrays.append(array)
+    return tuple(arrays)
+
+
+def evaluation_batches(
+    split: tf.data.Dataset, lengths: Sequence[int] | None, batch_size: int
+) -> tf.data.Dataset:
+    """All of a split, in batches of few lengths; None where all sequences have the same."""
+    if lengths is None:
+        return split.batch(batch_size)
+    buckets = in_buckets(steps_of(split), lengths, batch_size)
+    count = sum(math.ceil(len(indices) / rows) for _, indices, rows in buckets)
+    batches = data.padded_batches(split, batch_size, lengths)
+    return batches.apply(tf.data.experimental.assert_cardinality(count))  # Keras would warn
+
+
+def _without_targets(x, weights):
     return x, None, weights

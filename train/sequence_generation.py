@@ -29,7 +29,6 @@ from mf_keras import (
     TeacherForcing,
     callbacks,
     checkpoints,
-    data,
     plots,
 )
 from train.runs import machine, resuming
@@ -53,8 +52,10 @@ from train.sequence_data import (
     Splits,
     batches_of_unequal,
     bucket_lengths,
+    evaluation_batches,
     in_buckets,
     sequences,
+    steps_of,
 )
 
 METHODS = {
@@ -224,7 +225,7 @@ def batching(
     batch_size = min(options.batch_size, size)
     if lengths is None:
         return batch_size, size // batch_size
-    buckets = in_buckets(sequences(split), lengths, batch_size)
+    buckets = in_buckets(steps_of(split), lengths, batch_size)
     return batch_size, sum(len(indices) // rows for _, indices, rows in buckets)
 
 
@@ -247,16 +248,6 @@ def training_batches(
         return chosen.map(lambda rows: tf.cast(tf.gather(steps, rows), dtype))
 
     return tf.data.Dataset.counter().flat_map(epoch)
-
-
-def evaluation_batches(split: tf.data.Dataset, lengths: Sequence[int] | None) -> tf.data.Dataset:
-    """All of a split, in batches."""
-    if lengths is None:
-        return split.batch(EVALUATION_BATCH)
-    buckets = in_buckets(sequences(split), lengths, EVALUATION_BATCH)
-    count = sum(math.ceil(len(indices) / rows) for _, indices, rows in buckets)
-    batches = data.padded_batches(split, EVALUATION_BATCH, lengths)
-    return batches.apply(tf.data.experimental.assert_cardinality(count))  # Keras would warn
 
 
 def train(model: keras.Model, splits: Splits, options: Options, folder: RunFolder) -> int:
@@ -283,7 +274,7 @@ def train(model: keras.Model, splits: Splits, options: Options, folder: RunFolde
             options.epochs,
             len(history),
             callbacks.Checkpoint(folder / LAST, every=options.checkpoint_steps),
-            validation_data=evaluation_batches(splits["validation"], lengths),
+            validation_data=evaluation_batches(splits["validation"], lengths, EVALUATION_BATCH),
             callbacks=[
                 callbacks.StopOnNonFinite(),
                 best,
@@ -332,7 +323,7 @@ def evaluate(
     model.compile(jit_compile="auto" if lengths is None else False)
     found = []
     for split in splits:
-        batches = evaluation_batches(split, lengths)
+        batches = evaluation_batches(split, lengths, EVALUATION_BATCH)
         logs = model.evaluate(batches, verbose=0, return_dict=True)
         names = ("nll", "nll_per_step", "bits_per_step")
         found.append({name: float(logs[name]) for name in names})
