@@ -34,6 +34,7 @@ from train.runs.devices import use_few_threads
 from train.runs.folder import RunFolder, write_text
 from train.runs.model import ModelOptions, make_optimizer
 from train.runs.options import (
+    BASELINE,
     ExperimentOptions,
     Role,
     flag,
@@ -94,6 +95,7 @@ class Options(CsordasOptions, ExperimentOptions):
     command = "train.babi"
     marker = "task"
 
+    method: str = option(BASELINE, "how to train", role=Role.RUN, choices=(BASELINE,))
     task: int = option(1, f"1 to {TASKS}", positive_int)
     path: str | None = option(
         None,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Splits = dict[str, tf.data.Dataset]
 SPLITS = ("train", "validation", "test")
 BUCKETS = 3  # lengths of batches; a model is compiled for each
-_MULTIPLE = 8
+MULTIPLE = 8  # of the lengths
 
 
 class SequenceData(abc.ABC):
@@ -253,13 +253,15 @@ DATASETS: dict[str, SequenceData] = {
 }
 
 
-def bucket_lengths(splits: Splits, buckets: int = BUCKETS) -> tuple[int, ...]:
+def bucket_lengths(splits: Splits, buckets: int | None = None) -> tuple[int, ...]:
     """The few numbers of steps that batches of sequences of unequal length have.
 
-    Multiples of 8, chosen for the least padding in training; the last is that of the longest
-    sequence of all splits. Fewer than `buckets` where those save no tenth of the steps.
+    Multiples of `MULTIPLE`, chosen for the least padding in training; the last is that of the
+    longest sequence of all splits. There are at most `buckets`, None for `BUCKETS`; fewer where
+    more save no tenth of the steps.
     """
-    rounded = {name: _MULTIPLE * -(-steps_of(x) // _MULTIPLE) for name, x in splits.items()}
+    buckets = BUCKETS if buckets is None else buckets
+    rounded = {name: MULTIPLE * -(-steps_of(x) // MULTIPLE) for name, x in splits.items()}
     longest = int(max(lengths.max() for lengths in rounded.values()))
     found, counts = np.unique(rounded["train"], return_counts=True)
     up_to = dict(zip(found.tolist(), np.cumsum(counts).tolist(), strict=True))
