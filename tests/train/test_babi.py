@@ -14,7 +14,8 @@ from train import babi
 from train.babi import Options
 
 PLACES = ("garden", "kitchen", "office")
-RUN = ["--epochs", "2", "--batch-size", "2", "--learning-rate", "1e-2", *SIZES]
+TWO = ["--batch-size", "2", "--learning-rate", "1e-2"]
+GRU = ["--cell", "gru", "--controller-units", "4"]  # eagerly a tenth of the DNC's time
 
 
 @pytest.fixture(autouse=True)
@@ -35,9 +36,9 @@ def folder(tmp_path):
         lines = []
         for i in range(count):
             place = PLACES[i % 3]
-            lines += [f"1 Mary went to the {place}.", f"2 Where is Mary? \t{place}\t1"]
+            lines += ["1 Mary left.", f"2 Where? \t{place}\t1"]
             if i % 2:
-                lines += ["3 What does Mary carry? \tmilk,apple\t1"]
+                lines += ["3 What? \tmilk,apple\t1"]
         (en / f"qa1_made_{split}.txt").write_text("\n".join(lines) + "\n")
     return str(tmp_path / "babi")
 
@@ -45,7 +46,7 @@ def folder(tmp_path):
 def test_counts_the_questions_of_the_test_split(folder, tmp_path, capsys):
     out = tmp_path / "run"
     words = ["--path", folder, "--blanks", "1", "--masked-lookup", "--erase-on-deallocation"]
-    babi.main([*words, *RUN, "--out", str(out)])
+    babi.main([*words, *TWO, *SIZES, "--epochs", "1", "--out", str(out)])
     results = json.loads((out / "results.json").read_text())
     transducer = keras.models.load_model(out / "best.keras")
     assert transducer.cell.masked_lookup
@@ -60,13 +61,13 @@ def test_counts_the_questions_of_the_test_split(folder, tmp_path, capsys):
     assert count == 4
     assert results["test"] == {"wrong": wrong, "questions": count, "error": wrong / count}
     assert f"{100 * wrong / count:.1f} % of 4 questions" in capsys.readouterr().out
-    assert "where is mary?" in (out / "answers.txt").read_text()
+    assert "mary left.\nwhere?" in (out / "answers.txt").read_text()
     assert (out / "nll.png").exists()
 
 
 def test_an_interrupted_run_ends_as_one_that_was_not(folder, monkeypatch, tmp_path):
     monkeypatch.setattr(babi, "finish", lambda *arguments: None)
-    words = ["--path", folder, *RUN]
+    words = ["--path", folder, *TWO, *GRU, "--epochs", "2"]
     babi.main([*words, "--out", str(tmp_path / "whole")])
     on_batch_end = callbacks.Checkpoint.on_train_batch_end
 
