@@ -15,13 +15,11 @@ resumes an interrupted run from its last checkpoint to the same weights and rows
 import dataclasses
 import pathlib
 import sys
-from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
 import pandas as pd
-from keras import ops
 from matplotlib.figure import Figure
 
 from mf_keras import (
@@ -35,13 +33,12 @@ from mf_keras import (
     data,
     plots,
 )
-from mf_keras.addressing import Equations
-from mf_keras.cells import MemoryCell, Signal
+from mf_keras.cells import MemoryCell
 from mf_keras.outputs import Categorical
-from mf_keras.types import Shape, State, Tensor
 from train.runs import resuming
 from train.runs.devices import use_few_threads
 from train.runs.folder import RunFolder, write_text
+from train.runs.memoryless import MemorylessCell
 from train.runs.options import (
     ExperimentOptions,
     Role,
@@ -157,36 +154,6 @@ class Options(ExperimentOptions):
             seed=seed,
             data_dir=self.data_dir,
         )
-
-
-class MemorylessState(NamedTuple):
-    """State of a cell whose memory is always empty."""
-
-    hidden: Any
-    controller: tuple
-    memory: Any  # (B, 1, 1), zeros
-    read_vectors: Any  # (B, 1, 1), zeros
-
-
-@keras.saving.register_keras_serializable(package="mf_keras.train")
-class MemorylessCell(MemoryCell):
-    """A controller with a linear readout and no memory: the baseline, in the same training."""
-
-    state_type = MemorylessState
-    served_fields = ("hidden",)
-
-    def memory_shapes(self) -> dict[str, Shape]:
-        """Of one number, which stays 0."""
-        return {"memory": (1, 1), "read_vectors": (1, 1)}
-
-    def signals(self) -> list[Signal]:
-        """One, which nothing uses; a layer has at least one unit."""
-        return [Signal("unused", (1,))]
-
-    def address(self, eq: Equations, signals: SimpleNamespace, state: State) -> dict[str, Tensor]:
-        """Nothing is written, nothing is read."""
-        zeros = ops.zeros_like(state.memory)
-        return {"memory": zeros, "read_vectors": zeros}
 
 
 # What is measured.

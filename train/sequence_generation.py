@@ -1,12 +1,13 @@
-"""Train a generator of images, pixel by pixel, and draw what it does.
+"""Train a generator of sequences, step by step, and draw what it does.
 
 python -m train.sequence_generation --dataset digits --method teacher_forcing --epochs 80
+python -m train.sequence_generation --dataset music --collection jsb --epochs 100
 
-Writes a run folder: config.json, history.csv (nats per image, each epoch), last.keras (all that a
-resumed run needs) and last.previous.keras (the checkpoint before), best.keras (the generator of the
-best validation NLL), pictures of samples, memory and learning curves, and results.json with the NLL
-of the whole test split. Ctrl-C saves; `--resume RUN` ends with the same weights and history as a
-run without the interruption, also after a kill or a full disk.
+Writes a run folder: config.json, history.csv (nats per sequence, each epoch), last.keras (all that
+a resumed run needs) and last.previous.keras (the checkpoint before), best.keras (the generator of
+the best validation NLL), samples as pictures or text, pictures of memory and learning curves, and
+results.json with the NLL of the whole test split. Ctrl-C saves; `--resume RUN` ends with the same
+weights and history as a run without the interruption, also after a kill or a full disk.
 """
 
 import dataclasses
@@ -28,28 +29,35 @@ from mf_keras import (
     TeacherForcing,
     callbacks,
     checkpoints,
-    data,
     plots,
 )
 from train.runs import machine, resuming
 from train.runs.devices import DeviceOptions, make_strategy
 from train.runs.folder import RunFolder
-from train.runs.model import ForcingOptions, ModelOptions, make_optimizer
+from train.runs.model import NO_MEMORY, ForcingOptions, ModelOptions, make_optimizer
 from train.runs.options import (
     BASELINE,
     ExperimentOptions,
     Role,
+    flag,
     option,
     positive_float,
     positive_int,
     random_seed,
 )
+from train.sequence_data import (
+    DATASETS,
+    Images,
+    SequenceData,
+    Splits,
+    batches_of_unequal,
+    bucket_lengths,
+    evaluation_batches,
+    in_buckets,
+    sequences,
+    steps_of,
+)
 
-# The binarisation of MNIST is a random draw; no model of it can have a lower NLL in nats per image
-# than the entropy of that draw, some 45.5, and the information of an image's class. Below it
-# something is wrong, such as a model that sees the pixel it predicts.
-LOWEST_POSSIBLE_NLL = {"binarized_mnist": 47.0, "digits": 0.0}
-IMAGE_SHAPES = {"binarized_mnist": data.BINARIZED_MNIST_SHAPE, "digits": data.DIGITS_SHAPE}
 METHODS = {
     BASELINE: TeacherForcing,
     "professor_forcing": ProfessorForcing,
@@ -57,10 +65,8 @@ METHODS = {
 }
 HISTORY, RESULTS = "history.csv", "results.json"
 LAST, BEST = "last.keras", "best.keras"
-SPLITS = ("train", "validation", "test")
+SHOWN = 64  # samples in the pictures
 EVALUATION_BATCH = 200  # divides every evaluated split, so nothing is compiled twice
-
-Splits = dict[str, tf.data.Dataset]
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -70,11 +76,12 @@ class Options(ForcingOptions, ModelOptions, DeviceOptions, ExperimentOptions):
     command = "train.sequence_generation"
     marker = "dataset"
 
-    dataset: str = option("digits", "images to generate", choices=sorted(IMAGE_SHAPES))
+    dataset: str = option("digits", "what to generate", choices=sorted(DATASETS))
     method: str = option(BASELINE, "how to train", role=Role.RUN, choices=sorted(METHODS))
     data_dir: str | None = option(
         None,
-        "folder where TFDS has prepared binarized_mnist",
+        "folder of the data: where TFDS has prepared binarized_mnist or tiny_shakespeare, or with "
+        "the .mat files of the music",
         role=Role.FILES,
         resumable=True,
     )
@@ -84,16 +91,31 @@ class Options(ForcingOptions, ModelOptions, DeviceOptions, ExperimentOptions):
         role=Role.FILES,
         resumable=True,
     )
+    files: Sequence[str] | None = option(
+        None,
+        "of lines: three text files, for training, validation and test; of strokes: one .npz",
+        role=Role.FILES,
+        resumable=True,
+        nargs="+",
+        metavar="FILE",
+    )
+    collection: str = option(
+        "jsb", "of the music", choices=("jsb", "muse_data", "nottingham", "piano_midi")
+    )
+    length: int = option(100, "characters of a piece", positive_int)
+    components: int = option(20, "of the mixture of a pen's moves", positive_int)
     epochs: int = option(
         10, "of the training split", positive_int, role=Role.RUN, resumable=True
     )  # 10 in the paper
-    batch_size: int = option(64, "images", positive_int)
+    batch_size: int = option(64, "sequences", positive_int)
     learning_rate: float = option(1e-4, "of Adam", positive_float)
     cosine: bool = option(
         False,
         "the learning rate falls to 0 along half a cosine over the epochs; default: it is constant",
     )
-    seed: int = option(0, "of weights, order of the images and noise", random_seed, role=Role.RUN)
+    seed: int = option(
+        0, "of weights, order of the sequences and noise", random_seed, role=Role.RUN
+    )
     out: str = option("", "run folder, new; default: runs/DATASET-METHOD-SEED", role=Role.FILES)
     pictures_every: int | None = option(
         None,
@@ -122,6 +144,27 @@ class Options(ForcingOptions, ModelOptions, DeviceOptions, ExperimentOptions):
         super().__post_init__()
         self.out = self.out or f"runs/{self.dataset}-{self.method}-{self.seed}"
 
+    def check(self) -> None:
+        """Refuse options of other data, and a memory's method without a memory."""
+        super().check()
+        if self.resume is not None:  # the run's own are checked with the changes
+            return
+        chosen = self.kind.arguments
+        for name in sorted(frozenset().union(*(kind.arguments for kind in DATASETS.values()))):
+            if name not in chosen and getattr(self, name) != DEFAULTS[name]:
+                raise ValueError(f"argument {flag(name)}: --dataset {self.dataset} has none")
+        if self.method == "memory_forcing" and self.cell == NO_MEMORY:
+            raise ValueError(f"argument --method: --cell {NO_MEMORY} has no memory")
+        if self.pictures_every is not None and not isinstance(self.kind, Images):
+            raise ValueError(
+                f"argument --pictures-every: --dataset {self.dataset} is drawn only at the end"
+            )
+
+    @property
+    def kind(self) -> SequenceData:
+        """What the data are."""
+        return DATASETS[self.dataset]
+
     def settings(self) -> dict[str, Any]:
         """As in the base class; with `--cosine` the epochs, which set all learning rates, too."""
         epochs = {"epochs": self.epochs} if self.cosine else {}
@@ -129,55 +172,80 @@ class Options(ForcingOptions, ModelOptions, DeviceOptions, ExperimentOptions):
 
     @property
     def image_shape(self) -> tuple[int, int]:
-        """(height, width) of an image."""
-        return IMAGE_SHAPES[self.dataset]
+        """(height, width) of an image.
+
+        Raises:
+            ValueError: the data are no images.
+        """
+        if not isinstance(self.kind, Images):
+            raise ValueError(f"the data must be images for this, got --dataset {self.dataset}.")
+        return self.kind.shape
+
+
+DEFAULTS = {field.name: field.default for field in dataclasses.fields(Options)}
 
 
 def load(options: Options) -> Splits:
-    """The dataset's splits by name, unbatched: images (T, 1) of 0/1."""
-    if options.dataset == "digits":
-        return {split: data.digits(split) for split in SPLITS}
-    folders = {"data_dir": options.data_dir, "manual_dir": options.manual_dir}
-    return {split: data.binarized_mnist(split, **folders) for split in SPLITS}
+    """The dataset's splits by name, unbatched: of images (T, 1) of 0/1."""
+    return options.kind.load(options)
 
 
 def images(split: tf.data.Dataset) -> np.ndarray:
-    """All images of a split, (n, T, 1)."""
-    return np.stack(list(split.as_numpy_iterator()))
+    """All sequences of a split of equal lengths, (n, T, *step)."""
+    return np.stack(sequences(split))
 
 
 def make_model(options: Options, steps: int | None = None) -> keras.Model:
     """The compiled model that trains; `--cosine` needs `steps`, those of the whole training."""
-    generator = SequenceGenerator(options.make_cell(units=1))
+    output = options.kind.output(options)
+    generator = SequenceGenerator(options.make_cell(output.size), output)
     optimizer = make_optimizer(options.learning_rate, steps if options.cosine else None)
+    # The lengths of a stream of unequal ones are not in its specification, and yet few.
+    compiling: dict[str, Any] = {"jit_compile": "loops" if options.kind.unequal else "auto"}
     if options.method == BASELINE:
         model = TeacherForcing(generator)
-        model.compile(optimizer)
+        model.compile(optimizer, **compiling)
     else:
         model = METHODS[options.method](generator, seed=options.seed, **options.gate())
-        model.compile(optimizer, discriminator_optimizer=options.discriminator_optimizer())
+        discriminators = options.discriminator_optimizer()
+        model.compile(optimizer, discriminator_optimizer=discriminators, **compiling)
     return model
 
 
-def batching(split: tf.data.Dataset, options: Options) -> tuple[int, int]:
-    """Images of a batch, and batches of an epoch."""
+def lengths_of(splits: Splits, options: Options) -> tuple[int, ...] | None:
+    """The numbers of steps that batches have; None where all sequences have the same."""
+    return bucket_lengths(splits) if options.kind.unequal else None
+
+
+def batching(
+    split: tf.data.Dataset, options: Options, lengths: Sequence[int] | None = None
+) -> tuple[int, int]:
+    """Sequences of a batch, and batches of an epoch."""
     size = int(split.cardinality())
     batch_size = min(options.batch_size, size)
-    return batch_size, size // batch_size
+    if lengths is None:
+        return batch_size, size // batch_size
+    buckets = in_buckets(steps_of(split), lengths, batch_size)
+    return batch_size, sum(len(indices) // rows for _, indices, rows in buckets)
 
 
-def training_batches(split: tf.data.Dataset, batch_size: int, seed: int) -> tf.data.Dataset:
+def training_batches(
+    split: tf.data.Dataset, batch_size: int, seed: int, lengths: Sequence[int] | None = None
+) -> tf.data.Dataset:
     """An endless stream of batches, each epoch in an order that seed and epoch determine.
 
     So a resumed run skips the batches that it has seen and continues with the same ones.
     """
-    pixels = tf.constant(images(split).astype("uint8"))
-    size = len(pixels)
+    if lengths is not None:
+        return batches_of_unequal(split, lengths, batch_size, seed)
+    steps = tf.constant(images(split).astype("uint8"))  # bits, or tokens of a small vocabulary
+    size = len(steps)
+    dtype = tf.int32 if split.element_spec.dtype == tf.int32 else tf.float32
 
     def epoch(index):
         order = tf.random.experimental.stateless_shuffle(tf.range(size), seed=[seed, index])
         chosen = tf.data.Dataset.from_tensor_slices(order).batch(batch_size, drop_remainder=True)
-        return chosen.map(lambda rows: tf.cast(tf.gather(pixels, rows), tf.float32))
+        return chosen.map(lambda rows: tf.cast(tf.gather(steps, rows), dtype))
 
     return tf.data.Dataset.counter().flat_map(epoch)
 
@@ -190,8 +258,10 @@ def train(model: keras.Model, splits: Splits, options: Options, folder: RunFolde
         FloatingPointError: something is NaN or infinite.
         mf_keras.files.NotWrittenError: the disk is full.
     """
-    batch_size, per_epoch = batching(splits["train"], options)
+    lengths = lengths_of(splits, options)
+    batch_size, per_epoch = batching(splits["train"], options, lengths)
     history = folder.history(HISTORY)
+    # Of one validation split the NLL per sequence and that per step have the same order.
     best = callbacks.SaveBest(folder / BEST, model.generator)
     if len(history):
         row = int(history["val_nll"].argmin())
@@ -199,12 +269,12 @@ def train(model: keras.Model, splits: Splits, options: Options, folder: RunFolde
     with folder.csv_logger(HISTORY) as logger:
         resuming.fit_from_checkpoint(
             model,
-            training_batches(splits["train"], batch_size, options.seed),
+            training_batches(splits["train"], batch_size, options.seed, lengths),
             per_epoch,
             options.epochs,
             len(history),
             callbacks.Checkpoint(folder / LAST, every=options.checkpoint_steps),
-            validation_data=splits["validation"].batch(EVALUATION_BATCH),
+            validation_data=evaluation_batches(splits["validation"], lengths, EVALUATION_BATCH),
             callbacks=[
                 callbacks.StopOnNonFinite(),
                 best,
@@ -243,28 +313,43 @@ def curves_of(history: pd.DataFrame) -> dict[str, tuple[list[int], list[float]]]
 
 
 def evaluate(
-    generator: SequenceGenerator, splits: Sequence[tf.data.Dataset]
+    generator: SequenceGenerator,
+    splits: Sequence[tf.data.Dataset],
+    lengths: Sequence[int] | None = None,
 ) -> list[dict[str, float]]:
-    """NLL of whole splits: for each a dict of nats per image and bits per pixel."""
+    """NLL of whole splits: for each a dict of nats per sequence and step, and bits per step."""
     model = TeacherForcing(generator)
-    model.compile()
+    # What is seen once, in batches of many shapes, is not worth XLA's compilation.
+    model.compile(jit_compile="auto" if lengths is None else False)
     found = []
     for split in splits:
-        logs = model.evaluate(split.batch(EVALUATION_BATCH), verbose=0, return_dict=True)
-        found.append({name: float(logs[name]) for name in ("nll", "bits_per_step")})
+        batches = evaluation_batches(split, lengths, EVALUATION_BATCH)
+        logs = model.evaluate(batches, verbose=0, return_dict=True)
+        names = ("nll", "nll_per_step", "bits_per_step")
+        found.append({name: float(logs[name]) for name in names})
     return found
 
 
 def draw(generator: SequenceGenerator, splits: Splits, options: Options, folder: RunFolder) -> None:
-    """The pictures of a run: samples, images, memory and the curves of its history."""
-    shape = options.image_shape
-    samples = generator.sample(64, math.prod(shape), seed=options.seed)
-    folder.save_figure("samples.png", plots.sample_grid(samples, shape, title="samples"))
-    real = images(splits["train"].take(64))
-    folder.save_figure("data.png", plots.sample_grid(real, shape, title="training images"))
-    _, trace = generator.teacher_force(real[:1])
+    """The pictures of a run: samples, data, memory and the curves of its history."""
+    real = sequences(splits["train"].take(SHOWN))
+    length = max(len(x) for x in real)
+    samples = keras.ops.convert_to_numpy(generator.sample(SHOWN, length, seed=options.seed))
+    options.kind.draw(samples, real, options, folder)
+    if options.cell != NO_MEMORY:
+        draw_memory(generator, real[0], options, folder)
+    for name, figure in plots.training_curves(curves_of(folder.history(HISTORY))).items():
+        folder.save_figure(f"{name}.png", figure)
+
+
+def draw_memory(
+    generator: SequenceGenerator, sequence: np.ndarray, options: Options, folder: RunFolder
+) -> None:
+    """The pictures of the memory, on a sequence and running free."""
+    _, trace = generator.teacher_force(sequence[np.newaxis])
     memory = trace.memory[0]
-    folder.save_figure("memory.png", plots.memory_heatmaps(memory, title="memory, one image"))
+    title = f"memory, one {options.kind.sequence}"
+    folder.save_figure("memory.png", plots.memory_heatmaps(memory, title=title))
     _, _, free = generator.free_run(1, len(memory), seed=options.seed)
     both = {"teacher-forced": memory, "free-running": free.memory[0]}
     folder.save_figure("memory_free_running.png", plots.memory_comparison(both))
@@ -272,17 +357,15 @@ def draw(generator: SequenceGenerator, splits: Splits, options: Options, folder:
     writes = None if writes is None else writes[0]
     over_time = plots.memory_over_time(memory, writes, trace.read_weights[0])
     folder.save_figure("memory_over_time.png", over_time)
-    for name, figure in plots.training_curves(curves_of(folder.history(HISTORY))).items():
-        folder.save_figure(f"{name}.png", figure)
 
 
 def check_possible(dataset: str, nll: float) -> None:
-    """Check that a model of the data can have this NLL, in nats per image.
+    """Check that a model of the data can have this NLL, in nats per sequence.
 
     Raises:
-        ValueError: it is below `LOWEST_POSSIBLE_NLL`.
+        ValueError: it is below the data's `lowest_nll`.
     """
-    lowest = LOWEST_POSSIBLE_NLL[dataset]
+    lowest = DATASETS[dataset].lowest_nll
     if nll < lowest:
         raise ValueError(
             f"ALARM: {nll:.2f} nats is below {lowest}, which no model of this data can reach. The "
@@ -293,8 +376,13 @@ def check_possible(dataset: str, nll: float) -> None:
 def finish(options: Options, splits: Splits, best_epoch: int, folder: RunFolder) -> None:
     """Evaluate and draw the best generator; write and print the results."""
     generator = checkpoints.load(folder / BEST)
-    test, validation = evaluate(generator, [splits["test"], splits["validation"]])
+    evaluated, kind = [splits["test"], splits["validation"]], options.kind
+    found = evaluate(generator, evaluated, lengths_of(splits, options))
+    test, validation = (
+        kind.measure(generator, split, logs) for split, logs in zip(evaluated, found, strict=True)
+    )
     results = {
+        "weights": generator.count_params(),
         "test": test,
         "validation": validation,
         "best_epoch": best_epoch,
@@ -305,9 +393,7 @@ def finish(options: Options, splits: Splits, best_epoch: int, folder: RunFolder)
     }
     folder.write_json(RESULTS, results)
     draw(generator, splits, options, folder)
-    print(
-        f"test NLL: {test['nll']:.2f} nats per image, at the best epoch by validation, {best_epoch}"
-    )
+    print(f"test NLL: {kind.describe(test)}, at the best epoch by validation, {best_epoch}")
     print(f"run folder: {folder.path}")
     try:
         check_possible(options.dataset, test["nll"])
@@ -326,7 +412,7 @@ def start(options: Options) -> tuple[Options, Splits, RunFolder, keras.Model]:
     else:
         folder.remove_left_over()
     keras.utils.set_random_seed(options.seed)
-    per_epoch = batching(splits["train"], options)[1]
+    per_epoch = batching(splits["train"], options, lengths_of(splits, options))[1]
     with strategy.scope():
         new = make_model(options, options.epochs * per_epoch)
         model = checkpoints.load_latest(folder / LAST, like=new)

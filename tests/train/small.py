@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from mf_keras import DNCCell, SequenceGenerator, checkpoints
-from train import copy_task, sequence_generation
+from train import copy_task, sequence_data, sequence_generation
 from train.runs.folder import RunFolder
 
 SIZES = ["--controller-units", "4", "--memory-size", "3", "--word-size", "2", "--num-reads", "1"]
@@ -39,7 +39,7 @@ def small_experiments():
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Even though the `tf.config.experimental_run_functions")
         patch.setattr(sequence_generation, "load", small_splits)
-        patch.setitem(sequence_generation.IMAGE_SHAPES, "digits", SHAPE)
+        patch.setattr(sequence_data.DATASETS["digits"], "shape", SHAPE)
         patch.setattr(copy_task, "INTERVAL", 2)
         patch.setattr(copy_task, "STEPS_PER_EXECUTION", 1)
         patch.setattr(copy_task, "LONGER", (1,))

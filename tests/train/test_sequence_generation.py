@@ -12,7 +12,7 @@ from pandas.testing import assert_frame_equal
 
 from mf_keras import TeacherForcing, callbacks
 from tests.train.small import GENERATION, IMAGES, SIZES, small_splits, without
-from train import sequence_generation
+from train import sequence_data, sequence_generation
 from train.runs import resuming
 from train.runs.folder import RunFolder
 from train.sequence_generation import Options
@@ -102,7 +102,7 @@ def test_raises_the_alarm_below_what_is_possible(monkeypatch, small, generation_
     shutil.copytree(generation_run, tmp_path / "run")
     folder, options = RunFolder.open(tmp_path / "run", Options)
     splits = sequence_generation.load(options)
-    monkeypatch.setitem(sequence_generation.LOWEST_POSSIBLE_NLL, "digits", 4.0)
+    monkeypatch.setattr(sequence_data.DATASETS["digits"], "lowest_nll", 4.0)
     monkeypatch.setattr(sequence_generation, "draw", lambda *arguments: None)
     for nll in (3.9, 4.1):
         results = {"nll": nll, "bits_per_step": nll / 64}
@@ -255,7 +255,10 @@ def test_the_seed_is_that_of_the_noise_too():
 
 
 def test_a_resumed_run_finds_data_that_have_moved(small, tmp_path):
-    folder = RunFolder(tmp_path / "run", Options.parse(["--data-dir", "old", *SIZES]))
+    folder = RunFolder(
+        tmp_path / "run",
+        Options.parse(["--dataset", "binarized_mnist", "--data-dir", "old", *SIZES]),
+    )
     config = folder.read_json("config.json")
     more = ["--resume", str(folder.path), "--data-dir", "new"]
     sequence_generation.start(Options.parse(more))

@@ -11,6 +11,7 @@ from train import sequence_generation
 from train.analysis.run_table import Experiment, Run, RunTable, by_variant, title
 from train.analysis.tables import difference, markdown, number, over_steps
 from train.runs.folder import RunFolder
+from train.sequence_data import DATASETS
 
 # Test NLL of others on the same data, nats per image.
 PUBLISHED = {
@@ -105,7 +106,8 @@ class Generation(Experiment):
         several = len(paired.runs.index.unique("seed")) > 1
         caption = "mean over seeds, and their range" if several else None
         curves = over_steps(paired.progress["val_nll"])
-        return plots.curves(curves, "epoch", "validation NLL (nats per image)", caption)
+        sequence = DATASETS[paired.settings["dataset"]].sequence
+        return plots.curves(curves, "epoch", f"validation NLL (nats per {sequence})", caption)
 
 
 def _summary(history: pd.DataFrame) -> dict[str, float]:

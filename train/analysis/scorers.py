@@ -18,7 +18,8 @@ from keras import ops
 
 from mf_keras import checkpoints, data
 from mf_keras.outputs import Bernoulli
-from train.sequence_generation import EVALUATION_BATCH, IMAGE_SHAPES, Splits
+from train.sequence_data import IMAGES, Splits
+from train.sequence_generation import EVALUATION_BATCH
 from train.sequence_generation import images as images_of
 
 SEED = 1000  # the experiments' own are small
@@ -98,7 +99,8 @@ def load_or_train(dataset: str, splits: Splits, folder: pathlib.Path) -> Scorers
     train, held_out = labelled(dataset)
     folder.mkdir(parents=True, exist_ok=True)
     made = _kept(folder / MADE, lambda: train_made(splits))
-    classifier = _kept(folder / CLASSIFIER, lambda: train_classifier(IMAGE_SHAPES[dataset], *train))
+    shape = IMAGES[dataset].shape
+    classifier = _kept(folder / CLASSIFIER, lambda: train_classifier(shape, *train))
     scorers = Scorers(made, classifier)
     right = scorers.classes(held_out[0]).argmax(axis=1) == held_out[1]
     nll = scorers.nll(images_of(splits["test"])).mean()

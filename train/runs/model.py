@@ -1,14 +1,24 @@
 """The memory cell and the optimizer of a run."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import keras
 
 from mf_keras import DNCCell, KanervaCell, MANNCell, NTMCell
-from train.runs.options import Options, Role, option, positive_float, positive_int
+from mf_keras.cells import MemoryCell
+from train.runs.memoryless import memoryless
+from train.runs.options import Options, Role, flag, fraction, option, positive_float, positive_int
 
-CELLS = {"dnc": DNCCell, "kanerva": KanervaCell, "mann": MANNCell, "ntm": NTMCell}
+NO_MEMORY = "gru"
+CELLS: dict[str, Callable[..., MemoryCell]] = {
+    "dnc": DNCCell,
+    NO_MEMORY: memoryless,
+    "kanerva": KanervaCell,
+    "mann": MANNCell,
+    "ntm": NTMCell,
+}
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -16,16 +26,29 @@ class ModelOptions(Options):
     """Options of the memory cell; the defaults are the paper's."""
 
     title = "model (the paper's settings by default)"
-    cell: str = option("dnc", "of the memory", choices=sorted(CELLS))
+    cell: str = option("dnc", "of the memory; gru: the controller alone", choices=sorted(CELLS))
     controller_units: int = option(64, "units of the GRU controller", positive_int)
     memory_size: int = option(20, "slots of the memory, N", positive_int)
     word_size: int = option(16, "length of a slot, W", positive_int)
     num_reads: int = option(4, "read heads, R", positive_int)
+    dropout: float = option(
+        0.0, "of the controller's inputs and state, with one mask a sequence", fraction
+    )
+
+    def check(self) -> None:
+        """Refuse sizes of a memory where there is none."""
+        super().check()
+        if self.cell == NO_MEMORY:
+            for name in ("memory_size", "word_size", "num_reads"):
+                if getattr(self, name) != type(self).__dataclass_fields__[name].default:
+                    raise ValueError(f"argument {flag(name)}: --cell {NO_MEMORY} has no memory")
 
     def make_cell(self, units: int) -> keras.layers.Layer:
         """The memory cell, which gives `units` logits a step."""
         return CELLS[self.cell](
-            keras.layers.GRUCell(self.controller_units),
+            keras.layers.GRUCell(
+                self.controller_units, dropout=self.dropout, recurrent_dropout=self.dropout
+            ),
             units,
             memory_size=self.memory_size,
             word_size=self.word_size,

@@ -68,7 +68,8 @@ def positional(help: str, **arguments: Any) -> Any:
     return dataclasses.field(metadata=metadata)
 
 
-def _flag(name: str) -> str:
+def flag(name: str) -> str:
+    """How the command line calls an option: `memory_size` is "--memory-size"."""
     return "--" + name.replace("_", "-")
 
 
@@ -109,7 +110,7 @@ class Options:
             for field in dataclasses.fields(cls):
                 if field.name in given.keys() - {"resume"} and not field.metadata["resumable"]:
                     parser.error(
-                        f"argument {_flag(field.name)}: --resume uses the run's own, which it does "
+                        f"argument {flag(field.name)}: --resume uses the run's own, which it does "
                         "not change"
                     )
         try:
@@ -168,7 +169,7 @@ class Options:
             where = parser.add_argument_group(vars(group)["title"]) if titled else parser
             for field in fields:
                 positional = field.default is dataclasses.MISSING
-                names = [field.name if positional else _flag(field.name)]
+                names = [field.name if positional else flag(field.name)]
                 names += field.metadata.get("aliases", [])
                 where.add_argument(*names, **field.metadata["arguments"])
         return parser
@@ -180,7 +181,7 @@ def words(options: dict[str, Any]) -> list[str]:
     for name, value in options.items():
         short = isinstance(value, float) and float(f"{value:g}") == value
         text = f"{value:g}" if short else str(value)
-        found += [_flag(name)] if value is True else [_flag(name), text]
+        found += [flag(name)] if value is True else [flag(name), text]
     return found
 
 
@@ -198,7 +199,7 @@ class ExperimentOptions(Options):
     def check(self) -> None:
         """Refuse options of a discriminator where there is none."""
         for name in self.not_default(Role.VARIANT) if self.method == BASELINE else ():
-            raise ValueError(f"argument {_flag(name)}: --method {BASELINE} has no discriminator")
+            raise ValueError(f"argument {flag(name)}: --method {BASELINE} has no discriminator")
 
     def settings(self) -> dict[str, Any]:
         """The options that all runs of a comparison share, sorted by name."""
@@ -228,6 +229,17 @@ def positive_float(text: str) -> float:
         value = 0.0
     if not 0.0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"must be a number > 0, got {text!r}")
+    return value
+
+
+def fraction(text: str) -> float:
+    """An argparse type: a number in [0, 1)."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0.0 <= value < 1.0:
+        raise argparse.ArgumentTypeError(f"must be a number in [0, 1), got {text!r}")
     return value
 
 
