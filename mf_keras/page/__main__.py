@@ -129,10 +129,8 @@ def _remote(url, model, version, timeout, length, tokens):
 
 
 def _read_alphabet(path):
-    """The characters of a file, without the line feed at its end where another one is in it."""
-    text = pathlib.Path(path).read_text("utf-8")
-    if len(set(text)) < len(text):
-        text = text.removesuffix("\n")
+    """The characters of a file; the line feed at its very end is none of them."""
+    text = pathlib.Path(path).read_text("utf-8").removesuffix("\n")
     if len(set(text)) < len(text) or len(text) < 2:
         raise ValueError(f"--alphabet must have every character once, which {path} has not.")
     return list(text)

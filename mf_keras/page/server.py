@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from mf_keras import validation, viewer
+from mf_keras import validation
 from mf_keras.page.models import check_shape
 from mf_keras.serving.errors import ServerError
+from mf_keras.viewer.document import html, pack
 
 MOST_BYTES = 256 * 1024  # of a request's body
 MOST_WAITING = 8  # requests that compute or wait for it
@@ -47,8 +48,8 @@ class PageServer(http.server.ThreadingHTTPServer):
       reads when it is compared (T);
     * `seed`, an integer; `temperature`, a number.
 
-    It answers with the JSON of `viewer.pack`, or with 4xx and {"error": "..."}. A request is one
-    row, of at most 256 KiB, and at most 8 wait.
+    It answers with the JSON of `viewer.document.pack`, or with 4xx and {"error": "..."}. A request
+    is one row, of at most 256 KiB, and at most 8 wait.
 
     Args:
         model: a `LocalModel` or a `RemoteModel`, or what has their methods and attributes.
@@ -105,7 +106,7 @@ class PageServer(http.server.ThreadingHTTPServer):
         }
         controls = (files / "controls.html").read_text("utf-8")
         program = (files / "controls.js").read_text("utf-8")
-        return viewer.html({"live": about}, controls, program).encode()
+        return html({"live": about}, controls, program).encode()
 
     def page(self) -> bytes:
         """The page's HTML."""
@@ -141,7 +142,7 @@ class PageServer(http.server.ThreadingHTTPServer):
             raise RefusedError(status, str(error)) from error
         finally:
             self._waiting.release()
-        return viewer.pack(runs, self._shape, self._tokens)
+        return pack(runs, self._shape, self._tokens)
 
     def _runs(self, mode, steps, seed, temperature):
         if mode == "compare":

@@ -24,8 +24,8 @@ class Run(NamedTuple):
 
     sequence: ArrayLike  # (T, D), or (T,) of tokens
     memory: ArrayLike  # (T, N, W)
-    read_weights: ArrayLike | None = None  # (T, R, N)
     write_weights: ArrayLike | None = None  # (T, H, N)
+    read_weights: ArrayLike | None = None  # (T, R, N)
     given: int | None = None  # steps from the data, the rest are the model's own; None for all
     nll: float | None = None  # nats
 
@@ -39,11 +39,10 @@ def pack(
     """Runs as what the page's program draws, ready for JSON.
 
     Args:
-        runs: label -> `Run`; they are shown side by side, in the same colours.
-        image_shape: (height, width) of a sequence as an image, height * width = T; None for no
-            image.
-        tokens: the text of each token; None where a step is numbers.
-        title: of the page; None for none.
+        runs: as for `write_page`.
+        image_shape: as for `write_page`.
+        tokens: as for `write_page`.
+        title: as for `write_page`.
 
     Returns:
         A dict of numbers, text and lists. Memories have 8 bits a number, weights 16.
@@ -96,7 +95,7 @@ def html(data: Mapping[str, Any], controls: str = "", program: str = "") -> str:
     return page
 
 
-def write(
+def write_page(
     path: Path,
     runs: Mapping[str, Run],
     image_shape: Sequence[int] | None = None,
@@ -106,15 +105,16 @@ def write(
     """Write a page that shows runs, atomically: one HTML file, which loads nothing else.
 
         _, trace = generator.teacher_force(x)
-        run = viewer.Run(x[0], trace.memory[0], trace.read_weights[0], trace.write_weights[0])
-        viewer.write("memory.html", {"teacher-forced": run}, image_shape=(8, 8))
+        run = viewer.Run(x[0], trace.memory[0], trace.write_weights[0], trace.read_weights[0])
+        viewer.write_page("memory.html", {"teacher-forced": run}, image_shape=(8, 8))
 
     Args:
         path: the file, ending in .html; its folder is created.
-        runs: as for `pack`.
-        image_shape: as for `pack`.
-        tokens: as for `pack`.
-        title: as for `pack`.
+        runs: label -> `Run`; they are shown side by side, in the same colours.
+        image_shape: (height, width) of a sequence as an image, height * width = T; None for no
+            image.
+        tokens: the text of each token; None where a step is numbers.
+        title: of the page; None for none.
 
     Returns:
         The path, a `pathlib.Path`.

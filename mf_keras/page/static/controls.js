@@ -8,6 +8,9 @@
   const ink = new Uint8Array(length);
   let pen = [0, 0]; // row and column of the keyboard's pen
   let result = null; // the last run's sequence of bits
+  let started = false; // whether something was asked for, so that a change of an option asks again
+  let asked = null; // the request that is being answered
+  let again = false; // whether there is another one since
 
   byId("subtitle").textContent = name;
   byId("title").textContent = tokens ? "Write, and see the memory" : "Draw, and see the memory";
@@ -20,7 +23,7 @@
     const compare = mode() === "compare";
     const what = tokens ? "text" : "drawing";
     byId("go").textContent = compare ? "Compare" : "Complete";
-    byId("rows-label").hidden = compare;
+    byId("rows-field").hidden = compare || !image;
     byId("explain").textContent = compare
       ? `The memory while the model reads your whole ${what} (teacher forcing), beside the memory ` +
         "while it reads samples of its own (free running)."
@@ -158,30 +161,36 @@
   }
 
   function given() {
+    if (!byId("seed").checkValidity()) {
+      throw new Error(`The seed must be a whole number from 0 to ${byId("seed").max}.`);
+    }
     if (tokens) {
       const found = encode();
       const unknown = found.indexOf(-1);
-      if (unknown >= 0) throw new Error(`the model does not know token ${unknown + 1} of the text`);
+      if (unknown >= 0) throw new Error(`The model does not know token ${unknown + 1} of the text.`);
       return found;
     }
     return Array.from(mode() === "compare" ? ink : ink.subarray(0, rows() * width));
   }
 
-  async function ask(steps, playing) {
+  function request(steps) {
+    return JSON.stringify({
+      mode: mode(),
+      steps,
+      seed: byId("seed").valueAsNumber,
+      temperature: Number(byId("temperature").value),
+    });
+  }
+
+  async function ask(body, playing) {
+    asked = body;
     byId("error").textContent = "";
-    byId("busy").textContent = "The model computes\u2026 the first time takes some seconds.";
-    byId("go").disabled = true;
+    const late = setTimeout(() => {
+      byId("busy").textContent = "The model computes; the first time takes some seconds.";
+    }, 300);
     try {
-      const response = await fetch("api/run", {
-        method: "POST",
-        headers: { "Content-Type": "application/json" },
-        body: JSON.stringify({
-          mode: mode(),
-          steps,
-          seed: byId("seed").valueAsNumber,
-          temperature: Number(byId("temperature").value),
-        }),
-      });
+      const headers = { "Content-Type": "application/json" };
+      const response = await fetch("api/run", { method: "POST", headers, body });
       const found = await response.json();
       if (!response.ok) throw new Error(found.error);
       view.show(found, playing);
@@ -195,24 +204,37 @@
       byId("error").textContent = error instanceof TypeError
         ? "The program does not respond. Is it still running?" : error.message;
     } finally {
+      clearTimeout(late);
       byId("busy").textContent = "";
-      byId("go").disabled = false;
+      asked = null;
+      if (again) submit();
+    }
+  }
+
+  function submit() {
+    started = true;
+    try {
+      const body = request(given());
+      again = asked !== null && asked !== body;
+      if (asked === null) ask(body, true);
+    } catch (error) {
+      again = false;
+      byId("error").textContent = error.message;
     }
   }
 
   byId("controls").addEventListener("submit", (event) => {
     event.preventDefault();
-    try {
-      ask(given(), true);
-    } catch (error) {
-      byId("error").textContent = error.message;
-    }
+    submit();
   });
   byId("controls").addEventListener("input", explain);
+  byId("controls").addEventListener("change", (event) => {
+    if (started && event.target.tagName === "INPUT") submit();
+  });
   byId("new-seed").addEventListener("click", () => {
     byId("seed").value = Math.floor(Math.random() * 1e6);
-    byId("controls").requestSubmit();
+    submit();
   });
   explain();
-  ask([], false); // something to see at once: a sample
+  ask(request([]), false); // something to see at once: a sample
 })();
