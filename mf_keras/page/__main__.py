@@ -85,13 +85,13 @@ def run(
         length = shape[0] * shape[1]
     with contextlib.ExitStack() as stack:
         if url is None:
-            answers: Any = _local(preset, length)
+            served: Any = _local(preset, length)
         else:
-            answers = stack.enter_context(_remote(url, model, version, timeout, length, tokens))
-        server = stack.enter_context(PageServer(answers, shape, tokens, host, port))
+            served = stack.enter_context(_remote(url, model, version, timeout, length, tokens))
+        server = stack.enter_context(PageServer(served, shape, tokens, host, port))
         if not server.is_private:
             click.echo(f"warning: --host {host} lets other machines use the page", err=True)
-        click.echo(f"{answers.name}\nOpen {server.url} in a browser; Ctrl+C ends.")
+        click.echo(f"{served.name}\nOpen {server.url} in a browser; Ctrl+C ends.")
         if open_browser:
             webbrowser.open(server.url)
         with contextlib.suppress(KeyboardInterrupt):

@@ -1,4 +1,4 @@
-"""What answers the page: a generator in this process, or a server that has it."""
+"""The models behind the page: a generator in this process, or one that a server has."""
 
 import math
 import threading
@@ -19,7 +19,7 @@ FIELDS = ("memory", "read_weights", "write_weights")
 
 
 class LocalModel:
-    """A generator in this process. One program of one row serves every question, compiled once.
+    """A generator in this process. One program of one row serves every request, compiled once.
 
     Args:
         generator: a `SequenceGenerator` whose steps are one bit or one token, without a context.
@@ -110,7 +110,7 @@ class RemoteModel:
 
     Args:
         client: a `serving.Client`; with `output=Categorical(...)` for a model of tokens.
-        length: T, steps of a sequence; None to ask the server, which TF Serving answers.
+        length: T, steps of a sequence; None for what the metadata of TF Serving say.
         classes: number of tokens; None where a step is a bit.
 
     Attributes:
@@ -135,11 +135,11 @@ class RemoteModel:
         self._client = client
         self._lengths = False
         if length is None:
-            length = self._ask()
+            length = self._served_length()
         self.length = validation.positive_int("length", length)
         self.name = f"{client.where}, {self.length} steps"
 
-    def _ask(self):
+    def _served_length(self):
         """The length, after a look at what the server takes."""
         signatures = self._client.signatures()
         if missing := {"sample", "complete", "score", "trace"} - set(signatures):

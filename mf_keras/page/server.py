@@ -1,13 +1,14 @@
 """The HTTP server of the page: the page itself, and one row at a time from the model."""
 
+import contextlib
 import http.server
 import importlib.resources
 import ipaddress
 import json
+import re
 import socket
 import threading
 import traceback
-import urllib.parse
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,7 +32,7 @@ POLICY = (
 
 
 class RefusedError(Exception):
-    """A request that is answered with a status and a line of text."""
+    """A request that gets an error status and a line of text."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -48,7 +49,7 @@ class PageServer(http.server.ThreadingHTTPServer):
       reads when it is compared (T);
     * `seed`, an integer; `temperature`, a number.
 
-    It answers with the JSON of `viewer.document.pack`, or with 4xx and {"error": "..."}. A request
+    It responds with the JSON of `viewer.document.pack`, or with 4xx and {"error": "..."}. A request
     is one row, of at most 256 KiB, and at most 8 wait.
 
     Args:
@@ -118,14 +119,14 @@ class PageServer(http.server.ThreadingHTTPServer):
         Raises:
             RefusedError: the name is not this machine's own, or the origin is another page.
         """
-        name = urllib.parse.urlsplit(f"//{host or ''}").hostname
-        if self.is_private and not _is_loopback(name or ""):
+        name = re.sub(r":\d*$", "", host or "").strip("[]")
+        if self.is_private and not _is_loopback(name):
             raise RefusedError(403, f"the page is at {self.url}, not at {host}")
-        if origin is not None and urllib.parse.urlsplit(origin).netloc != host:
+        if origin is not None and origin.partition("://")[2] != host:
             raise RefusedError(403, f"requests must come from {self.url}, not from {origin}")
 
     def run(self, request: Any) -> dict[str, Any]:
-        """What POST /api/run answers with.
+        """The response to POST /api/run.
 
         Raises:
             RefusedError: the request is not as it should be, or the model refused it.
@@ -231,6 +232,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             traceback.print_exc()
             status, kind = 500, "application/json"
             body = json.dumps({"error": "the model failed; see the program's log"}).encode()
+        with contextlib.suppress(ConnectionError):  # the browser may have left
+            self._send(status, kind, body)
+
+    def _send(self, status, kind, body):
         self.send_response(status)
         for name, value in {
             "Content-Type": kind,

@@ -115,6 +115,8 @@ def test_bad_requests_are_refused_in_words(page, change, words):
         (413, {"Content_Length": "9" * 30}, "at most"),
         (415, {"Content_Type": "text/plain"}, "application/json"),
         (403, {"Host": "evil.example"}, "the page is at"),
+        (403, {"Host": "[:80"}, "the page is at"),
+        (403, {"Host": ""}, "the page is at"),
         (403, {"Origin": "http://evil.example"}, "requests must come from"),
     ],
 )
@@ -122,6 +124,11 @@ def test_other_requests_are_refused(page, status, request_, words):
     found, _, body = ask(page, **request_)
     assert found == status
     assert words in json.loads(body)["error"]
+
+
+def test_names_of_this_machine_are_taken(page):
+    for host in ("localhost", f"localhost:{page.server_port}", "127.0.0.1:80", "[::1]:8000"):
+        assert ask(page, Host=host, Origin=f"http://{host}")[0] == 200
 
 
 def test_other_methods_are_refused(page):

@@ -8,8 +8,8 @@
   const ink = new Uint8Array(length);
   let pen = [0, 0]; // row and column of the keyboard's pen
   let result = null; // the last run's sequence of bits
-  let started = false; // whether something was asked for, so that a change of an option asks again
-  let asked = null; // the request that is being answered
+  let started = false; // whether a change of an option sends a request
+  let asked = null; // the request without a response so far
   let again = false; // whether there is another one since
 
   byId("subtitle").textContent = name;
