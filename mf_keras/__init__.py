@@ -10,6 +10,7 @@
   `MemoryReplay` for the last.
 * `addressing`: the papers' equations; `kanerva`: those of a Bayesian memory.
 * `data`: the tasks; `callbacks`; `plots`: pictures of samples and memory, which need matplotlib.
+* `viewer`: a memory as a page of HTML, step by step; `page`: the same page beside a running model.
 * `serving.Client`: a client of servers of what `SequenceGenerator.export` wrote.
 
 Keras and TensorFlow are imported with the first of these names that needs them, so that
@@ -26,7 +27,17 @@ from typing import TYPE_CHECKING, Any
 from mf_keras.version import __version__
 
 if TYPE_CHECKING:
-    from mf_keras import addressing, callbacks, data, kanerva, outputs, plots, serving
+    from mf_keras import (
+        addressing,
+        callbacks,
+        data,
+        kanerva,
+        outputs,
+        page,
+        plots,
+        serving,
+        viewer,
+    )
     from mf_keras.cells import (
         DNCCell,
         DNCState,
@@ -75,15 +86,22 @@ __all__ = [
     "data",
     "kanerva",
     "outputs",
+    "page",
     "plots",
     "serving",
     "unroll",
+    "viewer",
 ]
 
-_MODULES = ("addressing", "callbacks", "data", "kanerva", "outputs", "plots", "serving")
+_MODULES = (
+    *("addressing", "callbacks", "data", "kanerva", "outputs", "page", "plots", "serving"),
+    "viewer",
+)
 # Packages with the classes that Keras must know by name. The names above are theirs.
 _REGISTERED = ("cells", "outputs", "models", "forcing")
-_WITHOUT_KERAS = ("files", "protos", "serving", "types", "validation", "version")
+_WITHOUT_KERAS = (
+    *("cli", "files", "page", "protos", "serving", "types", "validation", "version", "viewer"),
+)
 
 
 def __getattr__(name: str) -> Any:

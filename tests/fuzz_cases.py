@@ -18,7 +18,7 @@ import tensorflow as tf
 from hypothesis import strategies as st
 
 import mf_keras
-from mf_keras import addressing, callbacks, data, kanerva, plots, serving
+from mf_keras import addressing, callbacks, data, kanerva, plots, serving, viewer
 from tests.small import binary
 
 NAN, INF = math.nan, math.inf
@@ -228,6 +228,10 @@ KINDS_OF_ONE = {
         [1, NAN, "ab", {}, Unprintable(), [0.5], [9], [-1], [[0]], ["a"], None],
         st.integers() | st.floats(),
     ),
+    "write_page.path": lambda none: paths(none, b"x.html", "", "nonsense"),
+    "write_page.tokens": lambda none: pool(
+        [1, NAN, len, {}, Unprintable(), b"ab", "ab", [1], ["a"]], st.integers() | st.floats()
+    ),
     "Client.model": texts,
     "SaveBest.model": objects,
 }
@@ -302,6 +306,8 @@ EXAMPLES = {
     "MemoryReplay.push.steps": np.array([1, 2], "int32"),
     "prefix": binary(1, 2, 1),
     "sequences": binary(2, 3, 1),
+    "runs": {"a": viewer.Run(binary(4, 1), np.zeros((4, 2, 3)))},
+    "write_page.path": "nowhere/x.html",
     "sample_grid.sequences": np.full((2, 4, 1), 0.1, "float32"),
     "SequenceGenerator.complete.length": 3,
     "example": binary(4, 1),
@@ -441,7 +447,10 @@ def instances():
 def functions():
     """Public functions and classes, by name."""
     found = {}
-    for module in (mf_keras, addressing, kanerva, data, callbacks, plots, serving, *_newer()):
+    for module in (
+        *(mf_keras, addressing, kanerva, data, callbacks, plots, serving, viewer),
+        *_newer(),
+    ):
         names = getattr(module, "__all__", None)
         for name in names or [name for name in vars(module) if not name.startswith("_")]:
             value = getattr(module, name)

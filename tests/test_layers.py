@@ -14,12 +14,13 @@ LAYERS = [
     ["types", "version"],
     ["validation", "files", "frozen", "protos"],
     ["backend"],
-    ["layouts"],
+    ["layouts", "viewer"],
     ["addressing", "kanerva", "sparse_linkage", "outputs", "data", "plots", "checkpoints"],
     ["cells"],
     ["models", "callbacks"],
     ["export", "serving"],
-    ["forcing"],
+    ["forcing", "page"],
+    ["cli"],
 ]
 # Within a method only: a model is exported by what it knows nothing of.
 EXCEPT = {("models", "mf_keras.export")}

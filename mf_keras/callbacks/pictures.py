@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from mf_keras import backend, plots, validation
+from mf_keras import backend, plots, validation, viewer
 from mf_keras.backend import EventFile
 from mf_keras.types import ArrayLike, Logs, Path
 
@@ -18,9 +18,10 @@ class Pictures(keras.callbacks.Callback):
 
     * `samples_EPOCH.png`: samples from noise that stays the same over the training;
     * `memory_EPOCH.png`: memory on an example beside memory running free (figure 4 of the paper);
+    * `memory.html`: the same of the last epoch, step by step in a browser, with the weights;
     * `nll.png` and, where there are discriminators, `discriminators.png`: the logs so far.
 
-    With `tensorboard`, the pictures and all logs are also written there, as event files.
+    With `tensorboard`, the PNGs and all logs are also written there, as event files.
 
     Args:
         folder: where; created if need be.
@@ -98,21 +99,32 @@ class Pictures(keras.callbacks.Callback):
 
     def _draw(self, epoch):
         self._undrawn = None
-        for name, figure in self._figures(epoch).items():
+        runs = self._runs()
+        for name, figure in self._figures(epoch, runs).items():
             path = plots.save(figure, self.folder / f"{name}.png")
             if self.events:
                 self.events.picture(name.removesuffix(f"_{epoch:04d}"), path, epoch)
+        image_shape = self.image_shape if self.example.shape[2:] == (1,) else None
+        page = self.folder / "memory.html"
+        viewer.write_page(page, runs, image_shape, title=f"Memory after epoch {epoch}")
 
     def _run(self, example):
         _, real = self.generator.teacher_force(example)
-        _, _, free = self.generator.free_run(1, example.shape[1], seed=self.seed)
-        return {"teacher-forced": real.memory[0], "free-running": free.memory[0]}
+        samples, _, free = self.generator.free_run(1, example.shape[1], seed=self.seed)
+        return [_shown(example, real), _shown(samples, free)]
 
-    def _figures(self, epoch):
+    def _runs(self):
+        real, free = self._memories(self.example)
+        return {
+            "teacher-forced": viewer.Run(**real),
+            "free-running": viewer.Run(**free, given=0),
+        }
+
+    def _figures(self, epoch, runs):
         length = self.example.shape[1]
         samples = self.generator.sample(self.num_samples, length, seed=self.seed)
         pixels = self.generator.output.as_pixels(samples)
-        memories = self._memories(self.example)
+        memories = {label: run.memory for label, run in runs.items()}
         title = f"epoch {epoch}"
         figures = {
             f"samples_{epoch:04d}": plots.sample_grid(pixels, self.image_shape, title=title),
@@ -120,3 +132,10 @@ class Pictures(keras.callbacks.Callback):
         }
         logs = {name: tuple(zip(*log, strict=True)) for name, log in self.history.items()}
         return figures | plots.training_curves(logs)
+
+
+def _shown(sequence, trace):
+    """The one sequence of a batch and what of its trace a `viewer.Run` has."""
+    fields = ("memory", "read_weights", "write_weights")
+    found = {name: getattr(trace, name)[0] for name in fields if name in trace._fields}
+    return {"sequence": sequence[0], **found}

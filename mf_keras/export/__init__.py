@@ -1,5 +1,5 @@
 """SavedModels in TF Serving's layout, of a cell that predicts its own next input."""
 
-from mf_keras.export.saved_model import save
+from mf_keras.export.saved_model import length_of, save
 
-__all__ = ["save"]
+__all__ = ["length_of", "save"]

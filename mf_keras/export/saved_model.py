@@ -3,6 +3,8 @@
 from typing import Any
 
 import tensorflow as tf
+from google.protobuf.message import DecodeError
+from tensorflow.core.protobuf import saved_model_pb2
 
 from mf_keras import validation
 from mf_keras.export import card as model_card
@@ -10,6 +12,7 @@ from mf_keras.export import warmup
 from mf_keras.export.signatures import MAX_ROWS, endpoints
 from mf_keras.export.version_folder import VersionFolder
 from mf_keras.models import SequenceGenerator, presets
+from mf_keras.types import Path
 
 DEFAULT = "sample"  # the endpoint that `serving_default` names as well
 
@@ -65,6 +68,29 @@ def save(
         )
         (temporary / "model_card.md").write_text(text, encoding="utf-8")
     folder.write_configs(max_rows)
+
+
+def length_of(folder: Path) -> int | None:
+    """T of an exported version, the number of steps of its sequences.
+
+    Args:
+        folder: the version's, such as saved_models/digits/1.
+
+    Returns:
+        None where the folder holds no SavedModel.
+
+    Raises:
+        ValueError: its SavedModel is another one's, or damaged.
+    """
+    file = validation.path("folder", folder) / "saved_model.pb"
+    if not file.is_file():
+        return None
+    try:
+        graph = saved_model_pb2.SavedModel.FromString(file.read_bytes()).meta_graphs[0]
+        shape = graph.signature_def["score"].inputs["sequences"].tensor_shape
+        return int(shape.dim[1].size)
+    except (DecodeError, IndexError) as error:
+        raise ValueError(f"folder must hold an export, which {folder} does not.") from error
 
 
 class _Weights(tf.Module):

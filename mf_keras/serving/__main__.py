@@ -4,87 +4,159 @@ python -m mf_keras.serving sample --url http://localhost:8501 --out grid.png
 
 `sample` draws sequences, `complete` continues those of a .npy file (B, t0, units), `score` prints
 the NLL of those of a .npy file (B, length, units), `status` the state of every version. Results go
-to a .npy file, or, as a grid of pictures, to a .png file.
+to a .npy file, or, as a grid of pictures, to a .png file. `mf-keras` has the same commands.
 """
 
-import argparse
+import contextlib
 import math
 import pathlib
 import sys
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import click
 import numpy as np
 
 from mf_keras import files
 from mf_keras.serving.client import Client
 from mf_keras.serving.errors import ServerError
-from mf_keras.types import Path
+from mf_keras.types import Function, Path
 
 KINDS = (".png", ".npy")
 
 
-def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """The options of a command; `arguments` are those of the process if None."""
-    parser = argparse.ArgumentParser(
-        prog="python -m mf_keras.serving",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    commands = parser.add_subparsers(dest="command", required=True)
-    sample = commands.add_parser("sample", help="draw sequences")
-    sample.add_argument("--num", type=_positive, default=16, help="how many; default: 16")
-    complete = commands.add_parser("complete", help="continue sequences")
-    score = commands.add_parser("score", help="print the NLL of sequences, one a line")
-    status = commands.add_parser("status", help="print the state of the model's versions")
-    for command in (sample, complete, score, status):
-        command.add_argument(
-            "--url", required=True, help="grpc(s)://HOST:8500 or http(s)://HOST:8501"
-        )
-        command.add_argument("--model", default="digits", help="default: digits")
-        command.add_argument("--version", type=int, help="default: the newest")
-        command.add_argument("--timeout", type=float, default=10.0, help="seconds; default: 10")
-        command.add_argument("--ca-file", help="certificates to trust, for grpcs:// and https://")
-        command.add_argument(
-            "--header",
-            type=_header,
-            action="append",
-            default=[],
-            metavar="NAME:VALUE",
-            help="sent with every request; may be given several times",
-        )
-    for command in (complete, score):
-        command.add_argument("file", help=".npy file of 0 and 1")
-    for command in (sample, complete):
-        command.add_argument("--seed", type=int, default=0, help="of the first row; default: 0")
-        command.add_argument("--temperature", type=float, default=1.0, help="above 0; default: 1")
-        command.add_argument("--out", required=True, help="FILE.png or FILE.npy")
-        command.add_argument(
-            "--shape",
-            type=int,
-            nargs=2,
-            metavar=("HEIGHT", "WIDTH"),
-            help="of a sequence as a picture; default: a square",
-        )
-    options = parser.parse_args(arguments)
-    if "out" in options and pathlib.Path(options.out).suffix not in KINDS:
-        parser.error(f"argument --out: must end in .png or .npy, got {options.out!r}")
-    return options
+def _num(context, parameter, value):
+    if value < 1:
+        raise click.BadParameter(f"must be at least 1, got {value}")
+    return value
 
 
-def _positive(text):
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
-    return number
+def _out(context, parameter, value):
+    if pathlib.Path(value).suffix not in KINDS:
+        raise click.BadParameter(f"must end in .png or .npy, got {value!r}")
+    return value
 
 
-def _header(text):
-    name, colon, value = text.partition(":")
-    if not colon:
-        raise argparse.ArgumentTypeError(f"must be NAME:VALUE, got {text!r}")
-    return name.strip(), value.strip()
+def _headers(context, parameter, values):
+    pairs = [value.partition(":") for value in values]
+    for name, colon, _ in pairs:
+        if not colon:
+            raise click.BadParameter(f"must be NAME:VALUE, got {name!r}")
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+SERVER = (
+    click.option("--url", required=True, help="grpc(s)://HOST:8500 or http(s)://HOST:8501"),
+    click.option("--model", default="digits", show_default=True, help="The model's name."),
+    click.option("--version", type=int, help="Its version.  [default: the newest]"),
+    click.option("--timeout", default=10.0, show_default=True, help="Seconds for a response."),
+    click.option("--ca-file", help="Certificates to trust, for grpcs:// and https://."),
+    click.option(
+        "--header",
+        "headers",
+        multiple=True,
+        callback=_headers,
+        metavar="NAME:VALUE",
+        help="Sent with every request; may be given several times.",
+    ),
+)
+DRAW = (
+    click.option("--seed", default=0, show_default=True, help="Of the first row."),
+    click.option("--temperature", default=1.0, show_default=True, help="Above 0."),
+)
+OUT = (
+    click.option("--out", required=True, callback=_out, help="FILE.png or FILE.npy"),
+    click.option(
+        "--shape",
+        type=int,
+        nargs=2,
+        metavar="HEIGHT WIDTH",
+        help="Of a sequence as a picture.  [default: a square]",
+    ),
+)
+
+
+def _with(*options: Function) -> Function:
+    """A decorator that gives a command these options, in this order in its help."""
+
+    def decorate(function):
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+@click.group(
+    epilog="""\b
+Examples:
+  python -m mf_keras.serving sample --url http://localhost:8501 --out grid.png
+  python -m mf_keras.serving score test.npy --url grpc://localhost:8500
+"""
+)
+def cli() -> None:
+    """Query a server of an exported generator."""
+
+
+@cli.command()
+@click.option("--num", default=16, show_default=True, callback=_num, help="How many.")
+@_with(*DRAW, *OUT, *SERVER)
+def sample(
+    num: int, seed: int, temperature: float, out: str, shape: Sequence[int] | None, **server: Any
+) -> None:
+    """Draw sequences."""
+    with _errors_in_a_line():
+        check_out(out)
+        with Client(**server) as client:
+            samples, nll = client.sample(range(seed, seed + num), temperature)
+        click.echo(f"{len(samples)} samples, {nll.mean():.2f} nats on average")
+        write(samples, out, shape)
+
+
+@cli.command()
+@click.argument("file")
+@_with(*DRAW, *OUT, *SERVER)
+def complete(
+    file: str, seed: int, temperature: float, out: str, shape: Sequence[int] | None, **server: Any
+) -> None:
+    """Continue the sequences of FILE, a .npy file of 0 and 1."""
+    with _errors_in_a_line():
+        check_out(out)
+        prefix = load(file)
+        with Client(**server) as client:
+            samples = client.complete(prefix, range(seed, seed + len(prefix)), temperature)
+        write(samples, out, shape)
+
+
+@cli.command()
+@click.argument("file")
+@_with(*SERVER)
+def score(file: str, **server: Any) -> None:
+    """Print the NLL of the sequences of FILE, one a line."""
+    with _errors_in_a_line():
+        sequences = load(file)
+        with Client(**server) as client:
+            for nll in client.score(sequences):
+                click.echo(f"{nll:.4f}")
+
+
+@cli.command()
+@_with(*SERVER)
+def status(**server: Any) -> None:
+    """Print the state of the model's versions."""
+    with _errors_in_a_line(), Client(**server) as client:
+        for version, state in client.versions().items():
+            click.echo(f"version {version}: {state}")
+
+
+@contextlib.contextmanager
+def _errors_in_a_line() -> Iterator[None]:
+    """What goes wrong within ends the program with one line."""
+    try:
+        yield
+    except (OSError, TypeError, ValueError, ImportError, ServerError) as error:
+        sys.exit(f"error: {error}")
 
 
 def load(path: Path) -> np.ndarray:
@@ -122,64 +194,29 @@ def check_out(path: str) -> None:
     files.check_ours(path, plots.MARK)
 
 
-def write(samples: np.ndarray, options: argparse.Namespace) -> None:
+def write(samples: np.ndarray, out: str, shape: Sequence[int] | None) -> None:
     """Write (B, length, units) to the file that `--out` names."""
-    if options.out.endswith(".npy"):
-        pathlib.Path(options.out).parent.mkdir(parents=True, exist_ok=True)
-        with files.atomic_write(options.out) as temporary:
+    if out.endswith(".npy"):
+        pathlib.Path(out).parent.mkdir(parents=True, exist_ok=True)
+        with files.atomic_write(out) as temporary:
             np.save(temporary, samples)
-        return
-    side = math.isqrt(samples.shape[1])
-    shape = tuple(options.shape or (side, side))
-    if math.prod(shape) != samples.shape[1] or samples.shape[2] != 1:
-        raise ValueError(
-            f"--shape must have as many pixels as the sequences have bits, {samples.shape[1:]}, "
-            f"got {shape}; or write a .npy file."
-        )
-    from mf_keras import plots
+    else:
+        side = math.isqrt(samples.shape[1])
+        shape = tuple(shape or (side, side))
+        if math.prod(shape) != samples.shape[1] or samples.shape[2] != 1:
+            raise ValueError(
+                "--shape must have as many pixels as the sequences have bits, "
+                f"{samples.shape[1:]}, got {shape}; or write a .npy file."
+            )
+        from mf_keras import plots
 
-    plots.save(plots.sample_grid(samples, shape), options.out)
-
-
-def run(options: argparse.Namespace) -> None:
-    """Query the server, and write or print the response."""
-    if "out" in options:
-        check_out(options.out)
-    given: Any = load(options.file) if "file" in options else None
-    with Client(
-        options.url,
-        options.model,
-        options.version,
-        options.timeout,
-        ca_file=options.ca_file,
-        headers=dict(options.header),
-    ) as client:
-        if options.command == "status":
-            for version, state in client.versions().items():
-                print(f"version {version}: {state}")
-            return
-        if options.command == "score":
-            for nll in client.score(given):
-                print(f"{nll:.4f}")
-            return
-        if options.command == "complete":
-            seeds = range(options.seed, options.seed + len(given))
-            samples = client.complete(given, seeds, options.temperature)
-        else:
-            seeds = range(options.seed, options.seed + options.num)
-            samples, nll = client.sample(seeds, options.temperature)
-            print(f"{len(samples)} samples, {nll.mean():.2f} nats on average")
-    write(samples, options)
-    print(options.out)
+        plots.save(plots.sample_grid(samples, shape), out)
+    click.echo(out)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command; errors end it with one line."""
-    options = parse_arguments(arguments)
-    try:
-        run(options)
-    except (OSError, TypeError, ValueError, ImportError, ServerError) as error:
-        sys.exit(f"error: {error}")
+    """Run a command of `arguments`, those of the process if None; errors end it with one line."""
+    cli.main(arguments, prog_name="python -m mf_keras.serving", standalone_mode=True)
 
 
 if __name__ == "__main__":

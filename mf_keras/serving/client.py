@@ -56,6 +56,9 @@ class Client:
             that come with the system or with gRPC.
         headers: text by name, sent with every request, such as {"Authorization": "Bearer ..."}.
 
+    Attributes:
+        where: the model and its address, in words.
+
     Raises:
         TypeError, ValueError: an argument has the wrong type or range.
         OSError: `ca_file` cannot be read.
@@ -74,7 +77,7 @@ class Client:
         ca_file: Path | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        self._where = f"model {model!r} at {url}"
+        self.where = f"model {model!r} at {url}"
         scheme = _scheme(url)
         if not isinstance(model, str) or not model:
             raise TypeError(f"model must be a model's name, got {model!r}.")
@@ -211,6 +214,25 @@ class Client:
         inputs |= _context(context, len(prefix))
         return self._samples(self._query("complete", inputs, ("samples",)))
 
+    def trace(
+        self, sequences: ArrayLike, context: ArrayLike | None = None
+    ) -> dict[str, np.ndarray]:
+        """What the memory does while the model reads whole sequences (teacher forcing).
+
+        Args:
+            sequences: (B, length, *step).
+            context: (B, C), of a model that has a context.
+
+        Returns:
+            The fields that the model serves, by name, such as `memory` (B, length, N, W), float32.
+
+        Raises:
+            TypeError, ValueError: an argument has the wrong type, shape or range.
+            ServerError: the server refused or did not respond.
+        """
+        inputs = {"sequences": self._sequences("sequences", sequences)}
+        return self._query("trace", inputs | _context(context, len(inputs["sequences"])), None)
+
     def _samples(self, response):
         """The samples of a response, in the output's dtype, which JSON does not have."""
         dtype = "float32" if self._output is None else self._output.dtype
@@ -243,7 +265,10 @@ class Client:
         self.close()
 
     def _query(self, signature, inputs, outputs):
-        """The response's arrays by name, asked for by so many rows at once as are allowed."""
+        """The response's arrays by name, asked for by so many rows at once as are allowed.
+
+        `outputs` names those that there must be; None for whatever the signature gives.
+        """
         rows = max(map(len, inputs.values()))
         pieces = [
             self._query_piece(
@@ -251,17 +276,23 @@ class Client:
             )
             for i in range(0, rows, self._max_rows)
         ]
-        return {name: np.concatenate([piece[name] for piece in pieces]) for name in outputs}
+        return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
 
     def _query_piece(self, signature, inputs, outputs):
         response = self._tried(
             signature, lambda left: self._transport.predict(signature, inputs, left)
         )
+        if outputs is None:
+            outputs = self._names(signature) if None in response else tuple(response)
         if len(outputs) == 1 and None in response:  # REST leaves out a single output's name
             response = {outputs[0]: response[None]}
         if missing := set(outputs) - set(response):
-            raise ServerError("INTERNAL", f"no {sorted(missing)} from {signature} of {self._where}")
-        return response
+            raise ServerError("INTERNAL", f"no {sorted(missing)} from {signature} of {self.where}")
+        return {name: response[name] for name in outputs}
+
+    def _names(self, signature):
+        """The outputs of a signature, by the server's metadata."""
+        return tuple(self.signatures()[signature]["outputs"])
 
     def _tried(self, what, ask):
         """`ask(seconds left)`, as many times as are allowed and as time permits."""
@@ -274,7 +305,7 @@ class Client:
                 in_time = time.monotonic() + pause < deadline
                 if error.code != "UNAVAILABLE" or tried > self._retries or not in_time:
                     tries = "" if tried == 1 else f" (tried {tried} times)"
-                    message = f"{error.message} [{what} of {self._where}{tries}]"
+                    message = f"{error.message} [{what} of {self.where}{tries}]"
                     raise ServerError(error.code, message) from error
             time.sleep(pause)
 

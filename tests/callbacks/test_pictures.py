@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.util import event_pb2
 
-from mf_keras import callbacks
+from mf_keras import callbacks, viewer
 from tests.small import binary, small_generator
 
 
@@ -22,7 +22,9 @@ def event_values(folder):
 def test_pictures_of_a_second_training_are_its_own(tmp_path, monkeypatch):
     pictures = callbacks.Pictures(tmp_path, small_generator(), binary(4, 1), (2, 2), every=3)
     drawn = []
-    monkeypatch.setattr(pictures, "_figures", lambda epoch: drawn.append(epoch) or {})
+    monkeypatch.setattr(pictures, "_runs", dict)
+    monkeypatch.setattr(pictures, "_figures", lambda epoch, runs: drawn.append(epoch) or {})
+    monkeypatch.setattr(viewer, "write_page", lambda *arguments, **options: None)
     for epochs in (4, 2, 3):
         for epoch in range(epochs):
             pictures.on_epoch_end(epoch, {"nll": 10.0 * epochs + epoch})
@@ -62,7 +64,10 @@ def test_pictures_of_samples_memory_and_logs(tmp_path):
     pictures.on_train_end()
     names = {path.name for path in (tmp_path / "pictures").iterdir()}
     drawn = {f"{kind}_{epoch:04d}.png" for kind in ("samples", "memory") for epoch in (2, 3)}
-    assert names == drawn | {"nll.png", "discriminators.png"}
+    assert names == drawn | {"nll.png", "discriminators.png", "memory.html"}
+    page = (tmp_path / "pictures" / "memory.html").read_text("utf-8")
+    assert '"title":"Memory after epoch 3"' in page
+    assert '"label":"free-running","steps":16,"every":1,"given":0,"nll":null' in page
     values = event_values(tmp_path / "events")
     scalars = {(tag, step): float(x) for tag, step, plugin, x in values if plugin == "scalars"}
     assert scalars["nll", 2] == 2.0

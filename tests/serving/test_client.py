@@ -19,8 +19,9 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 from benchmarks.clients import hammer, known_answers
 from mf_keras import SequenceGenerator, plots
 from mf_keras.export.signatures import endpoints
+from mf_keras.page import RemoteModel
 from mf_keras.serving import Client, ServerError
-from mf_keras.serving.__main__ import main
+from mf_keras.serving.__main__ import cli
 from tests.serving.server import grpc_server, http_server, serve
 from tests.small import binary
 
@@ -37,6 +38,18 @@ def served(exported):
 def client(request, served):
     with Client(served[1][request.param], "small", timeout=60.0) as client:
         yield client
+
+
+def test_trace(client, signatures):
+    x = binary(3, 6, 1)
+    found = client.trace(x)
+    expected = signatures["trace"](sequences=x)
+    assert found.keys() == expected.keys() >= {"memory", "read_weights", "write_weights"}
+    for name, value in found.items():
+        np.testing.assert_allclose(value, expected[name], atol=1e-6)
+    run = RemoteModel(client).force(x[1, :, 0])
+    np.testing.assert_allclose(run.memory, expected["memory"][1], atol=1e-6)
+    np.testing.assert_allclose(run.nll, client.score(x)[1], rtol=1e-6)
 
 
 def test_sample_score_and_complete(client, signatures, exported):
@@ -425,6 +438,15 @@ def test_without_the_extra_rest_works_and_grpc_names_it(monkeypatch):
     Client("http://localhost:8501")
 
 
+def main(arguments):
+    """As from a shell; an end with an error is raised."""
+    try:
+        cli.main(arguments, prog_name="mf-keras")
+    except SystemExit as end:
+        if end.code != 0:
+            raise
+
+
 def test_command_line(served, tmp_path, capsys):
     common = ["--url", served[1]["rest"], "--model", "small", "--timeout", "60"]
     main(["sample", *common, "--num", "5", "--out", f"{tmp_path}/grid.png", "--shape", "2", "3"])
@@ -463,7 +485,7 @@ def test_command_line_says_what_is_wrong_in_a_line(served, arguments, words, tmp
     ("arguments", "words"),
     [
         (["--out", "grid.gif"], "must end in .png or .npy"),
-        (["--out", "a.npy", "--num", "0"], "--num: must be at least 1, got 0"),
+        (["--out", "a.npy", "--num", "0"], "'--num': must be at least 1, got 0"),
     ],
 )
 def test_command_line_refuses_options(arguments, words, capsys):
