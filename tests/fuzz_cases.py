@@ -600,4 +600,5 @@ def calls():
 ANY_SIZE = {
     *(name for name in plots.__all__ if name != "memory_over_time"),
     *("allocation_weights", "least_used", "each_least_used", "Client.score", "Client.complete"),
+    "Client.trace",
 }

@@ -398,7 +398,7 @@ def test_memory_forcing_export_and_pictures_take_a_kanerva_cell_as_it_is(tmp_pat
     pictures = callbacks.Pictures(tmp_path / "pictures", generator, x[0], (2, 2), num_samples=4)
     pictures.on_epoch_end(0, {"nll": 1.0})
     drawn = {path.stem for path in (tmp_path / "pictures").iterdir()}
-    assert drawn == {"samples_0001", "memory_0001", "nll"}
+    assert drawn == {"samples_0001", "memory_0001", "memory", "nll"}
 
 
 # Bad arguments.

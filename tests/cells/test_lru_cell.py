@@ -115,4 +115,4 @@ def test_memory_forcing_export_client_and_pictures_take_it_as_it_is(tmp_path):
     for name, figure in figures.items():
         plots.save(figure, tmp_path / "pictures" / f"{name}.png")
     drawn = {path.stem for path in (tmp_path / "pictures").iterdir()}
-    assert drawn == {"samples_0001", "memory_0001", "nll", *figures}
+    assert drawn == {"samples_0001", "memory_0001", "memory", "nll", *figures}

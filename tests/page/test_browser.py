@@ -184,9 +184,8 @@ def test_errors_are_shown(live, open_page):
     open_page.wrong.clear()
 
 
-@pytest.mark.parametrize("width", [1000, 390])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_everything_has_a_name_and_fits(live, open_page, tmp_path, width, scheme):
+@pytest.mark.parametrize(("width", "scheme"), [(1000, "light"), (390, "dark")])
+def test_everything_has_a_name_and_fits(live, open_page, width, scheme):
     page = open_page(live[1], width, color_scheme=scheme)
     assert not page.evaluate(NAMELESS)
     assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -259,17 +259,32 @@ const view = (() => {
 
     // What does not change from step to step.
     drawOnce() {
-      for (const { weights, canvas } of this.timelines) {
-        const [frames, heads, slots] = weights.shape;
-        const colour = weightColour(weights);
-        paint(canvas, heads * slots, frames, (row, t) =>
-          colour(weights.values[t * heads * slots + row]));
-      }
+      for (const { weights, canvas } of this.timelines) this.drawTimeline(weights, canvas);
       if (this.rows) {
         const [steps, size] = this.sequence.shape;
         const colour = signedColour(this.sequence, this.sequence.largest);
         paint(this.rows, size, steps, (row, t) => colour(this.sequence.values[t * size + row]));
       }
+    }
+
+    // Slots over time, head below head. Where there are more than pixels, one stands for the
+    // largest weight of several slots and steps, since a sharp head would be lost between them.
+    drawTimeline(weights, canvas) {
+      const [frames, heads, slots] = weights.shape;
+      const colour = weightColour(weights);
+      const [high, wide] = [Math.ceil(slots / 40), Math.ceil(frames / 600)];
+      const rows = Math.ceil(slots / high);
+      paint(canvas, heads * rows, Math.ceil(frames / wide), (row, column) => {
+        const head = Math.floor(row / rows);
+        const slot = (row % rows) * high;
+        let most = -Infinity;
+        for (let t = column * wide; t < Math.min(frames, (column + 1) * wide); t++) {
+          for (let n = slot; n < Math.min(slots, slot + high); n++) {
+            most = Math.max(most, weights.values[(t * heads + head) * slots + n]);
+          }
+        }
+        return colour(most);
+      });
     }
 
     draw() {
