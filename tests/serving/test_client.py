@@ -140,7 +140,7 @@ def test_health_and_metadata(client, exported):
 def test_the_page_s_curl_commands_are_answered(served):
     if shutil.which("curl") is None:
         pytest.skip("curl is not installed")
-    page = (ROOT / "docs" / "serving.md").read_text("utf-8")
+    page = (ROOT / "docs" / "guides" / "serving.md").read_text("utf-8")
     commands = page.split("```console\n")[1].split("```")[0].splitlines()
     answers = []
     for command in commands:
