@@ -226,10 +226,10 @@ def as_text(
     words = [data.BABI_WORDS.tokens[i] for i in inputs[story].argmax(axis=-1)]
     for steps in questions(weights):
         given, right = (data.BABI_WORDS.decode(x[steps]) for x in (answers, targets))
-        words[steps] = [given if given == right else f"{given} (wrong: {right})"]
+        words[steps] = [f"{given}\n" if given == right else f"{given} (wrong: {right})\n"]
         words[steps.start + 1 : steps.start + 1] = [""] * (steps.stop - steps.start - 1)
     text = " ".join(word for word in words if word)
-    return text.replace(" .", ".\n").replace(" ?", "?").replace("\n ", "\n")
+    return text.replace(" .", ".\n").replace(" ?", "?").replace("\n ", "\n").rstrip()
 
 
 def finish(options: Options, splits: Splits, best_epoch: int, folder: RunFolder) -> None:

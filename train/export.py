@@ -36,7 +36,7 @@ class Options(BaseOptions):
 def command_of(options: sequence_generation.Options) -> str:
     """The command that trains such a run, with the options that are not the default."""
     named = {"dataset": options.dataset, "method": options.method}
-    changed = options.not_default(Role.SETTING, Role.VARIANT, Role.RUN)
+    changed = options.not_default(Role.SETTING, Role.RARE_SETTING, Role.VARIANT, Role.RUN)
     return shlex.join(["python", "-m", options.command, *words(named | changed)])
 
 

@@ -100,10 +100,15 @@ class Options(ForcingOptions, ModelOptions, DeviceOptions, ExperimentOptions):
         metavar="FILE",
     )
     collection: str = option(
-        "jsb", "of the music", choices=("jsb", "muse_data", "nottingham", "piano_midi")
+        "jsb",
+        "of the music",
+        role=Role.RARE_SETTING,
+        choices=("jsb", "muse_data", "nottingham", "piano_midi"),
     )
-    length: int = option(100, "characters of a piece", positive_int)
-    components: int = option(20, "of the mixture of a pen's moves", positive_int)
+    length: int = option(100, "characters of a piece", positive_int, role=Role.RARE_SETTING)
+    components: int = option(
+        20, "of the mixture of a pen's moves", positive_int, role=Role.RARE_SETTING
+    )
     epochs: int = option(
         10, "of the training split", positive_int, role=Role.RUN, resumable=True
     )  # 10 in the paper

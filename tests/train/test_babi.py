@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from mf_keras import callbacks, data
 from tests.train.small import SIZES
-from train import babi
+from train import babi, sequence_data
 from train.babi import Options
 
 PLACES = ("garden", "kitchen", "office")
@@ -19,7 +19,8 @@ GRU = ["--cell", "gru", "--controller-units", "4"]  # eagerly a tenth of the DNC
 
 
 @pytest.fixture(autouse=True)
-def eagerly():
+def eagerly(monkeypatch):
+    monkeypatch.setattr(sequence_data, "MULTIPLE", 1)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Even though the `tf.config.experimental_run_functions")
         tf.config.run_functions_eagerly(True)

@@ -226,3 +226,9 @@ def test_missing_files_are_named_before_anything_is_written(arguments, words, tm
     with pytest.raises(SystemExit, match=words):
         sequence_generation.main([*arguments, "--out", str(tmp_path / "run")])
     assert not (tmp_path / "run").exists()
+
+
+def test_rare_settings_are_named_where_they_are_given():
+    assert not {"dropout", "collection", "length"} & Options().settings().keys()
+    settings = Options(dataset="music", collection="nottingham", dropout=0.25).settings()
+    assert (settings["collection"], settings["dropout"]) == ("nottingham", 0.25)

@@ -36,13 +36,15 @@ def finished_runs(paths: Iterable[str | os.PathLike]) -> list[FinishedRun]:
             raise FileNotFoundError(f"{str(path)!r} has no {BEST} yet.")
         if not (folder / RESULTS).is_file():
             raise FileNotFoundError(f"{str(path)!r} has not ended: --resume continues it.")
+        _ = options.image_shape  # what is no image is refused
         key = (options.variant(), options.seed)
         if key in found:
             raise ValueError(f"seed {key[1]} of {key[0]} occurs twice, again in {path}.")
         found[key] = FinishedRun(folder, options)
         settings = options.settings() | {"epochs": options.epochs}
         shared = shared or settings
-        other = sorted(name for name in settings if settings[name] != shared[name])
+        names = sorted(settings.keys() | shared.keys())  # rare ones are named only where given
+        other = [name for name in names if settings.get(name) != shared.get(name)]
         if other:
             raise ValueError(f"{path} differs from the runs before it in {', '.join(other)}.")
     paired(pd.DataFrame(index=pd.MultiIndex.from_tuples(found, names=KEYS)))

@@ -32,7 +32,10 @@ class ModelOptions(Options):
     word_size: int = option(16, "length of a slot, W", positive_int)
     num_reads: int = option(4, "read heads, R", positive_int)
     dropout: float = option(
-        0.0, "of the controller's inputs and state, with one mask a sequence", fraction
+        0.0,
+        "of the controller's inputs and state, with one mask a sequence",
+        fraction,
+        role=Role.RARE_SETTING,
     )
 
     def check(self) -> None:

@@ -20,6 +20,7 @@ class Role(enum.Enum):
     """What an option says of a run, for comparisons of runs."""
 
     SETTING = "shared by all runs of a comparison"
+    RARE_SETTING = "the same, but named only where it is not the default"
     VARIANT = "part of the name of a method's variant, where it is not the default"
     RUN = "may differ between the runs of a variant"
     FILES = "where and how often files are read and written; does not change the weights"
@@ -203,7 +204,9 @@ class ExperimentOptions(Options):
 
     def settings(self) -> dict[str, Any]:
         """The options that all runs of a comparison share, sorted by name."""
-        return self.of_role(Role.SETTING)
+        return dict(
+            sorted((self.of_role(Role.SETTING) | self.not_default(Role.RARE_SETTING)).items())
+        )
 
     def variant(self) -> str:
         """The method and its options that are not the default: `memory_forcing --no-gate`."""
