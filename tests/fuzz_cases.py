@@ -180,6 +180,7 @@ KINDS = {
         ["stop", 1, NAN, Unprintable(), len, ["stop"], [None, 1], keras.callbacks.History],
         st.integers() | st.text(),
     ),
+    "context": lambda none: pool([*ODD, 1, NAN, np.full((2, 1), NAN)], st.integers() | st.text()),
     "card": lambda none: pool(
         ["text", 1, NAN, [1], {"a": 1}, {1: "a"}, Unprintable(), len],
         st.integers() | st.text() | st.dictionaries(st.integers(), st.text(), min_size=1),
@@ -209,6 +210,10 @@ KINDS_OF_ONE = {
             "omniglot_episodes",
         )
     },
+    "Client.score.lengths": lambda none: pool(
+        [*(x for x in ODD if not isinstance(x, list)), 1, NAN, (1, 0), (1, -1), (1,), (1.0, 2.0)],
+        st.integers() | st.text(),
+    ),
     "Client.sample.seed": lambda none: pool(ROW_SEEDS),
     "Client.complete.seed": lambda none: pool(ROW_SEEDS),
     **{
@@ -258,6 +263,7 @@ EXAMPLES = {
         "outputs": {"bits": mf_keras.outputs.Bernoulli(1)},
         "length": 2,
         "seed": 0,
+        "context": None,  # which only generators with a context take
         "title": "title",
         "limit": 1.0,
         "xlabel": "x",

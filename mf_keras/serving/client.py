@@ -150,8 +150,8 @@ class Client:
             TypeError, ValueError: an argument has the wrong type or range.
             ServerError: the server refused or did not respond.
         """
-        inputs = _draw(seed, temperature, None if context is None else len(context))
-        inputs |= _context(context, len(inputs["seed"]))
+        known = _context(context)
+        inputs = {**_draw(seed, temperature, *map(len, known.values())), **known}
         response = self._query("sample", inputs, ("samples", "nll"))
         return self._samples(response), response["nll"]
 
@@ -183,6 +183,7 @@ class Client:
             if lengths.dtype.kind not in "iu":
                 raise TypeError(f"lengths must be integers, got {lengths.dtype}.")
             validation.shape_of("lengths", lengths, (rows,))
+            validation.entries("lengths", lengths, lengths >= 1, "integers from 1 on")
             inputs["lengths"] = lengths.astype("int64")
         return self._query("score", inputs | _context(context, rows), ("nll",))["nll"]
 
@@ -344,7 +345,7 @@ def _headers(headers: Any) -> dict[str, str]:
     return dict(headers)
 
 
-def _context(context, rows):
+def _context(context, rows="B"):
     """A context as an input of a request; none without one."""
     if context is None:
         return {}

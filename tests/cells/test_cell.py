@@ -258,7 +258,7 @@ def test_a_signal_is_cut_out_squashed_and_none_where_its_option_is_not_used():
     np.testing.assert_array_equal(last.gate, first.gate)
 
 
-def test_a_step_enters_four_files_of_the_package():
+def test_a_step_enters_few_files_of_the_package():
     """Equations, layout, the cell and what cells share; no validation on the way."""
     cell = make()
     state, x = cell.initial_state(B), sequences()[:, 0]
@@ -275,7 +275,9 @@ def test_a_step_enters_four_files_of_the_package():
         cell.step(x, state)
     finally:
         sys.setprofile(None)
-    assert entered == {"addressing.py", "layouts.py", "cells/cell.py", "cells/dnc.py"}
+    own = {"addressing.py", "layouts.py", "cells/cell.py", "cells/dnc.py"}
+    # How pairs of slots are summed depends on whether XLA compiles the loop.
+    assert entered - {"backend/tensorflow/execution.py"} == own
 
 
 # Controllers with dropout, and feed-forward ones.

@@ -20,7 +20,7 @@ def test_steps_are_those_of_the_first_edition(case):
     expected = {k.split("/")[1]: NUMBERS[k] for k in NUMBERS.files if k.split("/")[0] == case}
     # The log of open gates had another name then.
     expected = {name.replace("_heard", "_gate_open"): x for name, x in expected.items()}
-    assert set(found) == set(expected)
+    assert set(found) - {"nll_per_step"} == set(expected)  # a log that is newer
     for name, values in expected.items():
         if name != "weights":
             values = values[:steps]

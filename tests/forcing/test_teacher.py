@@ -392,25 +392,25 @@ def test_refuses_other_models_losses_and_fit_before_compile():
     ("data", "words"),
     [
         ({}, "x must be given"),
-        ({"x": binary(4, 4, 1), "y": binary(4, 4, 1)}, "x must come alone"),
-        ({"x": binary(4, 4, 1), "sample_weight": np.ones(4)}, "x must come alone"),
+        ({"x": binary(4, 4, 1), "y": binary(4, 4, 1)}, "x must come without targets"),
+        ({"x": binary(4, 4, 1), "sample_weight": np.ones(4)}, "sample_weight must have shape"),
     ],
 )
-def test_a_generator_takes_x_alone(data, words):
+def test_a_generator_takes_no_targets(data, words):
     with pytest.raises(ValueError, match=words):
         compiled().fit(**data, verbose=0)
     with pytest.raises(ValueError, match=words):
         compiled().evaluate(**data, verbose=0)
 
 
-def test_a_generator_takes_no_weights_of_datasets_and_streams_either():
+def test_a_generator_takes_no_targets_of_datasets_and_streams_either():
     x = binary(4, 4, 1)
     data = tf.data.Dataset.from_tensors((x, x, np.ones((4, 4))))
-    with pytest.raises(ValueError, match="a batch of x must come alone"):
+    with pytest.raises(ValueError, match="a batch of x must come without targets"):
         compiled().fit(data, verbose=0)
-    with pytest.raises(ValueError, match="a batch of validation_data must come alone"):
+    with pytest.raises(ValueError, match="a batch of validation_data must come without targets"):
         compiled().fit(x, validation_data=data, verbose=0)
-    with pytest.raises(ValueError, match="x must come alone"):
+    with pytest.raises(ValueError, match="x must come without targets"):
         compiled().fit(((x, x) for _ in range(1)), verbose=0)
 
 
