@@ -70,7 +70,7 @@ class GeneratorData:
         """
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         x, sample_weight = _without_weights(x, sample_weight)
-        sequence, context = parts_of(x)
+        sequence, context = parts_of(x, name)
         names = names_of(name, streamed=True)._replace(inputs=name)
         self._fit_each_other(names, sequence, context, y, sample_weight)
         known = isinstance(sequence, np.ndarray) or ops.is_tensor(sequence)  # not only its shape
@@ -111,7 +111,7 @@ class GeneratorData:
             ValueError: a shape or a value is wrong.
         """
         x, sample_weight = _without_weights(x, sample_weight)  # those of Keras' own validation
-        sequence, context = parts_of(x)
+        sequence, context = parts_of(x, names.inputs)
         _array(names.inputs, sequence)
         for name, given in ((names.inputs, context), (names.sample_weight, sample_weight)):
             if given is not None:
@@ -130,7 +130,7 @@ class GeneratorData:
         """What must be true of the values of one batch; see `datasets.with_checks`."""
         del any_step
         x, _, weights = (*parts, None, None)[:3]
-        sequence, context = parts_of(x)
+        sequence, context = parts_of(x, names.inputs)
         found = [] if context is None else _finite_context(names.targets, context)
         if weights is not None:
             found += _prefixes(names.sample_weight, weights)
@@ -140,7 +140,7 @@ class GeneratorData:
     def inputs(self, data: Any, name: str = "x") -> Any:
         """What `predict` reads of a batch; further parts are passed over, as in Keras."""
         x = data[0] if isinstance(data, tuple) else data
-        sequence, context = parts_of(x)
+        sequence, context = parts_of(x, name)
         self._fit_each_other(names_of(name), sequence, context, None, None)
         return x
 

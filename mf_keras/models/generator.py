@@ -402,8 +402,12 @@ class SequenceGenerator(SequenceModel):
         return {**super().get_config(), "context_size": self.context_size}
 
 
-def parts_of(x: Any) -> tuple[Any, Any]:
+def parts_of(x: Any, name: str = "x") -> tuple[Any, Any]:
     """`(sequence, context)` of data, which are a dict if there is a context.
+
+    Args:
+        x: the data.
+        name: how errors call them.
 
     Raises:
         ValueError: a dict has other keys.
@@ -411,7 +415,10 @@ def parts_of(x: Any) -> tuple[Any, Any]:
     if not isinstance(x, dict):
         return x, None
     if set(x) != {"sequence", "context"}:
-        raise ValueError(f'x must be a dict of "sequence" and "context", got {sorted(x)}.')
+        raise ValueError(
+            f'{name} must be an array, or a dict of "sequence" and "context", got a dict of '
+            f"{sorted(map(str, x))}."
+        )
     return x["sequence"], x["context"]
 
 

@@ -147,7 +147,9 @@ def test_refuses_other_contexts():
         model.fit({"sequence": x, "context": context[:, :1]}, verbose=0)
     with pytest.raises(ValueError, match="context of x must be finite"):
         model.fit({"sequence": x, "context": np.inf + context}, verbose=0)
-    with pytest.raises(ValueError, match='x must be a dict of "sequence" and "context"'):
+    with pytest.raises(
+        ValueError, match='x must be an array, or a dict of "sequence" and "context"'
+    ):
         model.fit({"sequence": x, "contexts": context}, verbose=0)
     with pytest.raises(ValueError, match="context must be of shape"):
         model.generator.sample(2, 3, seed=0)
