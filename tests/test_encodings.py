@@ -10,7 +10,7 @@ FOLDERS = ("mf_keras", "train", "benchmarks", "serving")
 MODULES = sorted(path for name in FOLDERS for path in (ROOT / name).rglob("*.py"))
 # Calls by their names, and at which place the encoding may stand.
 TEXT = {"read_text": 0, "write_text": 1, "open": 3}
-OURS = {"RunFolder", "os", "archive"}  # whose `open` opens no text file
+OURS = {"RunFolder", "os", "archive", "tarfile", "webbrowser"}  # whose `open` opens no text file
 
 
 def without_encoding(source):

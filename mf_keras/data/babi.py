@@ -250,7 +250,7 @@ def _text(path: pathlib.Path, task: int, split: str) -> str:
         files = [file for file in path.rglob("*.txt") if wanted.search(file.as_posix())]
         if not files:
             raise FileNotFoundError(f"{lacking}. Unpack {_URL} there.")
-        return files[0].read_text()
+        return files[0].read_text("utf-8")
     if not path.is_file():
         raise FileNotFoundError(
             f"path must be {_ARCHIVE} or the folder that it unpacks to, got {str(path)!r}. "
