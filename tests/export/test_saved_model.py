@@ -175,9 +175,8 @@ def test_models_config_is_the_server_s(exported):
 
 def test_a_card_s_table_holds_bars_and_lines():
     folder = types.SimpleNamespace(name="x", path=pathlib.Path("1"))
-    written = card.text(
-        folder, small_generator(), 4, False, 256, {"command": "cat a | python b\nsecond"}
-    )
+    entries = {"command": "cat a | python b\nsecond"}
+    written = card.text(folder, small_generator(), 4, False, 256, False, entries)
     assert r"| command | cat a \| python b<br>second |" in written.splitlines()
 
 
