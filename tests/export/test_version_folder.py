@@ -94,7 +94,7 @@ def test_configurations_of_one_s_own_are_kept(tmp_path):
     folder = VersionFolder(tmp_path / "model" / "1")
     folder.path.mkdir(parents=True)
     (folder.path.parent / "batching.config").write_text("mine")
-    folder.write_configs()
+    folder.write_configs(256)
     assert (folder.path.parent / "batching.config").read_text() == "mine"
     assert names(folder.path.parent) == ["1", "batching.config", "models.config"]
 
