@@ -61,7 +61,7 @@ def test_verbose_means_what_it_means_to_keras(playing, capsys):
         ["loss", "nll", "gate"]
     ]
     playing.evaluate(x, verbose=2)
-    assert names(lines(capsys.readouterr().out)[-1]) == ["nll", "bits_per_step"]
+    assert names(lines(capsys.readouterr().out)[-1]) == ["nll", "nll_per_step"]
     playing.fit(x, callbacks=[keras.callbacks.ProgbarLogger()])
     assert "hidden_discriminator_loss" in capsys.readouterr().out
 
