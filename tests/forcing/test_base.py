@@ -88,7 +88,7 @@ def test_a_cell_without_a_loss_has_no_log_of_it():
     model = TeacherForcing(SequenceGenerator(make_cell(0.0)))
     model.compile(run_eagerly=True)
     assert set(model.evaluate(binary(4, 3, 1), verbose=0, return_dict=True)) == {
-        *("loss", "nll", "bits_per_step")
+        *("loss", "nll", "nll_per_step", "bits_per_step")
     }
 
 
