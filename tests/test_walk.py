@@ -10,7 +10,7 @@ def test_from_fit_to_the_first_logit_at_most_26_files():
     assert len(found.files) <= 26, sorted(found.files)
 
 
-def test_a_step_of_a_cell_enters_at_most_4_files():
+def test_a_step_of_a_cell_enters_at_most_5_files():
     found = walk.one_step()
     assert len(found.files) <= 5, sorted(found.files)
 
