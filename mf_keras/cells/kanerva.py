@@ -54,9 +54,9 @@ class KanervaCell(MemoryCell):
             KanervaCell(keras.layers.GRUCell(64), units=10), return_sequences=True
         )
 
+    `MemoryCell` explains the other arguments.
+
     Args:
-        controller, units, memory_size, word_size, num_reads, num_writes, clip, layout: as for
-            `MemoryCell`.
         noise: variance of a word that is written with an open gate, and the ridge of the addresses.
         divergence_weight: above 0, the divergence of the memory after the last step that counts
             from the memory before the first, times this, is a loss: the price of what is written,
@@ -65,8 +65,8 @@ class KanervaCell(MemoryCell):
 
     Raises:
         TypeError: an argument has the wrong type, or `controller` is no RNN cell.
-        ValueError: a size is below 1, `noise` is not above 0, `divergence_weight` is below 0, the
-            controller uses dropout, or `layout` is unknown or "batch_last".
+        ValueError: a size is below 1, `noise` is not above 0, `divergence_weight` is below 0, or
+            `layout` is unknown or "batch_last".
     """
 
     state_type = KanervaState

@@ -52,9 +52,9 @@ class MANNCell(MemoryCell):
             MANNCell(keras.layers.LSTMCell(200), units=5), return_sequences=True
         )
 
+    `MemoryCell` explains the other arguments; the sizes are the paper's.
+
     Args:
-        controller, units, memory_size, word_size, clip, learn_initial_memory, layout: as for
-            `MemoryCell`; the sizes are the paper's.
         num_reads: R, number of heads, each of which reads and writes.
         decay: of the usage, gamma. 0.95 as in all published code.
         strengths: cosines are multiplied by a learned key strength >= 1 for each head, as in the
@@ -68,7 +68,7 @@ class MANNCell(MemoryCell):
     Raises:
         TypeError: an argument has the wrong type, or `controller` is no RNN cell.
         ValueError: a size is below 1, there are fewer slots than heads, `decay` is not in [0, 1],
-            the controller uses dropout, or `layout` is unknown.
+            or `layout` is unknown.
     """
 
     state_type = MANNState

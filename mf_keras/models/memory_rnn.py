@@ -25,7 +25,7 @@ class MemoryRNN(keras.layers.RNN):
     It differs in these:
 
     * It can return the trace of the memory.
-    * `reset_state()` of a stateful layer sets the cell's own initial state, in place of zeros.
+    * `reset_state()` of a stateful layer sets the cell's own initial state, not zeros.
     * A `mask` keeps whatever the padding holds, NaN included, from outputs and gradients.
     * XLA compiles its loops in training on a CPU too, where Keras leaves a model to TensorFlow (see
       `jit_compile`).
