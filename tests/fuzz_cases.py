@@ -238,6 +238,9 @@ KINDS_OF_ONE = {
         [1, NAN, len, {}, Unprintable(), b"ab", "ab", [1], ["a"]], st.integers() | st.floats()
     ),
     "Client.model": texts,
+    "PositiveNegativeMemoryForcing.correct": lambda none: pool(
+        [*(x for x in ODD if not callable(x)), 1, NAN], st.integers() | st.text()
+    ),
     "SaveBest.model": objects,
 }
 

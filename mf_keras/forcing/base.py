@@ -22,6 +22,7 @@ class Forward(NamedTuple):
 
     nll: Any  # (B,), nats
     loss: Any  # (B,), NLL and the losses of the cell's own
+    logits: Any  # (B, T, size)
     trace: Any  # the cell's named tuple with (B, T, ...) tensors
     correct: Any  # (B,) of 0/1, sequences without an error; None for a generator
 
@@ -142,7 +143,7 @@ class Forcing(keras.Model):
         self._logs.track({"nll": nll, **own}, training)
         self._logs.track(measures, training, self.data.measure_weight(batch, nll.dtype))
         loss = sum(own.values(), nll)
-        return Forward(nll, loss, trace, measures.get("correct_predictions"))
+        return Forward(nll, loss, logits, trace, measures.get("correct_predictions"))
 
     def _kept(self, fields: Sequence[str]) -> tuple[str, ...]:
         """Fields of the trace, and those that the cell's own losses need."""

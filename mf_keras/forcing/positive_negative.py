@@ -1,5 +1,6 @@
 """Positive/negative Memory Forcing: a memory like that of correct predictions."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -24,7 +25,8 @@ class PositiveNegativeMemoryForcing(AdversarialForcing):
         model.fit(data.copy_task(length=12, width=6).batch(1), steps_per_epoch=1000)
 
     A step predicts, and keeps what the memory did in one of two buffers: a prediction is positive
-    if every step that counts is right (every thresholded bit), and negative otherwise. Once both
+    if every step that counts is right (every thresholded bit), or if `correct` says so, and
+    negative otherwise. Once both
     buffers hold more than `discriminator_batch`, a discriminator D_p learns to tell samples of them
     apart (eq. 7, positive ones as the behaviour to imitate), and the transducer minimises
     NLL + C_p with C_p = E[-log D_p(its memory in this step)]. Replayed samples carry no
@@ -52,6 +54,11 @@ class PositiveNegativeMemoryForcing(AdversarialForcing):
             the whole dynamics.
         warm_up_steps: so many first steps of plain NLL; the buffers fill and D_p learns meanwhile.
         label_smoothing: how far the target of positive dynamics lies below 1.
+        correct: which predictions are positive: a function `(y, logits, sample_weight) -> (B,)` of
+            bool, made of `keras.ops`, of the targets (B, T, *step), the logits (B, T, size) and the
+            weights (B, T) or None; None for those whose every step that counts is right. The log
+            `correct_predictions` stays what it is. Register it
+            (`keras.saving.register_keras_serializable`), or a file needs `custom_objects`.
         seed: of the draws from the buffers.
         **kwargs: `name`, as for every Keras model.
 
@@ -72,6 +79,7 @@ class PositiveNegativeMemoryForcing(AdversarialForcing):
         final_memory: bool = False,
         warm_up_steps: int = 0,
         label_smoothing: float = 0.0,
+        correct: Callable[[Tensor, Tensor, Tensor | None], Tensor] | None = None,
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
@@ -89,6 +97,8 @@ class PositiveNegativeMemoryForcing(AdversarialForcing):
                 f"never starts; got {replay.capacity} and {batch}."
             )
         final_memory = validation.boolean("final_memory", final_memory)
+        if correct is not None and not callable(correct):
+            raise TypeError(f"correct must be a function or None, got {correct!r}.")
         super().__init__(
             transducer,
             watched={"memory": "discriminator"},
@@ -105,6 +115,7 @@ class PositiveNegativeMemoryForcing(AdversarialForcing):
         self.replay = replay
         self.discriminator_batch = batch
         self.final_memory = final_memory
+        self.correct = correct
         self.built = self.generator.built and replay.built
 
     @property
@@ -137,7 +148,8 @@ class PositiveNegativeMemoryForcing(AdversarialForcing):
             return [replicas.mean(forward.loss), memory], (forward, steps)
 
         (mean_nll, memory), (forward, steps), pull = backend.pullback(behave, variables)
-        self.replay.push(*replicas.gather((memory, ops.cast(forward.correct, "bool"), steps)))
+        positive = self._positive(batch, forward)
+        self.replay.push(*replicas.gather((memory, positive, steps)))
         ready = ops.all(self.replay.counts > self.discriminator_batch)
         scale = self.optimizer.scale_loss(ops.ones_like(mean_nll))
         weight = self.cost_weights["memory"] * self._warm(mean_nll.dtype)
@@ -149,6 +161,19 @@ class PositiveNegativeMemoryForcing(AdversarialForcing):
         self._updates.apply(self.optimizer, gradients, variables, terms)
         self._logs.track({"loss": forward.loss + weight * outcome.cost})
         return self.get_metrics_result()
+
+    def _positive(self, batch, forward):
+        """Which predictions are positive: (B,) of bool."""
+        if self.correct is None:
+            return ops.cast(forward.correct, "bool")
+        found = self.correct(batch.targets, forward.logits, batch.sample_weight)
+        found = ops.convert_to_tensor(found)
+        if keras.backend.standardize_dtype(found.dtype) != "bool" or len(found.shape) != 1:
+            raise ValueError(
+                "correct must return one bool for each sequence, (B,), got "
+                f"{tuple(found.shape)} of {keras.backend.standardize_dtype(found.dtype)}."
+            )
+        return found
 
     def _check_length(self, x):
         """Refuse sequences that the buffers have no room for, where their length is known."""
@@ -214,6 +239,7 @@ class PositiveNegativeMemoryForcing(AdversarialForcing):
             "replay": keras.saving.serialize_keras_object(self.replay),
             "discriminator_batch": self.discriminator_batch,
             "final_memory": self.final_memory,
+            "correct": self.correct and keras.saving.serialize_keras_object(self.correct),
         }
 
 

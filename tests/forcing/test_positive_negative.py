@@ -238,6 +238,34 @@ def test_predictions_go_to_the_buffer_of_their_kind():
     assert set(np.array(model.replay.steps)) == {0, TIME}
 
 
+@keras.saving.register_keras_serializable(package="tests")
+def last_step_is_right(y, logits, sample_weight):
+    """Whatever the steps before are."""
+    assert sample_weight is None or sample_weight.shape == y.shape[:2]
+    right = keras.ops.equal(logits[:, -1] > 0.0, y[:, -1] > 0.5)
+    return keras.ops.all(right, axis=-1)
+
+
+def test_correct_says_which_predictions_are_positive():
+    x, y, w = batch(16)
+    model = make(correct=last_step_is_right, replay=MemoryReplay(50))
+    right = np.mean((model.predict(x, verbose=0)[:, -1] > 0.0) == y[:, -1])
+    logs = model.fit(x, y, sample_weight=w, batch_size=16, verbose=0).history
+    positive, negative = np.array(model.replay.counts)
+    assert positive == 16 * right
+    assert positive + negative == 16
+    assert logs["correct_predictions"][0] < positive
+    copy = PositiveNegativeMemoryForcing.from_config(model.get_config())
+    assert copy.correct is last_step_is_right
+
+
+def test_correct_must_return_a_bool_a_sequence():
+    x, y, w = batch()
+    for wrong in (lambda y, logits, w: y, lambda y, logits, w: y[:, 0, 0]):
+        with pytest.raises(ValueError, match=r"correct must return one bool for each sequence"):
+            make(correct=wrong).fit(x, y, sample_weight=w, verbose=0)
+
+
 def test_logs_and_evaluation():
     model = make()
     fill(model)
@@ -344,6 +372,7 @@ def test_the_discriminator_does_not_learn_from_the_model_s_own_behaviour():
         ({"weight": -1.0}, ValueError, "weight"),
         ({"gate": 0.5}, ValueError, "gate must be"),
         ({"final_memory": 1}, TypeError, "final_memory"),
+        ({"correct": "all"}, TypeError, "correct must be a function or None"),
         ({"discriminator": "a"}, TypeError, "discriminator must be a Keras model"),
     ],
 )
