@@ -3,10 +3,11 @@
 python -m train.behaviour RUN RUN ... --out runs/behaviour
 
 For hidden states and memory, at time steps over the whole length, the energy distance
-(`statistics.energy_distance`) between the generator on images of the test split and the generator
-on as many samples of its own; and for comparison, between test and validation images, both
-teacher-forced. Writes behaviour.md, a table over the seeds that all methods have, distances.csv and
-a figure for each of the two parts.
+(`statistics.energy_distance`) between the generator on sequences of the test split and the
+generator on as many samples of its own; and for comparison, between test and validation sequences,
+both teacher-forced. Of sequences of unequal lengths the longer half is taken, cut to the length
+that all of it has. Writes behaviour.md, a table over the seeds that all methods have, distances.csv
+and a figure for each of the two parts.
 """
 
 import dataclasses
@@ -29,10 +30,11 @@ from train.analysis.statistics import energy_distance
 from train.analysis.tables import check_outputs, difference, markdown, over_steps, publish
 from train.runs.options import Options as BaseOptions
 from train.runs.options import option, positional, positive_int
+from train.sequence_data import sequences, steps_of
 
 PARTS = ("hidden", "memory")
 INDEX = [*KEYS, "part", "step"]
-FORMATS = {"distance": ".5f", "between_images": ".5f"}
+FORMATS = {"distance": ".5f", "between_splits": ".5f"}
 TABLE_HEAD = "free running against teacher forcing"
 # What is written, and by what a file of this program is recognised.
 MARKS = {
@@ -51,25 +53,28 @@ class Options(BaseOptions):
     command = "train.behaviour"
 
     runs: Sequence[str] = positional("folders of train.sequence_generation", nargs="+")
-    images: int = option(
-        1000, "of the test split, spread over it, at most all; and as many samples", positive_int
+    sequences: int = option(
+        1000,
+        "of the test split, spread over it, at most all; and as many samples",
+        positive_int,
+        alias="--images",
     )
     out: str = option("runs/behaviour", "folder")
 
     def check(self) -> None:
-        """Refuse a single image."""
-        if self.images < 2:
-            raise ValueError(f"argument --images: must be at least 2, got {self.images}")
+        """Refuse a single sequence."""
+        if self.sequences < 2:
+            raise ValueError(f"argument --sequences: must be at least 2, got {self.sequences}")
 
 
 def traces(
-    generator: SequenceGenerator, images: np.ndarray, steps: list[int], seed: int
+    generator: SequenceGenerator, data: np.ndarray, steps: list[int], seed: int
 ) -> tuple[dict[str, np.ndarray], ...]:
-    """The states of a generator on images, and on as many samples of its own.
+    """The states of a generator on data, and on as many samples of its own.
 
     Args:
         generator: whose states.
-        images: (n, T, 1) of 0/1.
+        data: (n, T, *step).
         steps: the steps to keep, each in 1..T.
         seed: of the samples.
 
@@ -89,7 +94,7 @@ def traces(
         return kept(real), kept(free)
 
     size = sequence_generation.EVALUATION_BATCH
-    found = [both(images[i : i + size]) for i in range(0, len(images), size)]
+    found = [both(data[i : i + size]) for i in range(0, len(data), size)]
     return tuple(
         {part: np.concatenate([batch[part] for batch in batches]) for part in PARTS}
         for batches in zip(*found, strict=True)
@@ -134,28 +139,37 @@ def table(found: pd.DataFrame) -> str:
             column = means.loc[part]["distance"]
             cells += [f"{column.loc[[variant]].mean():.4f}", difference(column, variant, 4)]
         rows.append([title(variant), *cells])
-    between = [f"{means.loc[part]['between_images'].mean():.4f}" for part in PARTS]
+    between = [f"{means.loc[part]['between_splits'].mean():.4f}" for part in PARTS]
     return markdown(
-        head, [*rows, ["test against validation images", between[0], "", between[1], ""]]
+        head, [*rows, ["test against validation split", between[0], "", between[1], ""]]
     )
 
 
 def figure(found: pd.DataFrame, part: str) -> Figure:
     """A part's distance over the steps, mean and range over the seeds."""
     rows = found.xs(part, level="part")
-    between = rows["between_images"].groupby("step").mean()
+    between = rows["between_splits"].groupby("step").mean()
     curves = {
         **over_steps(rows["distance"]),
-        "two sets of images": (between.index.to_numpy(), between.to_numpy()),
+        "two splits of the data": (between.index.to_numpy(), between.to_numpy()),
     }
     caption = f"{part}: free running against teacher forcing"
     return plots.curves(curves, "time step", "energy distance", caption)
 
 
-def spread_images(split: tf.data.Dataset, count: int) -> np.ndarray:
-    """`count` images, evenly spread over a split, (count, T, 1); all where there are less."""
-    found = sequence_generation.images(split)
-    return found[np.linspace(0, len(found) - 1, min(count, len(found))).round().astype(int)]
+def longer_half(splits: Sequence[tf.data.Dataset], count: int) -> list[np.ndarray]:
+    """At most `count` sequences of each split, evenly spread over it: (n, T, *step).
+
+    T is the largest number of steps that half of each split has; shorter sequences are left out,
+    and longer ones are cut.
+    """
+    length = min(int(np.median(steps_of(split))) for split in splits)
+    found = []
+    for split in splits:
+        long = np.stack([x[:length] for x in sequences(split) if len(x) >= length])
+        places = np.linspace(0, len(long) - 1, min(count, len(long))).round().astype(int)
+        found.append(long[places])
+    return found
 
 
 def compare_behaviour(options: Options) -> str:
@@ -169,9 +183,7 @@ def compare_behaviour(options: Options) -> str:
     check_outputs(out, MARKS)
     runs = finished_runs(options.runs)
     splits = sequence_generation.load(runs[0].options)
-    test, validation = (
-        spread_images(splits[name], options.images) for name in ("test", "validation")
-    )
+    test, validation = longer_half([splits["test"], splits["validation"]], options.sequences)
     steps = np.linspace(1, test.shape[1], min(STEPS, test.shape[1])).round().astype(int).tolist()
     found = measure(runs, lambda generator: distances(generator, test, validation, steps))
     text = table(paired(found))

@@ -7,7 +7,6 @@ its data, method, NLL and command.
 """
 
 import dataclasses
-import math
 import shlex
 import sys
 from typing import Any
@@ -42,13 +41,13 @@ def command_of(options: sequence_generation.Options) -> str:
 
 def card(options: sequence_generation.Options, results: dict[str, Any]) -> dict[str, str]:
     """What the run's files say, for the model card."""
-    test = results["test"]
+    test, kind = results["test"], options.kind
     return {
-        "data": f"{options.dataset}, images of {'x'.join(map(str, options.image_shape))} bits",
+        "data": f"{options.dataset}, {kind.sequence}s of {kind.step(options)}",
         "method": f"{options.method.replace('_', ' ')}, {results['epochs']} epochs, the best by "
         f"validation: {results['best_epoch']}",
-        "NLL": f"{test['nll']:.2f} nats per image, {test['bits_per_step']:.4f} bits per pixel, on "
-        "the whole test split",
+        "NLL": f"{kind.describe(test)}, {test['bits_per_step']:.4f} bits per step, on the whole "
+        "test split",
         "command": f"`{command_of(options)}`",
         "trained with": f"TensorFlow {results['tensorflow']}, Keras {results['keras']}",
     }
@@ -64,7 +63,8 @@ def export(run: str, out: str | None, overwrite: bool) -> str:
     generator = checkpoints.load(folder / BEST)
     generator.export(
         out,
-        length=math.prod(options.image_shape),
+        length=options.kind.length(options),
+        unequal_lengths=options.kind.unequal,
         card=card(options, folder.read_json(RESULTS)),
         overwrite=overwrite,
     )

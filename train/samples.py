@@ -154,13 +154,14 @@ def compare_samples(options: Options) -> str:
     """Score samples of all runs, and write the results to `options.out`; returns the table.
 
     Raises:
-        FileNotFoundError, ValueError: as for `finished_runs`.
+        FileNotFoundError, ValueError: as for `finished_runs`, or the data are no images.
         ImportError: as for `scorers.load_or_train`.
         OSError: a file of another program would be replaced, or one cannot be written.
     """
     out = pathlib.Path(options.out)
     check_outputs(out, MARKS)
     runs = finished_runs(options.runs)
+    _ = runs[0].options.image_shape  # the MADE and the classifier know images alone
     dataset, splits = runs[0].options.dataset, sequence_generation.load(runs[0].options)
     by = scorers.load_or_train(dataset, splits, pathlib.Path(options.scorers) / dataset)
     test = sequence_generation.images(splits["test"])

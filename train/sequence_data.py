@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import keras
 import numpy as np
 import tensorflow as tf
+from matplotlib.figure import Figure
 
 from mf_keras import SequenceGenerator, data, plots
 from mf_keras.outputs import Bernoulli, Categorical, GaussianMixture, Joint, Output
 from train import drawings
-from train.runs.folder import RunFolder, write_text
 
 if TYPE_CHECKING:
     from train.sequence_generation import Options
@@ -56,8 +56,20 @@ class SequenceData(abc.ABC):
         """The NLL of a split in the unit that people expect."""
 
     @abc.abstractmethod
-    def draw(self, samples: np.ndarray, real: list, options: "Options", folder: RunFolder) -> None:
-        """Samples (n, T, *step) beside as many real sequences, in files of the run."""
+    def picture(self, found: Sequence[np.ndarray], title: str, options: "Options") -> Figure | str:
+        """Sequences (T, *step), of which the first may be enough: a figure, or a text."""
+
+    @abc.abstractmethod
+    def step(self, options: "Options") -> str:
+        """What the steps of a sequence are, in words."""
+
+    def length(self, options: "Options") -> int:
+        """The number of steps of the longest sequence.
+
+        Raises:
+            OSError, ValueError: as `load`.
+        """
+        return bucket_lengths(self.load(options))[-1]
 
     def measure(self, generator: SequenceGenerator, split: tf.data.Dataset, logs: dict) -> dict:
         """`logs` of a split, and what is measured of this data only."""
@@ -81,13 +93,17 @@ class Images(SequenceData):
         """Nats per image."""
         return f"{logs['nll']:.2f} nats per image"
 
-    def draw(self, samples: np.ndarray, real: list, options: "Options", folder: RunFolder) -> None:
-        """Grids of images."""
-        for name, title, images in (
-            ("samples.png", "samples", samples),
-            ("data.png", "training images", np.stack(real)),
-        ):
-            folder.save_figure(name, plots.sample_grid(images, options.image_shape, title=title))
+    def picture(self, found: Sequence[np.ndarray], title: str, options: "Options") -> Figure:
+        """A grid of images."""
+        return plots.sample_grid(np.stack(found), options.image_shape, title=title)
+
+    def step(self, options: "Options") -> str:
+        """Pixels."""
+        return f"{'x'.join(map(str, self.shape))} bits"
+
+    def length(self, options: "Options") -> int:
+        """The number of pixels."""
+        return math.prod(self.shape)
 
 
 class Digits(Images):
@@ -138,10 +154,13 @@ class Music(SequenceData):
         later_steps = logs["nll"] / logs["nll_per_step"] - 1  # of a piece, on average
         return {**logs, "nll_per_later_step": (logs["nll"] - first) / later_steps}
 
-    def draw(self, samples: np.ndarray, real: list, options: "Options", folder: RunFolder) -> None:
+    def picture(self, found: Sequence[np.ndarray], title: str, options: "Options") -> Figure:
         """Piano rolls."""
-        folder.save_figure("samples.png", drawings.piano_rolls([*samples[:4]], "samples"))
-        folder.save_figure("data.png", drawings.piano_rolls(real[:4], "training pieces"))
+        return drawings.piano_rolls([*found[:4]], title)
+
+    def step(self, options: "Options") -> str:
+        """Frames."""
+        return f"frames of {data.PIANO_KEYS} keys, {options.collection}"
 
 
 class Text(SequenceData):
@@ -157,12 +176,14 @@ class Text(SequenceData):
         """One of the characters."""
         return Categorical(len(self.vocabulary(options)))
 
-    def draw(self, samples: np.ndarray, real: list, options: "Options", folder: RunFolder) -> None:
-        """Text files."""
+    def picture(self, found: Sequence[np.ndarray], title: str, options: "Options") -> str:
+        """The text itself."""
         vocabulary = self.vocabulary(options)
-        for name, sequences in (("samples.txt", samples), ("data.txt", real)):
-            texts = [vocabulary.decode(sequence) for sequence in sequences]
-            write_text(folder / name, self.separator.join(texts) + "\n")
+        return self.separator.join(vocabulary.decode(sequence) for sequence in found) + "\n"
+
+    def step(self, options: "Options") -> str:
+        """Tokens."""
+        return f"tokens of {len(self.vocabulary(options))} kinds"
 
 
 class Characters(Text):
@@ -178,6 +199,10 @@ class Characters(Text):
     def vocabulary(self, options: "Options") -> data.Vocabulary:
         """That of the text."""
         return data.SHAKESPEARE
+
+    def length(self, options: "Options") -> int:
+        """As the options say."""
+        return options.length
 
     def describe(self, logs: dict[str, float]) -> str:
         """Bits per character."""
@@ -231,10 +256,13 @@ class Strokes(SequenceData):
         """Nats a step."""
         return f"{logs['nll_per_step']:.3f} nats a step"
 
-    def draw(self, samples: np.ndarray, real: list, options: "Options", folder: RunFolder) -> None:
+    def picture(self, found: Sequence[np.ndarray], title: str, options: "Options") -> Figure:
         """What the pen draws."""
-        folder.save_figure("samples.png", drawings.pen_drawings([*samples[:24]], "samples"))
-        folder.save_figure("data.png", drawings.pen_drawings(real[:24], "training drawings"))
+        return drawings.pen_drawings([*found[:24]], title)
+
+    def step(self, options: "Options") -> str:
+        """Moves."""
+        return "moves of a pen, two real numbers, and its state"
 
 
 # The binarisation of MNIST is a random draw; no model of it can have a lower NLL in nats per image

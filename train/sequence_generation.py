@@ -33,7 +33,7 @@ from mf_keras import (
 )
 from train.runs import machine, resuming
 from train.runs.devices import DeviceOptions, make_strategy
-from train.runs.folder import RunFolder
+from train.runs.folder import RunFolder, write_text
 from train.runs.model import NO_MEMORY, ForcingOptions, ModelOptions, make_optimizer
 from train.runs.options import (
     BASELINE,
@@ -340,7 +340,16 @@ def draw(generator: SequenceGenerator, splits: Splits, options: Options, folder:
     real = sequences(splits["train"].take(SHOWN))
     length = max(len(x) for x in real)
     samples = keras.ops.convert_to_numpy(generator.sample(SHOWN, length, seed=options.seed))
-    options.kind.draw(samples, real, options, folder)
+    pictured: dict[str, tuple[str, Sequence[np.ndarray]]] = {
+        "samples": ("samples", samples),
+        "data": (f"training {options.kind.sequence}s", real),
+    }
+    for name, (title, found) in pictured.items():
+        picture = options.kind.picture(found, title, options)
+        if isinstance(picture, str):
+            write_text(folder / f"{name}.txt", picture)
+        else:
+            folder.save_figure(f"{name}.png", picture)
     if options.cell != NO_MEMORY:
         draw_memory(generator, real[0], options, folder)
     for name, figure in plots.training_curves(curves_of(folder.history(HISTORY))).items():

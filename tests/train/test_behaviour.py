@@ -6,7 +6,7 @@ from train import behaviour
 
 
 def test_distances_between_the_two_behaviours(small, generators, tmp_path, capsys):
-    behaviour.main([*generators, "--images", "50", "--out", str(tmp_path)])
+    behaviour.main([*generators, "--sequences", "50", "--out", str(tmp_path)])
     text = capsys.readouterr().out
     # All see the first pixel's step alike; the darker samples are, the farther they run away.
     header, *rows = (tmp_path / "distances.csv").read_text().splitlines()
@@ -22,7 +22,7 @@ def test_distances_between_the_two_behaviours(small, generators, tmp_path, capsy
         }
         assert means["memory_forcing"] > means["teacher_forcing"] > 0.01
         assert (tmp_path / f"{part}.png").stat().st_size > 1000
-    assert all(abs(float(row["between_images"])) < 0.06 for row in rows)
+    assert all(abs(float(row["between_splits"])) < 0.06 for row in rows)
     assert "mean over steps and 1 seed(s)" in text
     assert text.index("| teacher forcing |") < text.index("| Memory Forcing |")
 

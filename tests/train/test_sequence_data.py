@@ -5,16 +5,17 @@ import warnings
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 from matplotlib.image import imread
 from pandas.testing import assert_frame_equal
 
-from mf_keras import callbacks, data
+from mf_keras import SequenceGenerator, callbacks, data
 from mf_keras.data import lengths as streams
 from tests.data.test_strokes import write
 from tests.train.small import SIZES, without
-from train import sequence_data, sequence_generation
+from train import behaviour, export, figures, samples, sequence_data, sequence_generation
 from train.runs.folder import RunFolder
 from train.sequence_generation import Options
 
@@ -73,6 +74,26 @@ def test_music_counts_frames(music, tmp_path, capsys):
     for name in ("samples", "data", "nll", "memory", "memory_free_running", "memory_over_time"):
         assert imread(folder / f"{name}.png")[..., :3].std() > 0.01
     assert generator.cell.controller.dropout == generator.cell.controller.recurrent_dropout == 0.2
+
+
+def test_runs_of_unequal_lengths_are_measured_drawn_and_exported(music, tmp_path, monkeypatch):
+    monkeypatch.setitem(STEPS, "validation", (4, 3, 5))
+    folder, results, _ = run(tmp_path, "--dataset", "music", *SIZES)
+    behaviour.main([str(folder), "--out", str(tmp_path / "behaviour")])
+    rows = pd.read_csv(tmp_path / "behaviour" / "distances.csv")
+    assert set(rows["step"]) == {1, 2, 3}  # which two of three pieces of the test split have
+    figures.main([str(folder), "--out", str(tmp_path / "figures")])
+    assert len(list((tmp_path / "figures").glob("figure_[45]_music-teacher_forcing-0.png"))) == 2
+    with pytest.raises(SystemExit, match="the data must be images for this, got --dataset music"):
+        samples.main([str(folder), "--out", str(tmp_path / "samples")])
+    given = {}
+    monkeypatch.setattr(
+        SequenceGenerator, "export", lambda self, out, **options: given.update(options, out=out)
+    )
+    export.main([str(folder), "--out", str(tmp_path / "music" / "1")])
+    assert (given["length"], given["unequal_lengths"]) == (8, True)
+    assert given["card"]["data"] == "music, pieces of frames of 88 keys, jsb"
+    assert f"{results['test']['nll_per_step']:.3f} nats a frame" in given["card"]["NLL"]
 
 
 def test_a_gru_without_memory_is_the_baseline(music, tmp_path):

@@ -36,7 +36,6 @@ def finished_runs(paths: Iterable[str | os.PathLike]) -> list[FinishedRun]:
             raise FileNotFoundError(f"{str(path)!r} has no {BEST} yet.")
         if not (folder / RESULTS).is_file():
             raise FileNotFoundError(f"{str(path)!r} has not ended: --resume continues it.")
-        _ = options.image_shape  # what is no image is refused
         key = (options.variant(), options.seed)
         if key in found:
             raise ValueError(f"seed {key[1]} of {key[0]} occurs twice, again in {path}.")
