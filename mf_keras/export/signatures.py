@@ -1,13 +1,14 @@
 """The functions that a server runs: sample, score, complete and trace.
 
-They are TensorFlow functions of tensors only, with checks inside, because a server has nothing
-else. A check that fails is an InvalidArgument, and no numbers come back.
+They are TensorFlow functions of tensors only, with the checks of `requests` inside, because a
+server has nothing else.
 """
 
 from typing import Any
 
 import tensorflow as tf
 
+from mf_keras.export import requests
 from mf_keras.models import SequenceGenerator, free_running
 from mf_keras.outputs import Output
 from mf_keras.outputs.output import without_padding
@@ -47,73 +48,38 @@ def endpoints(
     Returns:
         A dict of `tf.function`s by name.
     """
-    cell, output, context_size = generator.cell, generator.output, generator.context_size
-    dtype, fields = tf.dtypes.as_dtype(output.dtype), served_fields(cell)
-    contexts = [tf.TensorSpec((None, context_size), tf.float32, name="context")]
-    contexts = contexts if context_size else []
-    sequences = tf.TensorSpec((None, length, *output.step), dtype, name="sequences")
-    prefix = tf.TensorSpec((None, None, *output.step), dtype, name="prefix")
-
-    @tf.function(autograph=False, jit_compile=jit_compile)
-    def run(noise):
-        samples, parameters, _ = free_running.free_run(cell, output, noise, keep=())
-        return tf.cast(samples, dtype), _float32(output.nll(samples, parameters))
-
-    @tf.function(autograph=False, jit_compile=jit_compile)
-    def force(x, weights, context):
-        x = tf.cast(x, output.carried(cell.compute_dtype))
-        context = context if context_size else None
-        parameters, trace = free_running.teacher_force(cell, output, x, context, keep=fields)
-        return _float32(output.nll(x, parameters, weights)), {
-            name: _float32(getattr(trace, name)) for name in fields
-        }
-
-    def run_rows(thresholds, context):
-        """A free run of every row; the context lies beside the noise."""
-        if context_size:
-            context = _checked_context(context, tf.shape(thresholds)[0], context_size)
-            thresholds = free_running.with_context(thresholds, context)
-        return _in_chunks(run, thresholds)
-
-    def force_rows(sequences, lengths, context):
-        """A teacher-forced run of every row."""
-        sequences = _few("sequences", sequences, max_rows)
-        rows = tf.shape(sequences)[0]
-        weights = tf.ones((rows, length))
-        if lengths is not None:
-            weights = _weights(lengths, rows, length)
-            sequences = without_padding(sequences, weights)
-        sequences = _checked_steps("sequences", sequences, length, output)
-        context = tf.zeros((rows, 0)) if context is None else context
-        context = _checked_context(context, rows, context_size)
-        return _in_chunks(force, sequences, weights, context)
+    rows, output = _Rows(generator, length, jit_compile), generator.output
 
     def sample(seed, temperature, context=None):
-        seed, temperature = _checked_draw(_few("seed", seed, max_rows), temperature)
-        samples, nll = run_rows(_thresholds(output, seed, temperature, length), context)
-        return {"samples": _long(samples, length), "nll": nll}
+        seed, temperature = requests.draw(requests.few("seed", seed, max_rows), temperature)
+        samples, nll = rows.run(_thresholds(output, seed, temperature, length), context)
+        return {"samples": samples, "nll": nll}
 
     def score(sequences, context=None):
-        nll, _ = force_rows(sequences, None, context)
+        nll, _ = rows.force(requests.few("sequences", sequences, max_rows), None, context)
         return {"nll": nll}
 
     def score_unequal(sequences, lengths, context=None):
-        nll, _ = force_rows(sequences, lengths, context)
+        nll, _ = rows.force(requests.few("sequences", sequences, max_rows), lengths, context)
         return {"nll": nll}
 
     def complete(prefix, seed, temperature, context=None):
-        prefix = _few("prefix", prefix, max_rows)
-        prefix = _checked_steps("prefix", prefix, None, output)
-        seed, temperature = _checked_draw(seed, temperature)
-        prefix = _checked_prefix(prefix, seed, length)
+        prefix = requests.few("prefix", prefix, max_rows)
+        prefix = requests.steps("prefix", prefix, None, output)
+        seed, temperature = requests.draw(seed, temperature)
+        prefix = requests.prefix(prefix, seed, length)
         drawn = _thresholds(output, seed, temperature, length)
-        samples, _ = run_rows(_forced(output, prefix, drawn), context)
-        return {"samples": _long(samples, length)}
+        samples, _ = rows.run(_forced(output, prefix, drawn), context)
+        return {"samples": samples}
 
     def trace(sequences, context=None):
-        _, kept = force_rows(sequences, None, context)
-        return {name: _long(x, length) for name, x in kept.items()}
+        _, kept = rows.force(requests.few("sequences", sequences, max_rows), None, context)
+        return kept
 
+    dtype, size = tf.dtypes.as_dtype(output.dtype), generator.context_size
+    contexts = [tf.TensorSpec((None, size), tf.float32, name="context")] if size else []
+    sequences = tf.TensorSpec((None, length, *output.step), dtype, name="sequences")
+    prefix = tf.TensorSpec((None, None, *output.step), dtype, name="prefix")
     scoring = (score_unequal, [sequences, LENGTHS]) if unequal_lengths else (score, [sequences])
     signatures = {
         "sample": (sample, [SEED, TEMPERATURE]),
@@ -125,6 +91,62 @@ def endpoints(
         name: tf.function(function, input_signature=[*inputs, *contexts], autograph=False)
         for name, (function, inputs) in signatures.items()
     }
+
+
+class _Rows:
+    """A generator's two loops over time, over all rows of a request.
+
+    Args:
+        generator: what is served.
+        length: T, the number of steps of every sequence.
+        jit_compile: whether XLA compiles the loops.
+    """
+
+    def __init__(self, generator: SequenceGenerator, length: int, jit_compile: bool) -> None:
+        self.cell, self.output = generator.cell, generator.output
+        self.length, self.context_size = length, generator.context_size
+        self.fields = served_fields(self.cell)
+        options: dict[str, Any] = {"autograph": False, "jit_compile": jit_compile}
+        self._run = tf.function(self._run_chunk, **options)
+        self._force = tf.function(self._force_chunk, **options)
+
+    def run(self, thresholds, context):
+        """Samples (B, T, *step) and their NLL (B,); the context lies beside the noise."""
+        if self.context_size:
+            context = requests.context(context, tf.shape(thresholds)[0], self.context_size)
+            thresholds = free_running.with_context(thresholds, context)
+        samples, nll = _in_chunks(self._run, thresholds)
+        return self._long(samples), nll
+
+    def force(self, sequences, lengths, context):
+        """NLL (B,) of teacher-forced sequences, and a dict of what the memory did."""
+        count = tf.shape(sequences)[0]
+        weights = tf.ones((count, self.length))
+        if lengths is not None:
+            weights = requests.weights(lengths, count, self.length)
+            sequences = without_padding(sequences, weights)
+        sequences = requests.steps("sequences", sequences, self.length, self.output)
+        context = tf.zeros((count, 0)) if context is None else context
+        context = requests.context(context, count, self.context_size)
+        nll, kept = _in_chunks(self._force, sequences, weights, context)
+        return nll, {name: self._long(x) for name, x in kept.items()}
+
+    def _run_chunk(self, noise):
+        samples, parameters, _ = free_running.free_run(self.cell, self.output, noise, keep=())
+        nll = self.output.nll(samples, parameters)
+        return tf.cast(samples, self.output.dtype), _float32(nll)
+
+    def _force_chunk(self, x, weights, context):
+        cell, output = self.cell, self.output
+        x = tf.cast(x, output.carried(cell.compute_dtype))
+        context = context if self.context_size else None
+        parameters, trace = free_running.teacher_force(cell, output, x, context, keep=self.fields)
+        kept = {name: _float32(getattr(trace, name)) for name in self.fields}
+        return _float32(output.nll(x, parameters, weights)), kept
+
+    def _long(self, x):
+        """`x` of shape (B, T, ...), with T known, so that the signature has it."""
+        return tf.ensure_shape(x, (None, self.length, *x.shape[2:]))
 
 
 def served_fields(cell: Any) -> tuple[str, ...]:
@@ -210,82 +232,5 @@ def _forced(output: Output, prefix: Tensor, thresholds: Tensor) -> Tensor:
     return tf.ensure_shape(whole, thresholds.shape)
 
 
-def _few(name, x, max_rows):
-    """`x`, refused where it has too many rows, before anything is computed from them."""
-    rows = tf.shape(x)[0]
-    return _required(x, rows <= max_rows, f"{name} must have at most {max_rows} rows, got", [rows])
-
-
-def _checked_draw(seed, temperature):
-    seed = _shaped("seed", seed, (None,))
-    temperature = _shaped("temperature", temperature, (None,))
-    counts = [tf.shape(seed)[0], tf.shape(temperature)[0]]
-    words = "seed and temperature must have one entry a row, got so many seeds and temperatures:"
-    seed, temperature = _required((seed, temperature), tf.equal(*counts), words, counts)
-    right = tf.logical_and(temperature > 0.0, tf.math.is_finite(temperature))
-    wrong = [tf.boolean_mask(temperature, ~right)]
-    return _required(
-        (seed, temperature), right, "temperature must be finite and above 0, got", wrong
-    )
-
-
-def _checked_steps(name, x, length, output):
-    x = _shaped(name, x, (None, length, *output.step))
-    right = output.valid(x)
-    wrong = [tf.boolean_mask(x, ~right)]
-    return _required(x, right, f"{name} must hold only {output.values}, got", wrong)
-
-
-def _checked_context(context, rows, size):
-    context = _shaped("context", context, (None, size))
-    counts = [tf.shape(context)[0], rows]
-    words = "context must have one entry a row, got so many, and so many rows:"
-    context = _required(context, tf.equal(*counts), words, counts)
-    finite = tf.math.is_finite(context)
-    wrong = [tf.boolean_mask(context, ~finite)]
-    return _required(context, finite, "context must be finite, got", wrong)
-
-
-def _weights(lengths, rows, length):
-    """(B, length), 1 on the steps of each sequence."""
-    lengths = _shaped("lengths", lengths, (None,))
-    counts = [tf.shape(lengths)[0], rows]
-    words = "lengths must have one entry a row, got so many, and so many sequences:"
-    lengths = _required(lengths, tf.equal(*counts), words, counts)
-    right = (lengths >= 1) & (lengths <= length)
-    wrong = [tf.boolean_mask(lengths, ~right)]
-    lengths = _required(lengths, right, f"lengths must be from 1 to {length}, got", wrong)
-    return tf.sequence_mask(lengths, length, tf.float32)
-
-
-def _checked_prefix(prefix, seed, length):
-    counts = [tf.shape(prefix)[0], tf.shape(seed)[0]]
-    words = "prefix and seed must have one entry a row, got so many prefixes and seeds:"
-    prefix = _required(prefix, tf.equal(*counts), words, counts)
-    steps = tf.shape(prefix)[1]
-    words = f"prefix must have at most {length} steps, got"
-    return _required(prefix, steps <= length, words, [steps])
-
-
-def _shaped(name, x, shape):
-    """`x`, refused where its shape is another: a server feeds the graph with what it is sent."""
-    return tf.ensure_shape(x, shape, name=name)
-
-
-def _required(x, condition, words, values):
-    """`x`, once the condition has been seen to hold.
-
-    What is computed from `x` waits, so that no later failure comes first with other words.
-    """
-    check = tf.debugging.Assert(tf.reduce_all(condition), [words, *values], summarize=3)
-    with tf.control_dependencies([check]):
-        return tf.nest.map_structure(tf.identity, x)
-
-
 def _float32(x):
     return tf.cast(x, tf.float32)
-
-
-def _long(x, length):
-    """`x` of shape (B, T, ...), with T known, so that the signature has it."""
-    return tf.ensure_shape(x, (None, length, *x.shape[2:]))
