@@ -4,7 +4,7 @@
 # make test-kserve    the tests of KServe's server, in an environment of its own
 # make saved-model    train a generator of digits and export it as saved_models/digits/1
 # make figures RUNS='runs/A runs/B'   the paper's figures and table 2, from run folders
-# make bench  all benchmarks, which take long; each alone: python -m benchmarks.NAME
+# make bench  all benchmarks, which take long; one of them: python -m benchmarks.NAME
 # They need Python >= 3.11, make and PyPI, and set up .venv by themselves.
 
 PYTHON ?= python3

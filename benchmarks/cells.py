@@ -91,7 +91,7 @@ def flop(kind, time, batch, memory_size, word_size, num_reads):
     """Multiplications and additions of forward and backward, the latter at twice the former.
 
     Counted are the products with the weights, the lookups, the write, the reads and the links;
-    what is linear in N alone (usage, allocation, softmax) is not.
+    what is linear in N only (usage, allocation, softmax) is not.
     """
     n, w, r, c = memory_size, word_size, num_reads, UNITS
     interfaces = {"ntm": (r + 1) * (w + 6) + 2 * w, "mann": r * (w + 1), "kanerva": r * w + w + 1}

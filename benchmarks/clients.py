@@ -1,9 +1,9 @@
-"""Whether concurrent clients of a served model all get their own answers, and how fast.
+"""Whether concurrent clients of a served model all get their own responses, and how fast.
 
 python -m benchmarks.clients --clients 8 --seconds 60
 
-Every client asks for rows of seeds and temperatures drawn at random, for as many as it likes, and
-compares what comes to what the same model gave for each row alone: samples bit-for-bit, NLLs to
+Every client requests rows of seeds and temperatures drawn at random, a random number of rows, and
+compares the response to that of the same model to one-row requests: samples bit-for-bit, NLLs to
 1e-4 nats. The server is the tests' stand-in, which joins requests to batches, unless `--url` names
 another one, e.g. a `tensorflow_model_server` of the same model.
 """
@@ -19,13 +19,13 @@ import numpy as np
 
 from mf_keras.serving import Client, ServerError
 
-KNOWN = 64  # rows whose answers are known
+KNOWN = 64  # rows whose responses are known
 # Nats. On some processors the matrix product of a larger batch is rounded otherwise.
 ROUNDING = 1e-4
 
 
 def known_answers(client):
-    """Seeds, temperatures, samples and NLLs of rows that were asked for one by one."""
+    """Seeds, temperatures, samples and NLLs of rows that were requested one by one."""
     random = np.random.default_rng(0)
     seeds = random.integers(0, 2**62, KNOWN)
     temperatures = random.uniform(0.5, 2.0, KNOWN).astype("float32")
@@ -35,7 +35,7 @@ def known_answers(client):
 
 
 def hammer(make_client, known, clients, seconds, most_rows=8):
-    """Let clients ask at once for some time.
+    """Let clients send requests at once for some time.
 
     Args:
         make_client: gives a new client.
@@ -45,8 +45,8 @@ def hammer(make_client, known, clients, seconds, most_rows=8):
         most_rows: of a request.
 
     Returns:
-        A dict: answers, rows, wrong (answers with a row that differs), lost (requests with no
-        answer), seconds, latencies (of every answer, in seconds).
+        A dict: answers (responses), rows, wrong (responses with a row that differs), lost (requests
+        with no response), seconds, latencies (of every response, in seconds).
     """
     totals = dict.fromkeys(("answers", "rows", "wrong", "lost"), 0)
     latencies = []
@@ -82,7 +82,7 @@ def hammer(make_client, known, clients, seconds, most_rows=8):
 
 
 def beside_greedy_clients(make_client, clients, rows, seconds):
-    """How long one-row requests take while other clients ask for as many rows as they can.
+    """How long one-row requests take while other clients request as many rows as they can.
 
     Args:
         make_client: gives a new client.
@@ -91,7 +91,7 @@ def beside_greedy_clients(make_client, clients, rows, seconds):
         seconds: for how long; a request that has begun is waited for.
 
     Returns:
-        `(seconds of every one-row request, number of greedy requests that were answered)`.
+        `(seconds of every one-row request, number of responses to greedy requests)`.
     """
     latencies, answered = [], []
     end = time.monotonic() + seconds
@@ -127,7 +127,7 @@ def peak_memory():
 
 @contextlib.contextmanager
 def server(options):
-    """The URL to ask, and the stand-in's model, or None."""
+    """The URL to query, and the stand-in's model, or None."""
     if options.url:
         yield options.url, None
         return
@@ -138,18 +138,18 @@ def server(options):
 
 
 def main(arguments=None):
-    """Ask, and print the counts."""
+    """Send requests, and print the counts."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--clients", type=int, default=8, help="default: 8")
     parser.add_argument("--seconds", type=float, default=60.0, help="default: 60")
     parser.add_argument("--folder", default="saved_models/digits/1", help="the version to serve")
     parser.add_argument("--transport", choices=("grpc", "rest"), default="grpc")
-    parser.add_argument("--url", help="ask this server instead of the stand-in")
+    parser.add_argument("--url", help="query this server instead of the stand-in")
     parser.add_argument(
         "--greedy",
         type=int,
         metavar="ROWS",
-        help="time one-row requests beside clients that ask for so many rows",
+        help="time one-row requests beside clients that request so many rows",
     )
     options = parser.parse_args(arguments)
     name = pathlib.Path(options.folder).absolute().parent.name
@@ -177,9 +177,9 @@ def main(arguments=None):
         result = hammer(make_client, known, options.clients, options.seconds)
         p50, p99 = np.percentile(1000 * np.array(result["latencies"]), [50, 99])
         print(
-            f"{options.clients} clients, {result['seconds']:.0f} s: {result['answers']} answers of "
-            f"{result['rows']} rows, {result['wrong']} wrong, {result['lost']} lost; p50 {p50:.0f} "
-            f"ms, p99 {p99:.0f} ms"
+            f"{options.clients} clients, {result['seconds']:.0f} s: {result['answers']} responses "
+            f"of {result['rows']} rows, {result['wrong']} wrong, {result['lost']} lost; p50 "
+            f"{p50:.0f} ms, p99 {p99:.0f} ms"
         )
         if model:
             print(f"{len(model.batches)} batches, of {np.mean(model.batches):.1f} requests each")

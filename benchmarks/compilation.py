@@ -6,7 +6,7 @@ The paper's sizes, batch 64. Every row runs twice, each time in a process of its
 TF_XLA_FLAGS=--tf_xla_persistent_cache_directory=FOLDER: once with an empty folder and once with
 what that run left there. Then a generator is trained for three epochs on the digits, whose last
 batch is a smaller one, with validation and pictures: how often its cell has been traced, and how
-many programs XLA has compiled, after each of them. After the first both should stand still.
+many programs XLA has compiled, after each of them. After the first both should be constant.
 """
 
 import argparse

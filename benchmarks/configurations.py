@@ -6,18 +6,18 @@ Every configuration has sizes, heads, controller, options and dtype policy of it
 batch of extreme sequences: all 0, all 1, and inputs of +-1e4; once with its initial weights, and
 once with an interface whose signals, before they are squashed into their ranges, are about +-1e4.
 Losses and gradients must be finite, those of the trace included, on which the adversaries of
-Memory Forcing look. Two things are no fault:
+Memory Forcing look. Two things are not errors:
 
-* gradients in float16 may be finite at a smaller loss scale alone, which a
+* gradients in float16 may be finite only at a smaller loss scale, which a
   `keras.optimizers.LossScaleOptimizer` finds;
 * a gradient may grow by a factor a step, and so over thousands of steps beyond all floating
   numbers. One that is not finite counts as exploded if it does so in float64, with the same
-  weights: if it passes 1e10 over fewer steps.
+  weights: if it exceeds 1e10 over fewer steps.
 
 Its five sequences are too few for the layout with the batch last (`mf_keras/layouts.py`), which
 tests compare with the one that runs here.
 
-In float16, whose largest number is 65 504, signals of +-1e4 are tried over few steps alone: written
+In float16, whose largest number is 65 504, signals of +-1e4 are tried only over few steps: written
 again and again they leave its range.
 """
 
@@ -141,7 +141,7 @@ class Outcome(NamedTuple):
     """What a configuration did."""
 
     not_finite: list  # in words
-    loss_scale: float  # the smallest one that was needed; below 1 in float16 alone
+    loss_scale: float  # the smallest one that was needed; below 1 only in float16
     exploded: list  # in words, what did over many steps
 
 
@@ -180,7 +180,7 @@ def check(configuration, lengths):
 
 
 def explodes(configuration, transducer, length):
-    """Whether the gradient passes 1e10 in float64 over fewer steps than these."""
+    """Whether the gradient exceeds 1e10 in float64 over fewer steps than these."""
     import tensorflow as tf
 
     twin = make({**configuration, "policy": "float64"})

@@ -2,9 +2,9 @@
 
 python -m benchmarks.copy_task --json copy_task.json
 
-The paper's sizes, 200 steps an execution. Positive/negative forcing is timed as it is before the
-game begins, with a gate that keeps both players still, and with both of them moving; its buffers
-are full but for the first row. The discriminator's arithmetic is counted for the last row: its
+The paper's sizes, 200 steps an execution. Positive/negative forcing is timed before adversarial
+training starts, with a gate that closes both updates, and with both updates; its buffers are full
+but for the first row. The discriminator's arithmetic is counted for the last row: its
 forward pass over 8 positive, 8 negative and the transducer's own dynamics, the backward pass for
 its weights, and the one for the transducer.
 """

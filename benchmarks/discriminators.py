@@ -6,7 +6,7 @@ python -m benchmarks.discriminators --run runs/A
 A generator is trained for one epoch on the digits and frozen; with `--run` it is the best one of a
 run of train.sequence_generation, on that run's data. Each discriminator, of the default sizes and
 with the default optimizer, then learns to tell its teacher-forced from its free-running behaviour;
-its accuracy is measured on fresh noise and on validation images. 0.5 is a coin.
+its accuracy is measured on fresh noise and on validation images. 0.5 is chance.
 """
 
 import argparse

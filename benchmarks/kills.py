@@ -1,12 +1,12 @@
-"""Whether a run that is killed at random moments ends as one that nobody disturbs.
+"""Whether a run that is killed at random moments ends as an undisturbed one.
 
 python -m benchmarks.kills --kills 20 --method memory_forcing --json runs/kills.json
 
 A small run is not disturbed; then the same run is killed by SIGKILL, resumed, killed again: while
 it starts, trains, writes a checkpoint, and while it evaluates and draws. Each time it
-must resume from the newest whole checkpoint, and in the end weights, optimizers and random state,
-the history's rows and the results must be those of the undisturbed run, to the bit. Training goes
-through the command lines, under XLA.
+must resume from the newest complete checkpoint. At the end weights, optimizers and random state,
+the history's rows and the results must be bit-for-bit those of the undisturbed run. Training uses
+the command lines, under XLA.
 """
 
 import argparse
@@ -159,7 +159,7 @@ def content(path):
 
 
 def newest_step(checkpoint):
-    """The step of the newest whole checkpoint, by the files alone; 0 if there is none."""
+    """The step of the newest complete checkpoint, only by the files; 0 if there is none."""
     for path in (checkpoint, checkpoint.with_name(f"{checkpoint.stem}.previous.keras")):
         if path.exists() and zipfile.is_zipfile(path):
             return int(content(path)["optimizer/vars/0"])
@@ -312,7 +312,7 @@ def main(arguments=None):
     starts = np.mean([row["right_start"] for row in rows])
     print(
         f"{len(killed)} kills, {in_a_write} of them in the middle of a write; {starts:.0%} of the "
-        f"starts from the newest whole checkpoint; different in the end: {wrong or 'nothing'}"
+        f"starts from the newest complete checkpoint; different at the end: {wrong or 'nothing'}"
     )
     if options.json:
         measure.write_json(options.json, [*rows, {"method": options.method, "different": wrong}])

@@ -13,8 +13,8 @@ from benchmarks import measure
 
 CASES = {
     "everything": ({}, "the whole trace"),
-    "outputs": ({"keep": ()}, "outputs alone"),
-    "chunks": ({"keep": (), "chunk": "sqrt"}, "outputs alone, chunks of sqrt(T)"),
+    "outputs": ({"keep": ()}, "outputs only"),
+    "chunks": ({"keep": (), "chunk": "sqrt"}, "outputs only, chunks of sqrt(T)"),
 }
 
 

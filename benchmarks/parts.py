@@ -19,7 +19,7 @@ TIME = 98
 
 
 def stand_ins():
-    """Part -> {equation of `addressing`, the batch last: what to put in its place}."""
+    """Part -> {equation of `addressing`, the batch last: what replaces it}."""
 
     def first_word(memory, keys, strengths, masks=None):
         return memory[None, :, 0] * strengths[:, None]

@@ -8,11 +8,11 @@ TensorFlow graph, which is what `export` writes, and with the loop over time com
 `predict` is called step by step with the last samples and states. `generator.sample` is what Python
 code calls, and one teacher-forced forward pass of the same size is what it can be measured by; the
 loops of both are compiled and run on all cores. Every row runs in its own process; times are the
-best of several calls, the first call, with tracing or compilation, aside. The loop is measured at
-`--loop-lengths` alone: a step takes it as long at any length.
+best of several calls, the first call, with tracing or compilation, aside. The loop is measured
+only at `--loop-lengths`: its time a step is the same at any length.
 
 Why the export is a graph, though XLA is faster: XLA compiles anew for every multiple of 16 rows,
-for seconds each time (column "first s"), and `tensorflow_model_server`, says its help, refuses them
+for seconds each time (column "first s"), and `tensorflow_model_server`, by its help, refuses them
 unless it is started with `--xla_cpu_compilation_enabled`.
 """
 

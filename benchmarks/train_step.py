@@ -8,7 +8,7 @@ memory is the process's. The arithmetic of the discriminators is counted: one fo
 halves of the batch, and one backward pass for weights and inputs at twice the cost. The last column
 is the time over a goal: two steps of teacher forcing, for the two runs of the generator, and 1.5
 times that arithmetic at the rate of a large matrix product on this machine. In the last row the
-generator keeps the states at the ends of chunks alone: `SequenceGenerator(cell, chunk="sqrt")`.
+generator keeps only the states at the ends of chunks: `SequenceGenerator(cell, chunk="sqrt")`.
 """
 
 import argparse

@@ -93,7 +93,7 @@ CASES = {
     "unroll/outputs": "unroll(keep=()), compiled loops, as TeacherForcing does",
     "unroll/loops": "the same with the whole trace",
     "unroll/trace": "the same, gradients through hidden and memory too",
-    "unroll/forward": "the same, forward alone",
+    "unroll/forward": "the same, forward only",
     "unroll/xla": "unroll, one program of XLA",
     "rnn/graph": "keras.layers.RNN(DNCCell), TF graph, Keras' default",
     "rnn/xla": "keras.layers.RNN(DNCCell), XLA",

@@ -2,7 +2,7 @@
 
 * `DNCCell`, `NTMCell`, `MANNCell`, `KanervaCell`: Keras RNN cells around any controller cell;
   `MemoryCell`: their base class.
-* `MemoryRNN`: a layer around a cell, in place of `keras.layers.RNN`; `unroll`: its loop over time.
+* `MemoryRNN`: a layer around a cell, instead of `keras.layers.RNN`; `unroll`: its loop over time.
 * `SequenceGenerator`, `SequenceTransducer`: models of sequences; `outputs`: what a step is.
 * `KanervaMachine`: a model of sets of images that are stored in a memory.
 * `TeacherForcing`, `ProfessorForcing`, `MemoryForcing`, `PositiveNegativeMemoryForcing`: their

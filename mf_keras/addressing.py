@@ -14,8 +14,8 @@ Shapes use the letters B batch, N memory slots, W word size, H heads (of either 
 and K the shift range. The functions run on any Keras backend, in any floating dtype, and can be
 differentiated. Suffix `_t` marks the current time step and `_tm1` the one before.
 
-Each equation stands here once, over a `layouts.Layout`, which knows where the batch lies. It can be
-called in two ways:
+Each equation is written here once, over a `layouts.Layout`, which has the axis of the batch. It can
+be called in two ways:
 
     addressing.retention(free_gates, read_weights)  # batch first, arguments are checked
     eq = addressing.over(layout)
@@ -309,7 +309,8 @@ def least_recently_used_write(
 ) -> Tensor:
     """w^w = sigma(alpha) w^r_{t-1} + (1 - sigma(alpha)) w^lu_{t-1}.
 
-    MANN eq. 7: a head writes where the head of the same number has just read, or where nobody has.
+    MANN eq. 7: a head writes where the head of the same number has just read, or to the least used
+    slot.
 
     Args:
         read_weights: (B, H, N), the LAST step's read weightings.

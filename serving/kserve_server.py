@@ -31,7 +31,7 @@ class ExportedModel(kserve.Model):
     Args:
         name: the model's.
         folder: the version's, .../NAME/VERSION.
-        most_waiting: requests that wait or are computed; further ones are answered with 429.
+        most_waiting: requests that wait or are computed; the response to further ones is 429.
     """
 
     def __init__(self, name: str, folder: str, most_waiting: int = 64) -> None:
@@ -49,7 +49,7 @@ class ExportedModel(kserve.Model):
         return self.ready
 
     async def predict(self, payload: Any, headers: Any = None, response_headers: Any = None) -> Any:
-        """The answer to {"signature_name": ..., "inputs": {name: values}}.
+        """The response to {"signature_name": ..., "inputs": {name: values}}.
 
         Raises:
             InvalidInput: the request does not fit the signature, or the model refuses it: 400.

@@ -103,7 +103,7 @@ class Options(CsordasOptions, ExperimentOptions):
         role=Role.FILES,
         resumable=True,
     )
-    blanks: int = option(0, "steps before an answer at which nothing is wanted", int)
+    blanks: int = option(0, "steps before an answer that have no target", int)
     epochs: int = option(50, "of the training stories", positive_int, role=Role.RUN, resumable=True)
     batch_size: int = option(16, "stories", positive_int)
     learning_rate: float = option(3e-3, "of Adam", positive_float)

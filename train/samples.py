@@ -161,7 +161,7 @@ def compare_samples(options: Options) -> str:
     out = pathlib.Path(options.out)
     check_outputs(out, MARKS)
     runs = finished_runs(options.runs)
-    _ = runs[0].options.image_shape  # the MADE and the classifier know images alone
+    _ = runs[0].options.image_shape  # the MADE and the classifier take only images
     dataset, splits = runs[0].options.dataset, sequence_generation.load(runs[0].options)
     by = scorers.load_or_train(dataset, splits, pathlib.Path(options.scorers) / dataset)
     test = sequence_generation.images(splits["test"])

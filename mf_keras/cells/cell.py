@@ -105,12 +105,12 @@ class MemoryCell(KeepsFrozenParts, keras.layers.Layer):
     """
 
     # The constructor's arguments are checked, stored, documented and put into the configuration
-    # here alone. A subclass with options of its own repeats their names in its signature and hands
+    # only here. A subclass with options of its own repeats their names in its signature and passes
     # them on: `help`, positional use and editors need a signature that is written out, as those of
     # Keras' layers are. A subclass without options needs no constructor.
 
     state_type: Any = None
-    # Fields of the trace that an exported model answers with, of those that the cell has.
+    # Fields of the trace that an exported model returns, of those that the cell has.
     served_fields: tuple[str, ...] = ("hidden", "memory", "read_weights", "write_weights")
     integer_fields: tuple[str, ...] = ()  # fields of the state that hold int32 in 0..MAX_INTEGER
     any_layout = False  # whether `address` and `signals` hold in every layout

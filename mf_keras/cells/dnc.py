@@ -82,8 +82,8 @@ class DNCCell(MemoryCell):
             normalised (the same paper, "sharpness of temporal link distributions").
         linkage: "dense", the paper's N x N link matrix; "sparse", of which each slot keeps its
             `num_links` strongest links, in time and memory linear in N (after Rae et al. 2016,
-            arXiv:1610.09027; see `sparse_linkage`); None for no temporal links: the heads read by
-            content alone, and neither read modes nor the fields `precedence` and `link` exist.
+            arXiv:1610.09027; see `sparse_linkage`); None for no temporal links: the heads read only
+            by content, and neither read modes nor the fields `precedence` and `link` exist.
         num_links: K, the number of links that a slot keeps if `linkage` is "sparse"; from K = N on
             it computes what "dense" does.
         **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.

@@ -14,7 +14,7 @@ from mf_keras.data.vocabulary import Vocabulary
 from mf_keras.types import Path
 from mf_keras.validation import one_of, positive_int
 
-# What stands where an answer is wanted.
+# The word that marks the steps of an answer.
 _BLANK = "-"
 # The words of all twenty tasks, training and test, with the three signs of Graves et al. 2016.
 BABI_WORDS = Vocabulary(
@@ -190,7 +190,7 @@ _SPLITS = ("train", "test")
 
 class _Story(NamedTuple):
     words: np.ndarray  # (T,), classes of `BABI_WORDS`
-    answers: np.ndarray  # (T,), the answer's word where it is wanted, else 0
+    answers: np.ndarray  # (T,), the answer's word at its steps, else 0
 
 
 def babi(
@@ -201,7 +201,7 @@ def babi(
     10 000 questions a task for training, 1000 for testing. A story is one sequence of words in
     lower case, full stops and question marks, with all its questions where they stand, as Graves et
     al. 2016 present them: a question is followed by "-", once for every word of its answer, and
-    there the answer is wanted.
+    these steps have the answer as target.
 
         inputs (T, 159): a one-hot vector a word, of `BABI_WORDS`
         targets (T,) of int32: the answer's words at the marked steps, 0 elsewhere
@@ -215,8 +215,8 @@ def babi(
         split: "train" or "test".
         path: the archive tasks_1-20_v1-2.tar.gz, or the folder that it unpacks to; None to fetch it
             once from thespermwhale.com (15 MB).
-        blanks: steps of "-" before the answer's, at which nothing is wanted (Csordas and
-            Schmidhuber 2019: 3).
+        blanks: steps of "-" before the answer's, which have no target (Csordas and Schmidhuber
+            2019: 3).
 
     Returns:
         A `tf.data.Dataset` of triples (inputs, targets, sample_weight), of known cardinality.

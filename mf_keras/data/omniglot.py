@@ -31,7 +31,7 @@ def omniglot_episodes(
     seed: int = 0,
     data_dir: Path | None = None,
 ) -> tf.data.Dataset:
-    """Classify characters of a few new classes, being told each label one step late.
+    """Classify characters of a few new classes, given each label one step late.
 
     The task of Santoro et al. 2016 (arXiv:1605.06065, sections 2 and 4.1) on Omniglot (Lake et al.
     2015): 1623 characters of 50 alphabets, each drawn by 20 people. An episode has random classes

@@ -27,7 +27,7 @@ def save(
     max_rows: int = MAX_ROWS,
     unequal_lengths: bool = False,
 ) -> None:
-    """Write ROOT/NAME/VERSION, which TF Serving can serve, whole or not at all.
+    """Write ROOT/NAME/VERSION, which TF Serving can serve; the write is atomic.
 
     Args:
         generator: what is served.

@@ -150,7 +150,7 @@ class _Rows:
 
 
 def served_fields(cell: Any) -> tuple[str, ...]:
-    """The fields of a cell's trace that `trace` answers with.
+    """The fields of a cell's trace that `trace` returns.
 
     Raises:
         TypeError: the cell's `served_fields` name a part of its state that is no single tensor.

@@ -18,7 +18,7 @@ _SMALLEST_COTANGENT = 1e-12
 
 
 class Outcome(NamedTuple):
-    """What one step of the game gave."""
+    """The results of one adversarial step."""
 
     discriminator_loss: Any  # (), eq. 7, nats
     accuracy: Any  # (), share of real and of fake behaviours on the right side of 0

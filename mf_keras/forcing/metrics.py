@@ -162,7 +162,7 @@ class Logs:
 
         In `fit` the loss, where it is more than the NLL, the NLL, `gate`, the share of steps in
         which a discriminator's gate was open, the NLL of validation, and updates that were skipped;
-        in `evaluate` the NLL and what there is in its place for users.
+        in `evaluate` the NLL and the logs that replace it for users.
         """
         if self.skipped.name not in logs:
             return {name: logs[name] for name in self._evaluation[1:3] if name in logs}

@@ -33,13 +33,13 @@ class PositiveNegativeMemoryForcing(AdversarialForcing):
     gradient to the transducer.
 
     A sequence ends with the last step that `sample_weight` counts; what its memory does in the
-    padding that follows is seen by nobody.
+    padding that follows is not used.
 
     Logs beside those of `TeacherForcing`: `c_p` (nats), `discriminator_loss` (eq. 7, nats),
     `discriminator_accuracy` and `discriminator_gate_open`, the share of steps in which the
     transducer received the gradient of C_p, means over the steps of the epoch with adversarial
     training, 0 if there was none; `loss` is NLL plus the weighted cost, whether the gate is open or
-    not. `evaluate` is free of adversarial terms and leaves the buffers alone.
+    not. `evaluate` is free of adversarial terms and does not change the buffers.
 
     Args:
         transducer: a `SequenceTransducer`.
@@ -176,7 +176,7 @@ class PositiveNegativeMemoryForcing(AdversarialForcing):
         return found
 
     def _check_length(self, x):
-        """Refuse sequences that the buffers have no room for, where their length is known."""
+        """Refuse sequences longer than those of the buffers, if their length is known."""
         length, time = self.replay.dynamics.shape[1], x.shape[1]
         if not self.final_memory and time is not None and time > length:
             raise ValueError(

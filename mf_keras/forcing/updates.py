@@ -81,7 +81,7 @@ def inner(optimizer: Any) -> Any:
 
 
 def copied(name: str, optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
-    """A copy of an optimizer that is not built, with all that it was told.
+    """A copy of an optimizer that is not built, with all its settings.
 
     Its configuration lacks what methods have set (`exclude_from_weight_decay`), the count of steps,
     and what a subclass leaves out; a learning rate that is a lambda cannot be read from it.

@@ -286,14 +286,14 @@ class SequenceGenerator(SequenceModel):
 
             generator.export("saved_models/digits/1", length=64)
 
-        In place of Keras' own `export`, it writes the signatures `sample` (also the default),
-        `score`, `complete` and `trace`; the model card beside them says what they take and give.
+        Unlike Keras' own `export`, it writes the signatures `sample` (also the default), `score`,
+        `complete` and `trace`; the model card beside them describes their inputs and outputs.
         Seeds are the requests' own, one a row: they give other samples than `generator.sample`.
         Temperature 0 is refused; a small one, such as 1e-6, takes the likelier value at every step.
 
         The version also holds the generator itself, for `from_preset`; a server does not read it.
-        Beside the version stand `models.config` and `batching.config` for the server; they are
-        written where they are not there yet. The version itself is written aside and renamed.
+        `models.config` and `batching.config` for the server are written beside the version, unless
+        they exist. The version itself is written aside and renamed.
 
         Args:
             filepath: ROOT/NAME/VERSION, VERSION an integer >= 1.

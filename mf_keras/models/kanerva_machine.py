@@ -231,7 +231,7 @@ class KanervaMachine(keras.Model):
 
         Args:
             x: (B, T, ...), the episodes that are written.
-            noisy: (B, K, ...), what is asked for, such as corrupted images of these episodes.
+            noisy: (B, K, ...), the queries, such as corrupted images of these episodes.
             iterations: how often; each starts from the probabilities of the one before.
 
         Returns:

@@ -48,8 +48,8 @@ class MemoryRNN(keras.layers.RNN):
         zero_output_for_mask: outputs of masked steps are 0 instead of the output before.
         jit_compile: whether XLA compiles the loops over time inside of a graph, such as that of
             `fit`, anew for every new shape of the inputs, which takes 10 s or more of CPU time.
-            "auto": in training on a known number of steps only, where it is worth that time; so
-            `predict` and what `model.export` writes do without.
+            "auto": only in training on a known number of steps, where it saves more than that time;
+            `predict` and what `model.export` writes are not compiled by XLA.
         **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
 
     Raises:

@@ -19,8 +19,8 @@ class Categorical(Output):
     are drawn by Gumbel noise g = -log(-log u): argmax_c (l_c + temperature x g_c). At temperature 0
     that is the likeliest class, the lowest of several.
 
-    Of many classes ask for an embedding: then nothing but the logits has the size (B, T, classes)
-    in teacher forcing. Free running needs as many numbers of noise.
+    With many classes use an embedding: then only the logits have the size (B, T, classes) in
+    teacher forcing. Free running needs as many numbers of noise.
 
     Args:
         classes: number of tokens.

@@ -98,7 +98,7 @@ class Client:
         self._transport = TRANSPORTS[scheme](url, model, version, ca_file, _headers(headers))
 
     def ready(self) -> bool:
-        """Whether the server can answer, asked once.
+        """Whether the server is ready, by one query.
 
         Returns:
             False as well where no server responds in time, or none that knows the model.
@@ -266,9 +266,9 @@ class Client:
         self.close()
 
     def _query(self, signature, inputs, outputs):
-        """The response's arrays by name, asked for by so many rows at once as are allowed.
+        """The response's arrays by name, queried by at most `max_rows` rows at once.
 
-        `outputs` names those that there must be; None for whatever the signature gives.
+        `outputs` names those that are required; None for whatever the signature gives.
         """
         rows = max(map(len, inputs.values()))
         pieces = [

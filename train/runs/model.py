@@ -26,7 +26,7 @@ class ModelOptions(Options):
     """Options of the memory cell; the defaults are the paper's."""
 
     title = "model (the paper's settings by default)"
-    cell: str = option("dnc", "of the memory; gru: the controller alone", choices=sorted(CELLS))
+    cell: str = option("dnc", "of the memory; gru: only the controller", choices=sorted(CELLS))
     controller_units: int = option(64, "units of the GRU controller", positive_int)
     memory_size: int = option(20, "slots of the memory, N", positive_int)
     word_size: int = option(16, "length of a slot, W", positive_int)
