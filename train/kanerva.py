@@ -2,15 +2,17 @@
 
 python -m train.kanerva --dataset omniglot --memory none --data-dir FOLDER
 python -m train.kanerva --dataset omniglot --data-dir FOLDER --beside runs/kanerva-omniglot-none
+python -m train.kanerva --dataset omniglot --forcing --seeds 5 --data-dir FOLDER
 
 FOLDER holds Omniglot or binarized MNIST as TensorFlow Datasets prepares them. Images are 28 x 28 of
 0 and 1, in sets of random ones. Writes a run folder: config.json; for each seed seed_K.csv (a row
 per interval of 200 batches: the bound and its terms in nats per image, of training and of some test
 sets, as val_..., seconds), seed_K.keras, the trained model, seed_K-recall.png, corrupted images as
 they are recalled, and seed_K-samples.png; results.json and bounds.csv with the bounds on all test
-images, beside those of other runs and what is published; recall.csv and recall.png, the wrong
-pixels over iterations of recall; learning.png. Ctrl-C saves; `--resume RUN` resumes an interrupted
-run from its last checkpoint to the same weights and rows.
+images and the accuracy of fresh classifiers of samples, beside those of other runs and what is
+published; recall.csv and recall.png, the wrong pixels over iterations of recall; learning.png.
+Ctrl-C saves; `--resume RUN` resumes an interrupted run from its last checkpoint to the same weights
+and rows.
 """
 
 import dataclasses
@@ -24,8 +26,8 @@ import pandas as pd
 import tensorflow as tf
 from matplotlib.figure import Figure
 
-from mf_keras import KanervaMachine, callbacks, checkpoints, data, plots
-from mf_keras.models.image_sets import ImageSetModel
+from mf_keras import KanervaMachine, KanervaMemoryForcing, callbacks, checkpoints, data, plots
+from mf_keras.models.image_sets import ImageSetModel, TrainsOnImageSets
 from train.runs import resuming
 from train.runs.autoencoder import VariationalAutoencoder
 from train.runs.folder import RunFolder, write_text
@@ -48,6 +50,8 @@ WATCHED_SETS = 16  # of the test images, after every interval
 RECALLED_SETS = 64  # of the test images, whose corrupted copies are recalled
 ITERATIONS = 10  # of recall
 EVALUATED_SETS = 16  # in a batch of the test
+TOLD_APART_SETS, TOLD_APART_SEED = 512, 2**40  # sets of samples, and of test images, to tell apart
+TOLD_APART = 4096  # of these images
 # -ELBO given the memory, as the README of Generative Pseudo-Inverse Memory (ICLR 2022) lists them.
 PUBLISHED = {
     "omniglot": {"KM": 68.3, "DKM": 77.2, "Kanerva++": 66.24, "GPM": 25.68},
@@ -76,6 +80,13 @@ class Options(ExperimentOptions):
     no_autoencoder: bool = option(
         False, "leave out the term of the codes without the memory", role=Role.VARIANT
     )
+    forcing: bool = option(
+        False,
+        "Memory Forcing: a discriminator of the memory of data and of the machine's own samples",
+        role=Role.VARIANT,
+    )
+    forcing_weight: float = option(1.0, "of C_m", positive_float, role=Role.VARIANT)
+    no_gate: bool = option(False, "no gates on the discriminator's accuracy", role=Role.VARIANT)
     dataset: str = option("omniglot", "the images", choices=DATASETS)
     memory_size: int = option(32, "slots of the memory", positive_int)
     code_size: int = option(100, "numbers of a code, and of a slot", positive_int)
@@ -128,6 +139,9 @@ class Options(ExperimentOptions):
         for name in self.not_default(Role.VARIANT) if self.method == "none" else ():
             flag = name.replace("_", "-")
             raise ValueError(f"argument --{flag}: goes with --memory kanerva, not none")
+        for name in ("forcing_weight", "no_gate"):
+            if name in self.not_default(Role.VARIANT) and not self.forcing:
+                raise ValueError(f"argument --{name.replace('_', '-')}: goes with --forcing")
 
     def variant(self) -> str:
         """As a name in tables: "kanerva --conditional", "VAE"."""
@@ -139,7 +153,11 @@ class Options(ExperimentOptions):
 
 def load(options: Options) -> dict[str, np.ndarray]:
     """The images of "train" and "test", (n, 28, 28) of uint8."""
-    read = {"omniglot": data.binarized_omniglot, "mnist": data.binarized_mnist}[options.dataset]
+    readers: dict[str, Any] = {
+        "omniglot": data.binarized_omniglot,
+        "mnist": data.binarized_mnist,
+    }
+    read = readers[options.dataset]
     found = {}
     for split in ("train", "test"):
         stream = read(split, data_dir=options.data_dir).batch(1000)
@@ -178,7 +196,7 @@ def corrupted(images: np.ndarray, share: float) -> np.ndarray:
 # Training.
 
 
-def make_model(options: Options, seed: int) -> ImageSetModel:
+def make_model(options: Options, seed: int) -> TrainsOnImageSets:
     """The compiled model of one seed."""
     keras.utils.set_random_seed(seed)
     units, code = options.hidden_units, options.code_size
@@ -200,8 +218,9 @@ def make_model(options: Options, seed: int) -> ImageSetModel:
             keras.layers.Reshape(SHAPE),
         ]
     )
+    machine: ImageSetModel
     if options.method == "kanerva":
-        model = KanervaMachine(
+        machine = KanervaMachine(
             encoder,
             decoder,
             options.memory_size,
@@ -212,8 +231,12 @@ def make_model(options: Options, seed: int) -> ImageSetModel:
             seed=seed,
         )
     else:
-        model = VariationalAutoencoder(encoder, decoder, code, seed=seed)
-    model.build((None, options.set_size, *SHAPE))
+        machine = VariationalAutoencoder(encoder, decoder, code, seed=seed)
+    machine.build((None, options.set_size, *SHAPE))
+    model: TrainsOnImageSets = machine
+    if options.forcing:
+        gate = {"gate": None} if options.no_gate else {}
+        model = KanervaMemoryForcing(machine, weight=options.forcing_weight, seed=seed, **gate)
     model.compile(keras.optimizers.Adam(options.learning_rate))
     return model
 
@@ -223,7 +246,7 @@ def checkpoint_of(folder: RunFolder, seed: int) -> pathlib.Path:
     return folder / f"seed_{seed}-last.keras"
 
 
-def load_or_make_model(options: Options, seed: int, folder: RunFolder) -> ImageSetModel:
+def load_or_make_model(options: Options, seed: int, folder: RunFolder) -> TrainsOnImageSets:
     """The model of a seed from its last checkpoint, or a new one.
 
     Raises:
@@ -252,9 +275,9 @@ class Progress(keras.callbacks.Callback):
 
 
 def train(
-    model: ImageSetModel, options: Options, seed: int, folder: RunFolder, images: dict[str, Any]
-) -> None:
-    """Train one seed from the model's batch to the end.
+    model: TrainsOnImageSets, options: Options, seed: int, folder: RunFolder, images: dict[str, Any]
+) -> ImageSetModel:
+    """Train one seed from the model's batch to the end; gives the machine, or the VAE.
 
     Raises:
         KeyboardInterrupt: after saving.
@@ -276,7 +299,9 @@ def train(
             validation_data=tf.data.Dataset.from_tensor_slices(watched).batch(EVALUATED_SETS),
             verbose=0,
         )
-    checkpoints.save_model(model, folder / f"seed_{seed}.keras")
+    trained = model.trained()
+    checkpoints.save_model(trained, folder / f"seed_{seed}.keras")
+    return trained
 
 
 def evaluate(model: ImageSetModel, options: Options, images: np.ndarray) -> dict[str, Any]:
@@ -293,7 +318,53 @@ def evaluate(model: ImageSetModel, options: Options, images: np.ndarray) -> dict
     )
     wrong = (found > 0.5) != (sets[:, None] > 0.5)  # (sets, iterations, T, 28, 28)
     shares = [np.mean(noisy != sets), *wrong.mean((0, 2, 3, 4))]
-    return {"test": logs, "wrong_pixels": [float(share) for share in shares]}
+    told = samples_told_apart(model, options, images)
+    return {"test": logs, "wrong_pixels": [float(share) for share in shares], "told_apart": told}
+
+
+def samples_told_apart(
+    model: ImageSetModel, options: Options, images: np.ndarray
+) -> dict[str, float]:
+    """How well fresh classifiers know samples from images, and the memories that hold them."""
+    sets: list[np.ndarray] = []
+    samples: list[np.ndarray] = []
+    stream = training_sets(images, options, TOLD_APART_SEED).unbatch().take(TOLD_APART_SETS)
+    rng = np.random.default_rng(0)
+    for number, batch in enumerate(stream.batch(EVALUATED_SETS).as_numpy_iterator()):
+        shades = model.generate(batch, options.set_size, seed=number).numpy()
+        sets.append(batch)
+        samples.append((rng.random(shades.shape) < shades).astype("float32"))
+    pixels = SHAPE[0] * SHAPE[1]
+    real, fake = (np.concatenate(x).reshape(-1, pixels)[:TOLD_APART] for x in (sets, samples))
+    results = {"samples_told_apart": told_apart(real, fake, 0)}
+    if isinstance(model, KanervaMachine):
+        memories = [
+            np.concatenate([model.write(model.encode(x)).memory.numpy() for x in kind])
+            for kind in (sets, samples)
+        ]
+        real, fake = (memory.reshape(len(memory), -1) for memory in memories)
+        results["memories_told_apart"] = told_apart(real, fake, 0)
+    return results
+
+
+def told_apart(real: np.ndarray, fake: np.ndarray, seed: int) -> float:
+    """The share that a small network gets right on the half of the rows that it has not seen.
+
+    Args:
+        real: (n, features).
+        fake: (n, features).
+        seed: of the network.
+    """
+    keras.utils.set_random_seed(seed)
+    x = np.stack([real, fake], axis=1).reshape(-1, real.shape[1])  # taken in turns
+    x = (x - x.mean(0)) / (x.std(0) + 1e-6)
+    y = np.tile([1.0, 0.0], len(real))
+    half = len(real) // 2 * 2
+    judge = keras.Sequential([keras.layers.Dense(64, "relu"), keras.layers.Dense(1)])
+    judge.compile("adam", keras.losses.BinaryCrossentropy(from_logits=True), jit_compile=False)
+    judge.fit(x[:half], y[:half], batch_size=64, epochs=10, verbose=0)
+    logits = judge.predict(x[half:], batch_size=1024, verbose=0)[:, 0]
+    return float(np.mean((logits > 0) == (y[half:] > 0.5)))
 
 
 def run_seed(
@@ -305,7 +376,9 @@ def run_seed(
         model = load_or_make_model(options, seed, folder)
     except ValueError as error:
         sys.exit(f"error: {error}")
-    train(model, options, seed, folder, images)
+    model = train(model, options, seed, folder, images)
+    if not model.compiled:
+        model.compile()
     seconds = folder.history(f"seed_{seed}.csv")["seconds"].sum(skipna=False)
     found = evaluate(model, options, images["test"])
     sets = fixed_sets(images["test"], options, 2)
@@ -322,7 +395,7 @@ def draw_recall(model: ImageSetModel, options: Options, sets: np.ndarray) -> Fig
     """Rows of images of one set: as they are, corrupted, and after each of some recalls."""
     noisy = corrupted(sets, options.flipped)
     found = model.recall(sets, noisy, ITERATIONS).numpy()[0]
-    shown = sorted({1, 2, 3, ITERATIONS})
+    shown = sorted({min(k, ITERATIONS) for k in (1, 2, 3, ITERATIONS)})
     columns = min(16, options.set_size)
     rows = [sets[0], noisy[0], *(found[k - 1] for k in shown)]
     pixels = np.concatenate([row[:columns] for row in rows]).reshape(-1, SHAPE[0] * SHAPE[1])
@@ -368,7 +441,9 @@ def report(folder: RunFolder, options: Options, results: dict[str, Any]) -> None
         name = their.variant()
         for seed, result in found.items():
             terms = {log: value for log, value in result["test"].items() if log != "loss"}
-            rows.append({"method": name, "seed": int(seed), **terms, "seconds": result["seconds"]})
+            rows.append(
+                {"method": name, "seed": int(seed), **terms, **result.get("told_apart", {})}
+            )
             recalls.append(
                 {"method": name, "seed": int(seed), **dict(enumerate(result["wrong_pixels"]))}
             )
@@ -380,7 +455,10 @@ def report(folder: RunFolder, options: Options, results: dict[str, Any]) -> None
     table, recalled = pd.DataFrame(rows), pd.DataFrame(recalls)
     write_text(folder / "recall.csv", recalled.to_csv(index=False, float_format="%.5f"))
     means = recalled.drop(columns="seed").groupby("method", sort=False).mean()
-    curves = {name: (means.columns.tolist(), (100 * y).tolist()) for name, y in means.iterrows()}
+    iterations = means.columns.tolist()
+    curves: dict[str, tuple[list, list]] = {
+        str(name): (iterations, (100 * shares).tolist()) for name, shares in means.iterrows()
+    }
     figure = plots.curves(curves, "iterations of recall", "wrong pixels (%)")
     folder.save_figure("recall.png", figure)
     figure = plots.curves(learning, "training batches", "bound, some test sets (nats per image)")

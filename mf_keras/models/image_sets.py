@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from mf_keras import backend, validation
@@ -15,6 +16,7 @@ from mf_keras.models.streams import checked_stream
 from mf_keras.types import ArrayLike, Config, Function, Shape, Tensor
 
 _PIXELS = "pixels in [0, 1]"
+_EVALUATION = 2**31  # where the draws of an evaluation begin; a training does not get there
 
 
 def checked(method: Function) -> Function:
@@ -37,26 +39,82 @@ def checked(method: Function) -> Function:
                 raise ValueError(f"{name} must not be given: sets of images come alone.")
         given["x"] = self.check_data("x", given.get("x"))
         if given.get("validation_data") is not None:
-            data = given["validation_data"]
-            data = data[0] if isinstance(data, (tuple, list)) and len(data) == 1 else data
+            data = _alone("validation_data", given["validation_data"])
             given["validation_data"] = self.check_data("validation_data", data)
             if hasattr(data, "shape"):  # Keras takes arrays in a tuple only
                 given["validation_data"] = (data,)
-        if datasets.is_dataset(given["x"]) and "shuffle" in signature.parameters:
+        drawn = datasets.is_dataset(given["x"]) or isinstance(given["x"], types.GeneratorType)
+        if drawn and "shuffle" in signature.parameters:
             given.setdefault("shuffle", False)  # Keras' default only makes it warn
         return method(*bound.args, **bound.kwargs)
 
     return run
 
 
-class ImageSetModel(keras.Model):
+def on_fixed_draws(method: Function) -> Function:
+    """A method that draws the same numbers every time, and leaves those of the training alone."""
+
+    @functools.wraps(method)
+    def run(self, *args, **kwargs):
+        generator = self.trained().seed_generator
+        state = ops.convert_to_numpy(generator.state).copy()
+        generator.state.assign(np.array([state[0], _EVALUATION], state.dtype))
+        try:
+            return method(self, *args, **kwargs)
+        finally:
+            generator.state.assign(state)
+
+    return run
+
+
+class TrainsOnImageSets(keras.Model):
+    """A Keras model whose data are sets of images, and whose training can be resumed: a base class.
+
+    What `fit`, `evaluate` and `predict` are given is checked. `evaluate` draws the same numbers
+    every time. A saved model holds its random states and logs, so that a training is resumed to the
+    same numbers. A subclass gives `trained`, `check_data` and `states`.
+    """
+
+    def trained(self) -> Any:
+        """The model whose weights are trained; it has the `seed_generator` of the draws."""
+        return self
+
+    fit = checked(keras.Model.fit)
+    evaluate = on_fixed_draws(checked(keras.Model.evaluate))
+    predict = checked(keras.Model.predict)
+    train_on_batch = checked(keras.Model.train_on_batch)
+    test_on_batch = checked(keras.Model.test_on_batch)
+    predict_on_batch = checked(keras.Model.predict_on_batch)
+
+    def check_data(self, name: str, x: Any) -> Any:
+        """x, which holds sets of images, or a stream that is checked as it is drawn."""
+        raise NotImplementedError
+
+    def states(self) -> dict[str, Any]:
+        """What belongs to the state of a training and is no weight, by its name in a file."""
+        raise NotImplementedError
+
+    def save_own_variables(self, store: Any) -> None:
+        """Keep the logs and the random state, too, so that a resumed run is the same run."""
+        super().save_own_variables(store)
+        for name, variable in self.states().items():
+            store[name] = ops.convert_to_numpy(variable)
+
+    def load_own_variables(self, store: Any) -> None:
+        """Restore what `save_own_variables` kept."""
+        saved = set(store.keys())
+        # Keras refuses what it did not save itself.
+        super().load_own_variables({key: store[key] for key in saved if key.isdigit()})
+        for name, variable in self.states().items():
+            if name in saved:
+                variable.assign(store[name])
+
+
+class ImageSetModel(TrainsOnImageSets):
     """A Keras model of sets of T images with an encoder and a decoder: a base class.
 
     A subclass gives `call(x, training)`, whose dict of losses (B,), nats per image, has `bound` and
     all other names of `logs`. Its training minimises `objective`.
-
-    What `fit`, `evaluate` and `predict` are given is checked. A saved model holds its random states
-    and logs, so that a training can be resumed to the same numbers.
 
     Args:
         encoder: a Keras model from images (n, ...) to `encoded` numbers (n, encoded).
@@ -132,13 +190,6 @@ class ImageSetModel(keras.Model):
     def trained_steps(self) -> int:
         """Training steps so far."""
         return int(self.optimizer.iterations.numpy()) if self.compiled else 0
-
-    fit = checked(keras.Model.fit)
-    evaluate = checked(keras.Model.evaluate)
-    predict = checked(keras.Model.predict)
-    train_on_batch = checked(keras.Model.train_on_batch)
-    test_on_batch = checked(keras.Model.test_on_batch)
-    predict_on_batch = checked(keras.Model.predict_on_batch)
 
     # Data.
 
@@ -230,27 +281,12 @@ class ImageSetModel(keras.Model):
 
     # Saving.
 
-    def save_own_variables(self, store: Any) -> None:
-        """Keep the logs and the random state, too, so that a resumed run is the same run."""
-        super().save_own_variables(store)
-        for name, variable in self._states().items():
-            store[name] = ops.convert_to_numpy(variable)
-
-    def load_own_variables(self, store: Any) -> None:
-        """Restore what `save_own_variables` kept."""
-        saved = set(store.keys())
-        # Keras refuses what it did not save itself.
-        super().load_own_variables({key: store[key] for key in saved if key.isdigit()})
-        for name, variable in self._states().items():
-            if name in saved:
-                variable.assign(store[name])
-
-    def _states(self):
-        """What belongs to the state of a training and is no weight, by its name in a file."""
+    def states(self) -> dict[str, Any]:
+        """The logs of the epoch, and the random state."""
         logs = {
-            f"log_{name}_{index}": variable
-            for name, mean in self._means.items()
-            for index, variable in enumerate(mean.variables)
+            f"log_{metric.name}_{index}": variable
+            for metric in self.metrics
+            for index, variable in enumerate(metric.variables)
         }
         return {**logs, "random_state": self.seed_generator.state}
 

@@ -11,6 +11,12 @@ from mf_keras.models.image_sets import ImageSetModel
 from mf_keras.models.unroll import unroll
 from mf_keras.types import ArrayLike, Config, Seed, Shape, Tensor
 
+# What `KanervaMachine` gives of a batch.
+LOSSES = (
+    *("bound", "conditional_bound", "nll", "weights_divergence", "memory_divergence"),
+    "autoencoder_nll",
+)
+
 
 class KanervaMemoryState(NamedTuple):
     """The memory after a write; stacked over time, (B, T, ...), it is the trace."""
@@ -147,9 +153,7 @@ class KanervaMachine(ImageSetModel):
             "divergence_weight": divergence_weight,
         }
         weights = {n: validation.real_number(n, weight, 0.0) for n, weight in weights.items()}
-        logs = ("bound", "conditional_bound", "nll", "weights_divergence", "memory_divergence")
-        logs += ("autoencoder_nll",)
-        super().__init__(encoder, decoder, code_size, seed=seed, logs=logs, **kwargs)
+        super().__init__(encoder, decoder, code_size, seed=seed, logs=LOSSES, **kwargs)
         self.memory = memory
         self.autoencoder_weight = weights["autoencoder_weight"]
         self.divergence_weight = weights["divergence_weight"]
