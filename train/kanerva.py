@@ -308,6 +308,8 @@ def evaluate(model: ImageSetModel, options: Options, images: np.ndarray) -> dict
     """The bound and its terms, nats per image, and the share of wrong pixels after each recall."""
     sets = fixed_sets(images, options)
     logs = model.evaluate(sets, batch_size=EVALUATED_SETS, verbose=0, return_dict=True)
+    if isinstance(model, KanervaMachine):
+        logs["nll_undrawn"] = nll_undrawn(model, sets)
     sets = sets[:RECALLED_SETS]
     noisy = corrupted(sets, options.flipped)
     found = np.concatenate(
@@ -320,6 +322,16 @@ def evaluate(model: ImageSetModel, options: Options, images: np.ndarray) -> dict
     shares = [np.mean(noisy != sets), *wrong.mean((0, 2, 3, 4))]
     told = samples_told_apart(model, options, images)
     return {"test": logs, "wrong_pixels": [float(share) for share in shares], "told_apart": told}
+
+
+def nll_undrawn(machine: KanervaMachine, sets: np.ndarray) -> float:
+    """-log p(x | R^T w) at the mean weights, as the published code has it: no part of a bound."""
+    losses = []
+    for few in np.array_split(sets, -(-len(sets) // EVALUATED_SETS)):
+        shades = np.clip(machine.reconstruct(few).numpy(), 1e-6, 1.0 - 1e-6)
+        right = np.where(few > 0.5, shades, 1.0 - shades)
+        losses.append(-np.log(right).sum(axis=(2, 3)).mean(axis=1))
+    return float(np.concatenate(losses).mean())
 
 
 def samples_told_apart(

@@ -107,6 +107,17 @@ def test_corrupting_flips_a_share_of_the_pixels():
     assert np.mean(noisy != images) == pytest.approx(0.15, abs=0.02)
 
 
+def test_the_published_nll_is_that_of_the_mean_codes():
+    class Machine:
+        def reconstruct(self, x):
+            return tf.constant(np.full(x.shape, 0.75, "float32"))
+
+    sets = np.zeros((3, 2, 4, 4), "float32")
+    sets[:, 0] = 1.0
+    expected = -8 * (np.log(0.75) + np.log(0.25))
+    assert kanerva.nll_undrawn(Machine(), sets) == pytest.approx(expected, rel=1e-5)
+
+
 def test_a_fresh_classifier_tells_apart_what_differs():
     rng = np.random.default_rng(0)
     real, fake, other = rng.normal(size=(3, 200, 5))
