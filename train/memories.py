@@ -67,9 +67,9 @@ def look(path: str) -> tuple[Memory, copy_task.Options]:
         raise ValueError(f"{path!r} has a cell without heads, {options.cell}.")
     answers = np.asarray(logits)[0] > 0
     wrong = ((answers != (targets > 0.5)) * weights[:, None]).sum()
-    heads = (np.asarray(x)[0, :, 0] for x in (trace.write_weights, trace.read_weights))
+    write, read = (np.asarray(x)[0, :, 0] for x in (trace.write_weights, trace.read_weights))
     memory = np.asarray(trace.memory)[0, options.length - 1]
-    return Memory(options.cell, *heads, memory, int(wrong)), options
+    return Memory(options.cell, write, read, memory, int(wrong)), options
 
 
 def draw(sequence: np.ndarray, memories: Sequence[Memory]) -> Figure:

@@ -15,13 +15,6 @@ from mf_keras.forcing.data import GeneratorData, names_of, with_weights
 from mf_keras.models.streams import checked_stream
 from mf_keras.types import Function
 
-# Numbers of `fit` and its kin -> the smallest that makes sense.
-_SMALLEST = {
-    **dict.fromkeys(("batch_size", "steps_per_epoch", "steps"), 1),
-    **dict.fromkeys(("validation_steps", "validation_batch_size", "validation_freq"), 1),
-    **dict.fromkeys(("epochs", "initial_epoch"), 0),
-}
-
 
 def _is_stream(x):
     """Whether batches are drawn from x one by one."""
@@ -133,7 +126,8 @@ def checked(method: Function) -> Function:
     def run(self, *args, **kwargs):
         bound = signature.bind(self, *args, **kwargs)
         given = bound.arguments
-        _check_numbers(given)
+        validation.counts(given)
+        _check_class_weight(given)
         x, y, sample_weight = (given.get(name) for name in ("x", "y", "sample_weight"))
         if of_one_batch and (datasets.is_dataset(x) or _is_stream(x)):
             raise TypeError(f"x must be one batch, an array or a tensor, got {type(x).__name__}.")
@@ -199,13 +193,8 @@ def _check_strategy(model, arguments):
             )
 
 
-def _check_numbers(arguments):
-    """Check those of Keras' arguments that count something, and those that make no sense here."""
-    for name, minimum in _SMALLEST.items():
-        value = arguments.get(name)
-        # `validation_freq` may also be a list of epochs.
-        if value is not None and not (name == "validation_freq" and isinstance(value, list)):
-            validation.positive_int(name, value, minimum)
+def _check_class_weight(arguments):
+    """Check what makes no sense here."""
     if arguments.get("class_weight") is not None:
         raise TypeError(
             "class_weight must not be given: a sequence as a whole has no class; "

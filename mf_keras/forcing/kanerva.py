@@ -80,11 +80,16 @@ class KanervaMemoryForcing(TrainsOnImageSets):
                 raise ValueError("machine must be built, or its encoder; got one that is not.")
             machine.build((None, None, *machine.encoder.input_shape[1:]))
         features = machine.memory.memory_size, machine.code_size
-        if not discriminator.built:
-            discriminator.build((None, None, *features))
-        validation.shape_of(
-            "output of discriminator", discriminator(ops.zeros((2, 1, *features))), (2, 1)
-        )
+        try:
+            if not discriminator.built:
+                discriminator.build((None, None, *features))
+            probe = discriminator(ops.zeros((2, 1, *features)))
+        except ValueError as error:
+            raise ValueError(
+                f"discriminator does not fit memories of shape (B, 1, {features[0]}, "
+                f"{features[1]}): {error}"
+            ) from error
+        validation.shape_of("output of discriminator", probe, (2, 1))
         super().__init__(**kwargs)
         self.machine, self.gate, self.weight, self.seed = machine, gate, weight, seed
         self.seed_generator = keras.random.SeedGenerator(seed)

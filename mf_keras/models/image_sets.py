@@ -34,6 +34,8 @@ def checked(method: Function) -> Function:
     def run(self, *args, **kwargs):
         bound = signature.bind(self, *args, **kwargs)
         given = bound.arguments
+        validation.counts(given)
+        _check_callbacks(given.get("callbacks"))
         for name in ("y", "sample_weight", "class_weight"):
             if given.get(name) is not None:
                 raise ValueError(f"{name} must not be given: sets of images come alone.")
@@ -308,6 +310,15 @@ class ImageSetModel(TrainsOnImageSets):
             for name in ("encoder", "decoder")
         }
         return cls(**{**config, **parts})
+
+
+def _check_callbacks(given):
+    """Raise TypeError for what is no callback, before Keras calls it."""
+    listed = given if isinstance(given, (list, tuple)) else [given]
+    known = keras.callbacks.Callback, keras.callbacks.CallbackList, type(None)
+    for callback in listed:
+        if not isinstance(callback, known):
+            raise TypeError(f"callbacks must be Keras callbacks, got {callback!r}.")
 
 
 def _alone(name, batch):

@@ -121,6 +121,8 @@ def test_refuses_by_name():
         KanervaMemoryForcing(machine, discriminator="d")
     with pytest.raises(ValueError, match="output of discriminator must have shape"):
         KanervaMemoryForcing(machine, keras.layers.Flatten())
+    with pytest.raises(ValueError, match="discriminator does not fit memories"):
+        KanervaMemoryForcing(machine, keras.layers.GRU(1))
     with pytest.raises(ValueError, match="weight must be"):
         KanervaMemoryForcing(machine, weight=-1.0)
     with pytest.raises(ValueError, match="gate must be"):
