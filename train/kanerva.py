@@ -312,14 +312,12 @@ def evaluate(model: ImageSetModel, options: Options, images: np.ndarray) -> dict
         logs["nll_undrawn"] = nll_undrawn(model, sets)
     sets = sets[:RECALLED_SETS]
     noisy = corrupted(sets, options.flipped)
-    found = np.concatenate(
-        [
-            model.recall(sets[i : i + 1], noisy[i : i + 1], ITERATIONS).numpy()
-            for i in range(len(sets))
-        ]
-    )
-    wrong = (found > 0.5) != (sets[:, None] > 0.5)  # (sets, iterations, T, 28, 28)
-    shares = [np.mean(noisy != sets), *wrong.mean((0, 2, 3, 4))]
+    wrong = []
+    for i in range(0, len(sets), EVALUATED_SETS):
+        few = sets[i : i + EVALUATED_SETS]
+        found = model.recall(few, noisy[i : i + EVALUATED_SETS], ITERATIONS).numpy()
+        wrong.append((found > 0.5) != (few[:, None] > 0.5))  # (sets, iterations, T, 28, 28)
+    shares = [np.mean(noisy != sets), *np.concatenate(wrong).mean((0, 2, 3, 4))]
     told = samples_told_apart(model, options, images)
     return {"test": logs, "wrong_pixels": [float(share) for share in shares], "told_apart": told}
 
