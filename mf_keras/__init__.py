@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         NTMState,
     )
     from mf_keras.forcing import (
+        KanervaMemoryForcing,
         MemoryForcing,
         MemoryReplay,
         PositiveNegativeMemoryForcing,
@@ -65,6 +66,7 @@ __all__ = [
     "DNCState",
     "KanervaCell",
     "KanervaMachine",
+    "KanervaMemoryForcing",
     "KanervaState",
     "MANNCell",
     "MANNState",

@@ -11,7 +11,7 @@ import numbers
 import operator
 import os
 import pathlib
-from collections.abc import Callable, Collection, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,28 @@ def positive_int(name: str, value: Any, minimum: int = 1, maximum: int = LARGEST
     if number > maximum:
         raise ValueError(f"{name} must be an integer <= {maximum}, got {value!r}.")
     return number
+
+
+# Numbers that `keras.Model.fit` and its kin take -> the smallest that makes sense.
+_SMALLEST = {
+    **dict.fromkeys(("batch_size", "steps_per_epoch", "steps"), 1),
+    **dict.fromkeys(("validation_steps", "validation_batch_size", "validation_freq"), 1),
+    **dict.fromkeys(("epochs", "initial_epoch"), 0),
+}
+
+
+def counts(arguments: Mapping[str, Any]) -> None:
+    """Check those arguments of `keras.Model.fit` and its kin that count something.
+
+    Raises:
+        TypeError: one is not an integer.
+        ValueError: one is out of range.
+    """
+    for name, minimum in _SMALLEST.items():
+        value = arguments.get(name)
+        # `validation_freq` may also be a list of epochs.
+        if value is not None and not (name == "validation_freq" and isinstance(value, list)):
+            positive_int(name, value, minimum)
 
 
 def boolean(name: str, value: Any) -> bool:

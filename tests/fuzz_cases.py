@@ -245,6 +245,8 @@ KINDS_OF_ONE = {
 }
 
 # Good values of parameters without a default, or whose default is None.
+IMAGE_SETS = ("KanervaMachine", "KanervaMemoryForcing")
+FITS = ("fit", "evaluate", "predict", "train_on_batch", "test_on_batch", "predict_on_batch")
 EXAMPLES = {
     **dict.fromkeys(("units", "num_samples", "batch_size", "count", "every", "columns"), 1),
     **dict.fromkeys(("min_length", "steps", "steps_per_epoch", "initial_epoch", "version"), 1),
@@ -306,7 +308,12 @@ EXAMPLES = {
     "words": np.full((3, 1, 4), 0.1, "float32"),
     "noise": 1.0,
     **dict.fromkeys(
-        (*(f"KanervaMachine.{name}.x" for name in ("recall", "generate", "reconstruct")), "noisy"),
+        (
+            *(f"KanervaMachine.{name}.x" for name in ("recall", "generate", "reconstruct")),
+            *(f"{model}.{name}.x" for model in IMAGE_SETS for name in FITS),
+            *(f"{model}.fit.validation_data" for model in IMAGE_SETS),
+            "noisy",
+        ),
         np.full((2, 3, 1), 0.25, "float32"),
     ),
     "interpolate.gate": np.full((3, 1), 0.1, "float32"),
@@ -357,7 +364,12 @@ PROTOCOL = {
     "MemoryCell",  # of which users make subclasses
 }
 # Keras' own, and what models call with data that are checked.
-UNCHECKED = {"SequenceTransducer.export", "SequenceGenerator.trace", "KanervaMachine.call"}
+UNCHECKED = {
+    *("SequenceTransducer.export", "SequenceGenerator.trace", "KanervaMachine.call"),
+    *(f"KanervaMachine.{name}" for name in ("encode", "decode", "nll", "normal", "as_images")),
+    *(f"KanervaMachine.{name}" for name in ("write", "draw", "losses_of", "objective", "track")),
+    *(f"{model}.check_data" for model in IMAGE_SETS),
+}
 # Given in every call, though they have a default: data, and parts that are slow to make.
 GIVEN = {
     "pairs": ("x", "y"),
@@ -396,6 +408,13 @@ def _built(layer, shape):
     return layer
 
 
+def _machine():
+    """For images of one pixel."""
+    encoder = keras.Sequential([keras.Input((1,)), keras.layers.Dense(2)])
+    decoder = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    return _built(mf_keras.KanervaMachine(encoder, decoder, 3, 2), (None, None, 1))
+
+
 @functools.cache
 def _models():
     generator = mf_keras.SequenceGenerator(make_cell())
@@ -410,8 +429,9 @@ def _models():
         "discriminator": _built(mf_keras.SequenceDiscriminator(4, (3,)), (None, None, 6)),
         "replay": _built(mf_keras.MemoryReplay(4), (3, 3, 2)),
         "controller": keras.layers.GRUCell(4),
-        "encoder": keras.Sequential([keras.Input((1,)), keras.layers.Dense(2)]),
-        "decoder": keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]),
+        "encoder": _machine().encoder,
+        "decoder": _machine().decoder,
+        "machine": _machine(),
         "unroll.cell": make_cell(inputs=2),
         "cell": make_cell(),
         "initial_state": make_cell(inputs=2).initial_state(2),
@@ -436,6 +456,10 @@ def instances():
             transducer, models["discriminator"], models["replay"], discriminator_batch=2
         ),
     }
+    training["KanervaMachine"] = _machine()
+    training["KanervaMemoryForcing"] = mf_keras.KanervaMemoryForcing(
+        models["machine"], models["discriminator"]
+    )
     for model in training.values():
         model.compile("sgd", run_eagerly=True)
     return {
@@ -446,9 +470,6 @@ def instances():
         "SequenceDiscriminator": judge,
         "MemoryReplay": _built(mf_keras.MemoryReplay(4), (3, 3, 2)),
         "Vocabulary": data.Vocabulary("ab", end=True),
-        "KanervaMachine": _built(
-            mf_keras.KanervaMachine(models["encoder"], models["decoder"], 3, 2), (None, None, 1)
-        ),
         "Client": serving.Client("http://localhost:1", retries=0, timeout=0.01),
     }
 

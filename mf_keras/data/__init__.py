@@ -10,7 +10,7 @@ from mf_keras.data.babi import BABI_WORDS, babi
 from mf_keras.data.characters import SHAKESPEARE, characters
 from mf_keras.data.lengths import padded_batches
 from mf_keras.data.music import PIANO_KEYS, polyphonic_music
-from mf_keras.data.omniglot import omniglot_episodes
+from mf_keras.data.omniglot import binarized_omniglot, omniglot_episodes
 from mf_keras.data.scanned_digits import DIGITS_SHAPE, digits
 from mf_keras.data.static_mnist import BINARIZED_MNIST_SHAPE, binarized_mnist
 from mf_keras.data.strokes import strokes
@@ -27,6 +27,7 @@ __all__ = [
     "associative_recall_task",
     "babi",
     "binarized_mnist",
+    "binarized_omniglot",
     "characters",
     "copy_task",
     "digits",

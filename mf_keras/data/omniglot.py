@@ -1,4 +1,4 @@
-"""Episodes of one-shot classification of handwritten characters, from TensorFlow Datasets."""
+"""Handwritten characters, from TensorFlow Datasets: episodes of one-shot classification, images."""
 
 import functools
 import math
@@ -84,6 +84,39 @@ def omniglot_episodes(
     augment, seed = boolean("augment", augment), _seed(seed)
     images = _characters(_folder(data_dir), 2 * image_size)[chosen]
     return _episodes(images, classes, shots, labels == "strings", augment, seed)
+
+
+def binarized_omniglot(
+    split: str = "train", image_size: int = 28, data_dir: Path | None = None
+) -> tf.data.Dataset:
+    """The characters of Omniglot as binary images, in raster order, like `binarized_mnist`.
+
+    The characters of a split are those of `omniglot_episodes`, so that those for testing are
+    others: 24 000 images for training and 8460 for testing, always in the same order, that of the
+    characters. Strokes are 1: a pixel of the small image is, if they cover half of it.
+
+    Nothing is downloaded. The images are read where TensorFlow Datasets has prepared them. That
+    takes some 20 s, once a process and size.
+
+    Args:
+        split: "train" or "test".
+        image_size: side of an image in pixels, at most 105.
+        data_dir: as for `omniglot_episodes`.
+
+    Returns:
+        A `tf.data.Dataset` of float32 sequences (image_size^2, 1) of 0 and 1, of known cardinality.
+
+    Raises:
+        TypeError: an argument has the wrong type.
+        ValueError: an unknown split, or a size out of range.
+        FileNotFoundError: `data_dir` does not exist, or Omniglot is not prepared there.
+    """
+    one_of("split", split, tuple(_SPLITS))
+    image_size = positive_int("image_size", image_size, maximum=_PIXELS)
+    chosen = np.random.default_rng(0).permutation(_CHARACTERS)[_SPLITS[split]]
+    images = _characters(_folder(data_dir), image_size)[chosen]
+    images = (images >= 128).astype("uint8").reshape(-1, image_size**2, 1)
+    return tf.data.Dataset.from_tensor_slices(images).map(lambda x: tf.cast(x, tf.float32))
 
 
 def _folder(value: Path | None) -> pathlib.Path | None:

@@ -1,6 +1,7 @@
 """The training algorithms, a file each, and what they have."""
 
 from mf_keras.forcing.discriminator import SequenceDiscriminator
+from mf_keras.forcing.kanerva import KanervaMemoryForcing
 from mf_keras.forcing.memory import MemoryForcing
 from mf_keras.forcing.positive_negative import PositiveNegativeMemoryForcing
 from mf_keras.forcing.professor import ProfessorForcing
@@ -8,6 +9,7 @@ from mf_keras.forcing.replay import MemoryReplay
 from mf_keras.forcing.teacher import TeacherForcing
 
 __all__ = [
+    "KanervaMemoryForcing",
     "MemoryForcing",
     "MemoryReplay",
     "PositiveNegativeMemoryForcing",

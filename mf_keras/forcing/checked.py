@@ -3,7 +3,6 @@
 import functools
 import inspect
 import types
-from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -13,58 +12,13 @@ from mf_keras.backend import datasets
 from mf_keras.callbacks.progress import ProgressLine
 from mf_keras.callbacks.stopping import checked_callbacks, with_stop
 from mf_keras.forcing.data import GeneratorData, names_of, with_weights
+from mf_keras.models.streams import checked_stream
 from mf_keras.types import Function
-
-# Numbers of `fit` and its kin -> the smallest that makes sense.
-_SMALLEST = {
-    **dict.fromkeys(("batch_size", "steps_per_epoch", "steps"), 1),
-    **dict.fromkeys(("validation_steps", "validation_batch_size", "validation_freq"), 1),
-    **dict.fromkeys(("epochs", "initial_epoch"), 0),
-}
 
 
 def _is_stream(x):
     """Whether batches are drawn from x one by one."""
     return isinstance(x, (keras.utils.PyDataset, types.GeneratorType)) or datasets.is_distributed(x)
-
-
-class _CheckedBatches(keras.utils.PyDataset):
-    """A `PyDataset` whose batches are checked as they are drawn."""
-
-    def __init__(self, batches, check):
-        super().__init__(
-            workers=batches.workers,
-            use_multiprocessing=batches.use_multiprocessing,
-            max_queue_size=batches.max_queue_size,
-        )
-        self.batches, self.check = batches, check
-
-    @property
-    def num_batches(self):
-        return self.batches.num_batches
-
-    def __getitem__(self, index):
-        return self.check(self.batches[index])
-
-    def on_epoch_begin(self):
-        self.batches.on_epoch_begin()
-
-    def on_epoch_end(self):
-        self.batches.on_epoch_end()
-
-
-def _checked_stream(x, check):
-    """A stream whose batches are checked as they come; of a strategy's the steps check them."""
-    if isinstance(x, keras.utils.PyDataset):
-        return _CheckedBatches(x, check)
-    if isinstance(x, types.GeneratorType):
-        return _checked_generator(x, check)
-    return x
-
-
-def _checked_generator(batches: Iterator[Any], check: Function) -> Iterator[Any]:
-    for batch in batches:
-        yield check(batch)
 
 
 def _has_no_end(x):
@@ -115,7 +69,7 @@ def checked_data(data: GeneratorData, name: str, x: Any, y: Any, sample_weight: 
             data.check_arrays(names, *keras.utils.unpack_x_y_sample_weight(batch))
             return batch
 
-        return _checked_stream(x, check)
+        return checked_stream(x, check)
     data.check_arrays(names, x, y, sample_weight)
     return x
 
@@ -133,7 +87,7 @@ def checked_inputs(data: GeneratorData, x: Any) -> Any:
             data.check_inputs(batch[0] if isinstance(batch, tuple) else batch)
             return batch
 
-        return _checked_stream(x, check)
+        return checked_stream(x, check)
     data.check_inputs(x)
     return x
 
@@ -172,7 +126,8 @@ def checked(method: Function) -> Function:
     def run(self, *args, **kwargs):
         bound = signature.bind(self, *args, **kwargs)
         given = bound.arguments
-        _check_numbers(given)
+        validation.counts(given)
+        _check_class_weight(given)
         x, y, sample_weight = (given.get(name) for name in ("x", "y", "sample_weight"))
         if of_one_batch and (datasets.is_dataset(x) or _is_stream(x)):
             raise TypeError(f"x must be one batch, an array or a tensor, got {type(x).__name__}.")
@@ -238,13 +193,8 @@ def _check_strategy(model, arguments):
             )
 
 
-def _check_numbers(arguments):
-    """Check those of Keras' arguments that count something, and those that make no sense here."""
-    for name, minimum in _SMALLEST.items():
-        value = arguments.get(name)
-        # `validation_freq` may also be a list of epochs.
-        if value is not None and not (name == "validation_freq" and isinstance(value, list)):
-            validation.positive_int(name, value, minimum)
+def _check_class_weight(arguments):
+    """Check what makes no sense here."""
     if arguments.get("class_weight") is not None:
         raise TypeError(
             "class_weight must not be given: a sequence as a whole has no class; "

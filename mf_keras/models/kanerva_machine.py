@@ -1,13 +1,21 @@
 """KanervaMachine: a generative model of sets of images that are stored in a memory."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import keras
 from keras import ops
 
-from mf_keras import backend, kanerva, validation
+from mf_keras import kanerva, validation
+from mf_keras.models.image_sets import ImageSetModel
 from mf_keras.models.unroll import unroll
 from mf_keras.types import ArrayLike, Config, Seed, Shape, Tensor
+
+# What `KanervaMachine` gives of a batch.
+LOSSES = (
+    *("bound", "conditional_bound", "nll", "weights_divergence", "memory_divergence"),
+    "autoencoder_nll",
+)
 
 
 class KanervaMemoryState(NamedTuple):
@@ -86,7 +94,7 @@ class KanervaMemory(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="mf_keras")
-class KanervaMachine(keras.Model):
+class KanervaMachine(ImageSetModel):
     """Dynamic Kanerva Machine (Wu et al. 2018, arXiv:1811.09556): a VAE with a memory for episodes.
 
     An episode is a set of T binary images. Its model draws one memory M, and for every image
@@ -104,11 +112,11 @@ class KanervaMachine(keras.Model):
         machine.compile(keras.optimizers.Adam(1e-3))
         machine.fit(x, batch_size=8)  # x (episodes, T, ...) of 0 and 1
 
-    The bound is that of images given a memory that holds them, divided by T. Do not compare it with
-    likelihoods of images that no memory has seen.
+    The first two terms are the conditional bound: that of images given a memory that holds them.
+    Do not compare it with likelihoods of images that no memory has seen.
 
-    Logs: `loss`, `bound`, `nll`, `weights_divergence`, `memory_divergence` (its share of an image),
-    `autoencoder_nll`; nats per image.
+    Logs: `loss`, `bound`, `conditional_bound`, `nll`, `weights_divergence`, `memory_divergence`
+    (its share of an image), `autoencoder_nll`; nats per image.
 
     Args:
         encoder: a Keras model from images (n, ...) to codes (n, code_size).
@@ -117,12 +125,14 @@ class KanervaMachine(keras.Model):
         code_size: C, length of a code.
         noise: variance of a code in the memory.
         autoencoder_weight: of the term without a memory.
+        divergence_weight: of the memory's divergence in what is minimised: 1 for the bound, 0 for
+            the conditional bound, as in the first Kanerva Machine (arXiv:1804.01756).
         seed: of the draws.
         **kwargs: `name`, as for every Keras model.
 
     Raises:
         TypeError: an argument has the wrong type.
-        ValueError: a size is below 1, `noise` is not above 0, or `autoencoder_weight` below 0.
+        ValueError: a size is below 1, `noise` is not above 0, or a weight is below 0.
     """
 
     def __init__(
@@ -133,36 +143,24 @@ class KanervaMachine(keras.Model):
         code_size: int = 100,
         noise: float = 1.0,
         autoencoder_weight: float = 1.0,
+        divergence_weight: float = 1.0,
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
-        for name, part in (("encoder", encoder), ("decoder", decoder)):
-            if not isinstance(part, keras.Model):
-                raise TypeError(f"{name} must be a Keras model, got {part!r}.")
         memory = KanervaMemory(memory_size, code_size, noise)
-        autoencoder_weight = validation.real_number("autoencoder_weight", autoencoder_weight, 0.0)
-        seed = validation.seed("seed", seed)
-        super().__init__(**kwargs)
-        self.encoder, self.decoder, self.memory = encoder, decoder, memory
-        self.autoencoder_weight, self.seed = autoencoder_weight, seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        weights = {
+            "autoencoder_weight": autoencoder_weight,
+            "divergence_weight": divergence_weight,
+        }
+        weights = {n: validation.real_number(n, weight, 0.0) for n, weight in weights.items()}
+        super().__init__(encoder, decoder, code_size, seed=seed, logs=LOSSES, **kwargs)
+        self.memory = memory
+        self.autoencoder_weight = weights["autoencoder_weight"]
+        self.divergence_weight = weights["divergence_weight"]
         # sigma of q(w) starts at 0.3, as in the papers.
         self.log_sigma = self.add_weight(
             name="log_sigma", shape=(), initializer=keras.initializers.Constant(-1.2)
         )
-        names = ("bound", "nll", "weights_divergence", "memory_divergence", "autoencoder_nll")
-        self._means = {name: keras.metrics.Mean(name) for name in names}
-
-    # Training, under Keras' own `fit`.
-
-    def build(self, input_shape: Shape) -> None:
-        """Build encoder and decoder for episodes of shape (B, T, ...)."""
-        if not self.encoder.built:
-            self.encoder.build((None, *input_shape[2:]))
-        if not self.decoder.built:
-            self.decoder.build((None, self.memory.code_size))
-        self.image_shape: tuple[Any, ...] = tuple(input_shape[2:])
-        self.built = True
 
     def call(self, x: Tensor, training: bool = False) -> dict[str, Tensor]:
         """The bound and its parts, (B,) each, nats per image.
@@ -171,43 +169,40 @@ class KanervaMachine(keras.Model):
             x: (B, T, ...), episodes of images, pixels in [0, 1].
             training: passed on to encoder and decoder.
         """
-        codes = self._encode(x, training)
-        mean, covariance = self._write(codes, training)
+        codes = self.encode(x, training)
+        return self.losses_of(x, codes, self.write(codes, training), training)
+
+    def losses_of(
+        self, x: Tensor, codes: Tensor, written: KanervaMemoryState, training: bool = False
+    ) -> dict[str, Tensor]:
+        """What `call` gives, of codes (B, T, C) and the memory in which they were written."""
+        mean, covariance = written
         weights = kanerva.address(mean, codes, self.memory.noise)  # (B, T, N)
         log_sigma = ops.cast(self.log_sigma.value, codes.dtype)
-        drawn = weights + ops.exp(log_sigma) * self._normal(weights)
-        variance = self.memory.noise + ops.sum(ops.matmul(drawn, covariance) * drawn, axis=-1)
-        spread = ops.expand_dims(ops.sqrt(variance), -1)
-        noisy = kanerva.read(mean, drawn) + spread * self._normal(codes)
+        drawn = weights + ops.exp(log_sigma) * self.normal(weights)
         before = self.memory.initial_state(ops.shape(x)[0])
         divergence = kanerva.divergence(mean, covariance, *before)
         spreads = ops.exp(2.0 * log_sigma) - 1.0 - 2.0 * log_sigma
-        parts = {
-            "nll": self._nll(x, self._decode(noisy, x, training)),
-            "weights_divergence": ops.mean(
-                0.5 * ops.sum(ops.square(weights) + spreads, axis=-1), axis=-1
-            ),
-            "memory_divergence": divergence / ops.cast(ops.shape(x)[1], divergence.dtype),
-        }
+        squares = ops.sum(ops.square(weights) + spreads, axis=-1)
+        nll = self.nll(x, self.decode(self._drawn_codes(drawn, written), x, training))
+        weights_divergence = 0.5 * ops.mean(squares, axis=-1)
+        memory_divergence = divergence / ops.cast(ops.shape(x)[1], divergence.dtype)
         return {
-            "bound": sum(parts.values()),
-            **parts,
-            "autoencoder_nll": self._nll(x, self._decode(codes, x, training)),
+            "bound": nll + weights_divergence + memory_divergence,
+            "conditional_bound": nll + weights_divergence,
+            "nll": nll,
+            "weights_divergence": weights_divergence,
+            "memory_divergence": memory_divergence,
+            "autoencoder_nll": self.nll(x, self.decode(codes, x, training)),
         }
 
-    def compute_loss(
-        self,
-        x: Any = None,
-        y: Any = None,
-        y_pred: Any = None,
-        sample_weight: Any = None,
-        training: bool = True,
-    ) -> Tensor:
-        """The mean loss of a batch; updates the logs."""
-        for name, mean in self._means.items():
-            mean.update_state(y_pred[name])
-        loss = ops.mean(y_pred["bound"] + self.autoencoder_weight * y_pred["autoencoder_nll"])
-        return loss + sum(self.losses, ops.zeros_like(loss))
+    def objective(self, losses: Mapping[str, Tensor]) -> Tensor:
+        """What is minimised, (B,), of the losses that `call` gives."""
+        return (
+            losses["conditional_bound"]
+            + self.divergence_weight * losses["memory_divergence"]
+            + self.autoencoder_weight * losses["autoencoder_nll"]
+        )
 
     # What a trained machine does.
 
@@ -241,13 +236,13 @@ class KanervaMachine(keras.Model):
             TypeError, ValueError: an argument is none such.
         """
         iterations = validation.positive_int("iterations", iterations)
-        x, noisy = self._episodes("x", x), self._episodes("noisy", noisy)
+        x, noisy = self.as_images("x", x), self.as_images("noisy", noisy)
         validation.shape_of("noisy", noisy, (x.shape[0], "K", *x.shape[2:]))
-        mean, _ = self._write(self._encode(x), False)
+        mean, _ = self.write(self.encode(x))
         found = []
         for _ in range(iterations):
-            weights = kanerva.address(mean, self._encode(noisy), self.memory.noise)
-            noisy = ops.sigmoid(self._decode(kanerva.read(mean, weights), noisy))
+            weights = kanerva.address(mean, self.encode(noisy), self.memory.noise)
+            noisy = ops.sigmoid(self.decode(kanerva.read(mean, weights), noisy))
             found.append(noisy)
         return ops.stack(found, axis=1)
 
@@ -266,82 +261,45 @@ class KanervaMachine(keras.Model):
             TypeError, ValueError: an argument is none such.
         """
         num_samples = validation.positive_int("num_samples", num_samples)
-        x = self._episodes("x", x)
+        x = self.as_images("x", x)
         seed = keras.random.SeedGenerator(validation.seed("seed", seed))
-        mean, covariance = self._write(self._encode(x), False)
-        shape = ops.shape(x)[0], num_samples, self.memory.memory_size
-        weights = keras.random.normal(shape, dtype=mean.dtype, seed=seed)
-        variance = self.memory.noise + ops.sum(ops.matmul(weights, covariance) * weights, axis=-1)
-        codes = kanerva.read(mean, weights)
-        noise = keras.random.normal(ops.shape(codes), dtype=mean.dtype, seed=seed)
-        codes = codes + ops.expand_dims(ops.sqrt(variance), -1) * noise
-        return ops.sigmoid(self._decode(codes, x))
+        return ops.sigmoid(self.decode(self.draw(self.write(self.encode(x)), num_samples, seed), x))
 
     # Parts.
 
-    def _episodes(self, name, value):
-        """Episodes (B, T, ...) as a floating tensor, for which the machine is built."""
-        x = backend.to_tensor(name, value)
-        if len(x.shape) < 3:
-            raise ValueError(f"{name} must have shape (B, T, ...), got {tuple(x.shape)}.")
-        if not self.built:
-            validation.shape_of(name, x, tuple("BTHWCDEFG"[: len(x.shape)]))
-            self.build(tuple(x.shape))
-        validation.shape_of(name, x, ("B", "T", *self.image_shape))
-        x = ops.cast(x, self.compute_dtype)
-        if not ops.convert_to_numpy(ops.all(ops.logical_and(x >= 0.0, x <= 1.0))):
-            raise ValueError(f"{name} must hold pixels in [0, 1], got others.")
-        return x
-
-    def _encode(self, x, training=False):
-        """Codes (B, T, C) of images (B, T, ...)."""
-        images = ops.reshape(x, (-1, *x.shape[2:]))
-        codes = self.encoder(images, training=training)
-        validation.shape_of("output of encoder", codes, ("B", self.memory.code_size))
-        return ops.reshape(codes, (*ops.shape(x)[:2], self.memory.code_size))
-
-    def _decode(self, codes, x, training=False):
-        """Logits of images, of codes (B, K, C), of the image's shape of x."""
-        flat = ops.reshape(codes, (-1, self.memory.code_size))
-        logits = self.decoder(flat, training=training)
-        validation.shape_of("output of decoder", logits, ("B", *x.shape[2:]))
-        return ops.reshape(logits, (*ops.shape(codes)[:2], *x.shape[2:]))
-
-    def _write(self, codes, training):
-        """Mean and covariance of the memory after all codes of an episode were written."""
+    def write(self, codes: Tensor, training: bool = False) -> KanervaMemoryState:
+        """The memory after all codes (B, T, C) of an episode were written, one after the other."""
         _, _, state = unroll(self.memory, codes, training=training, keep=())
-        return state.memory, state.covariance
+        return state
 
-    def _normal(self, like):
-        """Standard normal numbers."""
-        return keras.random.normal(ops.shape(like), dtype=like.dtype, seed=self.seed_generator)
+    def draw(self, written: KanervaMemoryState, count: int, seed: Any = None) -> Tensor:
+        """Codes (B, count, C) from a memory.
 
-    def _nll(self, x, logits):
-        """-log p of the pixels, a mean over images: (B,)."""
-        losses = ops.softplus(logits) - ops.cast(x, logits.dtype) * logits
-        axes = tuple(range(2, len(x.shape)))
-        return ops.mean(ops.sum(losses, axis=axes), axis=1)
+        Args:
+            written: the memory.
+            count: how many.
+            seed: a `keras.random.SeedGenerator`; None for the machine's own.
+        """
+        seed = self.seed_generator if seed is None else seed
+        shape = ops.shape(written.memory)[0], count, self.memory.memory_size
+        weights = keras.random.normal(shape, dtype=written.memory.dtype, seed=seed)
+        return self._drawn_codes(weights, written, seed)
 
-    # Saving.
+    def _drawn_codes(self, weights, written, seed=None):
+        """Codes drawn from p(z | w), the memory integrated out: (B, K, C) of weights (B, K, N)."""
+        seed = self.seed_generator if seed is None else seed
+        mean, covariance = written
+        variance = self.memory.noise + ops.sum(ops.matmul(weights, covariance) * weights, axis=-1)
+        codes = kanerva.read(mean, weights)
+        noise = keras.random.normal(ops.shape(codes), dtype=codes.dtype, seed=seed)
+        return codes + ops.expand_dims(ops.sqrt(variance), -1) * noise
 
     def get_config(self) -> Config:
         """The constructor's arguments, encoder and decoder serialized."""
         return {
             **super().get_config(),
-            "encoder": keras.saving.serialize_keras_object(self.encoder),
-            "decoder": keras.saving.serialize_keras_object(self.decoder),
             "memory_size": self.memory.memory_size,
-            "code_size": self.memory.code_size,
             "noise": self.memory.noise,
             "autoencoder_weight": self.autoencoder_weight,
-            "seed": self.seed,
+            "divergence_weight": self.divergence_weight,
         }
-
-    @classmethod
-    def from_config(cls, config: Config) -> "KanervaMachine":
-        """A machine from what `get_config` gave."""
-        parts = {
-            name: keras.saving.deserialize_keras_object(config[name])
-            for name in ("encoder", "decoder")
-        }
-        return cls(**{**config, **parts})

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mf_keras.data import algorithmic, omniglot, omniglot_episodes
+from mf_keras.data import algorithmic, binarized_omniglot, omniglot, omniglot_episodes
 
 PREPARED = pathlib.Path(__file__).parents[2] / ".." / "shared" / "data" / "tfds"
 CHARACTERS, DRAWERS, SIZE = 7, 20, 8
@@ -144,6 +144,21 @@ def test_images_are_halved_by_means_and_have_the_maximum_1():
     np.testing.assert_array_equal(small, [[[1, 0], [0, 0]], [[0, 0], [0, 0]]])
 
 
+def test_binary_images_are_1_where_strokes_cover_half_of_a_pixel(monkeypatch):
+    shades = np.arange(1623 * 20 * 4, dtype="uint32").reshape(1623, 20, 2, 2) % 256
+    monkeypatch.setattr(omniglot, "_characters", lambda folder, size: shades.astype("uint8"))
+    found = {}
+    for split, characters in (("train", 1200), ("test", 423)):
+        stream = binarized_omniglot(split, image_size=2)
+        assert stream.element_spec.shape == (4, 1)
+        assert stream.cardinality() == 20 * characters
+        found[split] = next(stream.batch(20 * characters).as_numpy_iterator())
+        assert found[split].dtype == np.float32
+    order = np.random.default_rng(0).permutation(1623)
+    expected = (shades[order] >= 128).reshape(-1, 4, 1)
+    np.testing.assert_array_equal(np.concatenate([found["train"], found["test"]]), expected)
+
+
 # The data.
 
 
@@ -198,6 +213,12 @@ def test_says_where_the_data_is_missing(tmp_path, monkeypatch):
 def test_refuses_what_does_not_exist(name, value):
     with pytest.raises(ValueError, match=f"{name} must be"):
         omniglot_episodes(**{name: value})
+
+
+@pytest.mark.parametrize(("name", "value"), [("split", "validation"), ("image_size", 106)])
+def test_refuses_binary_images_that_do_not_exist(name, value):
+    with pytest.raises(ValueError, match=f"{name} must be"):
+        binarized_omniglot(**{name: value})
 
 
 def test_there_are_fewer_classes_to_test_than_to_train_on():

@@ -52,6 +52,8 @@ def test_the_bound_is_the_sum_of_its_parts_each_by_hand():
         found["nll"] + found["weights_divergence"] + found["memory_divergence"],
         rtol=1e-5,
     )
+    conditional = found["bound"] - found["memory_divergence"]
+    np.testing.assert_allclose(found["conditional_bound"], conditional, rtol=1e-5)
     per_weight = 0.5 * (np.square(weights) + sigma**2 - 1.0 - 2.0 * np.log(sigma))
     np.testing.assert_allclose(found["weights_divergence"], per_weight.sum(-1).mean(), rtol=1e-4)
     start = machine.memory.initial_state(1)
@@ -74,8 +76,8 @@ def test_fit_lowers_the_bound_and_evaluate_logs_its_parts(tmp_path):
     machine, x = make_machine(), np.tile(images(1, 4), (4, 1, 1))
     machine.compile(keras.optimizers.Adam(3e-2))  # compiled by XLA, as by default
     history = machine.fit(x, batch_size=4, epochs=30, verbose=0).history
-    names = {"bound", "nll", "weights_divergence", "memory_divergence", "autoencoder_nll", "loss"}
-    assert set(history) == names
+    terms = {"nll", "weights_divergence", "memory_divergence", "autoencoder_nll"}
+    assert set(history) == {"loss", "bound", "conditional_bound", *terms}
     assert history["loss"][-1] < history["loss"][0] - 1.0
     np.testing.assert_allclose(
         history["loss"], np.add(history["bound"], history["autoencoder_nll"]), rtol=1e-5
@@ -83,6 +85,14 @@ def test_fit_lowers_the_bound_and_evaluate_logs_its_parts(tmp_path):
     machine.save(tmp_path / "machine.keras")
     loaded = keras.models.load_model(tmp_path / "machine.keras")
     np.testing.assert_allclose(loaded.reconstruct(x), machine.reconstruct(x), rtol=1e-6)
+
+
+def test_the_memory_need_not_cost_anything():
+    machine, x = make_machine(autoencoder_weight=0.5, divergence_weight=0.0), images()
+    losses = {name: np.array([float(i)]) for i, name in enumerate(machine(x))}
+    expected = losses["conditional_bound"] + 0.5 * losses["autoencoder_nll"]
+    np.testing.assert_allclose(machine.objective(losses), expected)
+    assert type(machine).from_config(machine.get_config()).divergence_weight == 0.0
 
 
 def test_recall_reads_what_was_written_and_generate_draws_from_it():
@@ -121,6 +131,7 @@ def test_an_exact_memory_recalls_orthogonal_codes():
         ({"noise": 0.0}, ValueError),
         ({"noise": "1"}, TypeError),
         ({"autoencoder_weight": -1.0}, ValueError),
+        ({"divergence_weight": -1.0}, ValueError),
         ({"seed": -1}, ValueError),
     ],
 )
@@ -137,7 +148,7 @@ def test_refuses_what_does_not_fit():
         KanervaMachine(machine.encoder, machine.decoder, memory_size=0)
     with pytest.raises(ValueError, match=r"x must have shape \(B, T, ...\)"):
         machine.reconstruct(x[0])
-    with pytest.raises(ValueError, match=r"x must hold pixels in \[0, 1\]"):
+    with pytest.raises(ValueError, match=r"x must hold only pixels in \[0, 1\]"):
         machine.reconstruct(2.0 * x)
     with pytest.raises(ValueError, match="noisy must have shape"):
         machine.recall(x, x[..., :3])

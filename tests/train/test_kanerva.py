@@ -1,0 +1,166 @@
+import json
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+from pandas.testing import assert_frame_equal
+
+from tests.train.small import without
+from train import kanerva
+from train.kanerva import Options
+from train.runs.autoencoder import VariationalAutoencoder
+from train.runs.folder import RunFolder
+
+_MODEL = "--memory-size 2 --code-size 3 --hidden-units 4 --set-size 2"
+_TASK = "--steps 2 --batch-size 2 --checkpoint-intervals 1 --learning-rate 1e-2"
+SIZES = [*_MODEL.split(), *_TASK.split()]
+
+
+def random_images(n, probability):
+    return (np.random.default_rng(n).random((n, 4, 4)) < probability).astype("uint8")
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Synthetic images of 4 x 4, intervals of one batch, nothing compiled."""
+    images = {"train": random_images(9, 0.2), "test": random_images(7, 0.2)}
+    monkeypatch.setattr(kanerva, "load", lambda options: images)
+    monkeypatch.setattr(kanerva, "SHAPE", (4, 4))
+    monkeypatch.setattr(kanerva, "INTERVAL", 1)
+    monkeypatch.setattr(kanerva, "ITERATIONS", 2)
+    monkeypatch.setattr(kanerva, "TOLD_APART_SETS", 2)
+    monkeypatch.setattr(kanerva, "told_apart", lambda real, fake, seed: 0.5)
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+def rows_of(path, seed=0):
+    return RunFolder.open(path, Options)[0].history(f"seed_{seed}.csv")
+
+
+@pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run_functions")
+def test_runs_leave_tables_and_pictures_and_are_resumed_to_the_same_rows(
+    small, tmp_path, monkeypatch
+):
+    forcing = ["--forcing", "--no-gate"]
+    kanerva.main([*SIZES, *forcing, "--out", str(tmp_path / "whole")])
+    for name in ("learning.png", "recall.png", "seed_0-recall.png", "seed_0-samples.png"):
+        assert (tmp_path / "whole" / name).stat().st_size > 1000
+    rows = rows_of(tmp_path / "whole")
+    assert {"bound", "val_conditional_bound", "c_m", "seconds"} <= set(rows)
+    machine = keras.models.load_model(tmp_path / "whole" / "seed_0.keras")
+    assert machine.memory.memory_size == 2
+
+    again = [*SIZES, *forcing, "--out", str(tmp_path / "again")]
+    beside = ["--beside", str(tmp_path / "whole")]
+    with pytest.raises(SystemExit, match="has another flipped than this run"):
+        kanerva.main([*again, "--flipped", "0.2", *beside])
+    on_epoch_end = kanerva.Progress.on_epoch_end
+
+    def stop(self, epoch, logs=None):
+        on_epoch_end(self, epoch, logs)
+        if epoch == 1:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(kanerva.Progress, "on_epoch_end", stop)
+        with pytest.raises(SystemExit, match="stopped and saved; to resume"):
+            kanerva.main([*again, *beside])
+    kanerva.main(["--resume", str(tmp_path / "again")])
+    assert_frame_equal(without(rows_of(tmp_path / "again")), without(rows))
+    found = pd.read_csv(tmp_path / "again" / "bounds.csv")
+    name = "kanerva --forcing --no-gate"
+    assert found["method"].tolist()[:3] == [name, name, "KM, published"]
+    ours = found[found["method"] == name]
+    total = ours[["nll", "weights_divergence", "memory_divergence"]].sum(axis=1)
+    np.testing.assert_allclose(ours["bound"], total, rtol=1e-4)
+    results = json.loads((tmp_path / "again" / "results.json").read_text())
+    assert len(results["0"]["wrong_pixels"]) == 3
+
+
+def test_sets_of_the_test_are_fixed_and_those_of_the_training_a_function_of_the_seed():
+    images, options = random_images(11, 0.5), Options(set_size=3, batch_size=2)
+    images[:, 0, 0] = range(11)
+    kanerva_shape, kanerva.SHAPE = kanerva.SHAPE, (4, 4)
+    try:
+        sets = kanerva.fixed_sets(images, options)
+    finally:
+        kanerva.SHAPE = kanerva_shape
+    assert sets.shape == (3, 3, 4, 4)
+    assert len(set(sets[..., 0, 0].ravel())) == 9
+    first, again = (
+        next(iter(kanerva.training_sets(images, options, 5).skip(2))).numpy() for _ in range(2)
+    )
+    other = next(iter(kanerva.training_sets(images, options, 6).skip(2))).numpy()
+    np.testing.assert_array_equal(first, again)
+    assert first.shape == (2, 3, 4, 4)
+    assert not np.array_equal(first, other)
+
+
+def test_corrupting_flips_a_share_of_the_pixels():
+    images = random_images(400, 0.2).astype("float32")
+    noisy = kanerva.corrupted(images, 0.15)
+    assert set(np.unique(noisy)) == {0.0, 1.0}
+    assert np.mean(noisy != images) == pytest.approx(0.15, abs=0.02)
+
+
+def test_the_published_nll_is_that_of_the_mean_codes():
+    class Machine:
+        def reconstruct(self, x):
+            return tf.constant(np.full(x.shape, 0.75, "float32"))
+
+    sets = np.zeros((3, 2, 4, 4), "float32")
+    sets[:, 0] = 1.0
+    expected = -8 * (np.log(0.75) + np.log(0.25))
+    assert kanerva.nll_undrawn(Machine(), sets) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_fresh_classifier_tells_apart_what_differs():
+    rng = np.random.default_rng(0)
+    real, fake, other = rng.normal(size=(3, 200, 5))
+    assert kanerva.told_apart(real, np.where(np.arange(5) < 1, fake, other + 2.0), 0) > 0.9
+    assert kanerva.told_apart(real, fake, 0) < 0.65
+
+
+def test_the_bound_of_the_vae_is_its_two_terms():
+    encoder = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4)])
+    decoder = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+    vae = VariationalAutoencoder(encoder, decoder, 2)
+    x = np.random.default_rng(0).integers(0, 2, (1, 2, 3)).astype("float32")
+    found = vae(np.tile(x, (2000, 1, 1)))
+    codes, log_sigma = np.split(np.asarray(encoder(x[0])), 2, axis=-1)
+    sigma = np.exp(log_sigma)
+    divergence = 0.5 * (codes**2 + sigma**2 - 1 - 2 * log_sigma).sum(-1).mean()
+    np.testing.assert_allclose(found["code_divergence"][0], divergence, rtol=1e-5)
+    z = codes + sigma * np.random.default_rng(1).normal(size=(20_000, 2, 2))
+    logits = z @ np.asarray(decoder.layers[-1].kernel)
+    nll = (np.logaddexp(0.0, logits) - x[0] * logits).sum(-1).mean()
+    np.testing.assert_allclose(np.mean(found["nll"]), nll, rtol=0.02)
+    np.testing.assert_allclose(found["bound"], found["nll"] + found["code_divergence"], rtol=1e-5)
+    assert vae.recall(x, x, 3).shape == (1, 3, 2, 3)
+    np.testing.assert_array_equal(vae.generate(x, 2, seed=1), vae.generate(x, 2, seed=1))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--memory none --forcing", "goes with --memory kanerva"),
+        ("--no-gate", "goes with --forcing"),
+        ("--steps 3", "must be a multiple of"),
+        ("--memory tape", "invalid choice"),
+        ("--noise 0", "must be a number > 0"),
+    ],
+)
+def test_refuses_options_that_do_not_go_together(words, message, capsys):
+    with pytest.raises(SystemExit):
+        Options.parse(words.split())
+    assert message in capsys.readouterr().err
+
+
+def test_refuses_data_that_do_not_exist_before_a_folder_is_made(tmp_path):
+    with pytest.raises(SystemExit, match=r"error: data_dir must be"):
+        kanerva.main(["--data-dir", "nowhere", "--out", str(tmp_path / "run")])
+    assert not (tmp_path / "run").exists()
