@@ -3,7 +3,6 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from mf_keras import (
     MemoryForcing,
@@ -14,6 +13,7 @@ from mf_keras import (
     unroll,
 )
 from mf_keras.serving import Client
+from tests.backends import tf
 from tests.cells import helpers
 from tests.cells.lru_cell import LRUCell, LRUState
 from tests.serving.server import serve
