@@ -6,7 +6,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("MPLBACKEND", "Agg")
 # Most of the suite's time is compilation, and small models gain nothing by LLVM's optimizations.
 # The programs are XLA's own all the same. A first `fit` takes 12 s of CPU time instead of 23.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+# On JAX there are eight devices, for the tests of several.
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0"
+    + " --xla_force_host_platform_device_count=8" * (os.environ.get("KERAS_BACKEND") == "jax"),
+)
 
 import hypothesis
 import keras

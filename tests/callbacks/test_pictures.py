@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from mf_keras import callbacks, viewer
-from tests.backends import ON_JAX, tf
+from tests.backends import tf
 from tests.small import binary, small_generator
 
 

@@ -3,13 +3,15 @@
 import contextlib
 import functools
 import os
+import threading
 from collections.abc import Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
 import keras
+from jax.sharding import PartitionSpec
 
-from mf_keras.backend.jax.primitives import Scope
+from mf_keras.backend.jax.primitives import Scope, known_values
 from mf_keras.types import Function, Structure
 
 
@@ -77,17 +79,21 @@ def whole_step(jit_compile: bool | str, run_eagerly: bool) -> bool:
 
 
 def on_cores(function: Function, *batches: Structure) -> Structure:
-    """`function(*batches)`.
+    """`function` of the rows of a batch; on several devices each has its share of them.
 
     Args:
-        function: takes nested structures of tensors (B, ...) and gives one, row by row.
+        function: takes nested structures of tensors (B, ...) and gives one, row by row. It assigns
+            no variable.
         *batches: its arguments; None stays None.
+
+    Returns:
+        What `function(*batches)` does.
     """
-    return function(*batches)
+    return _on_devices(function, batches)
 
 
 def together_on_cores(function: Function, groups: Sequence[Sequence[Structure]]) -> Structure:
-    """`function` of the rows of several batches, one batch after the other.
+    """`function` of the rows of several batches, one batch after the other; see `on_cores`.
 
     Args:
         function: takes nested structures of tensors (B, ...) and gives one, row by row.
@@ -96,10 +102,7 @@ def together_on_cores(function: Function, groups: Sequence[Sequence[Structure]])
     Returns:
         What `function` gives of the joined batches.
     """
-    if len(groups) == 1:
-        return function(*groups[0])
-    joined = jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=0), *map(tuple, groups))
-    return function(*joined)
+    return _join(side_by_side(function, groups))
 
 
 def side_by_side(function: Function, groups: Sequence[Sequence[Structure]]) -> list[Structure]:
@@ -107,15 +110,62 @@ def side_by_side(function: Function, groups: Sequence[Sequence[Structure]]) -> l
 
     Args:
         function: takes nested structures of tensors (B, ...), and gives one, row by row.
-        groups: a list of tuples of its arguments.
+        groups: a list of tuples of its arguments; None stays None, in every tuple.
     """
-    rows = [len(jax.tree.leaves(group)[0]) for group in groups]
-    result = together_on_cores(function, groups)
-    starts = [sum(rows[:i]) for i in range(len(rows))]
-    return [
-        jax.tree.map(lambda x, first=first, count=count: x[first : first + count], result)
-        for first, count in zip(starts, rows, strict=True)
-    ]
+
+    def of_joined(*groups):
+        rows = [_rows(group) for group in groups]
+        result = function(*_join(groups))
+        ends = [sum(rows[: i + 1]) for i in range(len(rows))]
+        return [_cut(result, end - size, end) for end, size in zip(ends, rows, strict=True)]
+
+    return _on_devices(of_joined, [tuple(group) for group in groups])
+
+
+def _on_devices(function, batches):
+    """`function(*batches)`, on every device of a `keras.distribution.DataParallel` its rows.
+
+    Left to itself, XLA sums the gradients of the weights over the devices in every step of a loop
+    over time; so they are summed once, after it.
+    """
+    distribution, known = keras.distribution.distribution(), known_values()
+    parallel = isinstance(distribution, keras.distribution.DataParallel)
+    if not parallel or not known or getattr(_within, "rows", False):
+        return function(*batches)
+    mesh = distribution.device_mesh.backend_mesh
+    if any(len(x) % mesh.size for x in jax.tree.leaves(batches)):
+        return function(*batches)
+
+    def of_own_rows(known, batches):
+        _within.rows = True
+        try:
+            with Scope(known=known):
+                return function(*batches)
+        finally:
+            _within.rows = False
+
+    everywhere, rows = PartitionSpec(), PartitionSpec(distribution.batch_dim_name)
+    return jax.shard_map(
+        of_own_rows, mesh=mesh, in_specs=(everywhere, rows), out_specs=rows, check_vma=False
+    )(known, tuple(batches))
+
+
+# Whether what is traced now are the rows of one device.
+_within = threading.local()
+
+
+def _rows(batches):
+    return len(jax.tree.leaves(batches)[0])
+
+
+def _cut(structure, start, end):
+    return jax.tree.map(lambda x: x[start:end], structure)
+
+
+def _join(parts):
+    if len(parts) == 1:
+        return parts[0]
+    return jax.tree.map(lambda *pieces: jnp.concatenate(pieces), *parts)
 
 
 def on_cpu() -> bool:

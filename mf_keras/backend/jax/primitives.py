@@ -2,7 +2,7 @@
 
 import contextlib
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -21,17 +21,22 @@ class Scope(keras.StatelessScope):
     Args:
         variables: Keras variables that have other values within.
         values: their values.
+        known: further values, by the ids of their variables.
 
     Attributes:
         assigned: the variables that were assigned within, by their ids.
     """
 
     def __init__(
-        self, variables: Iterable[keras.Variable] = (), values: Iterable[Tensor] = ()
+        self,
+        variables: Iterable[keras.Variable] = (),
+        values: Iterable[Tensor] = (),
+        known: Mapping[int, Tensor] | None = None,
     ) -> None:
         super().__init__()
         self.assigned: dict[int, keras.Variable] = {}
-        self._own = {id(v): x for v, x in zip(variables, values, strict=True)}
+        own = {id(v): x for v, x in zip(variables, values, strict=True)}
+        self._own = {**(known or {}), **own}
 
     def __enter__(self) -> "Scope":
         super().__enter__()
@@ -43,6 +48,12 @@ class Scope(keras.StatelessScope):
         """Called by Keras, where a variable is assigned."""
         super().add_update(update)
         self.assigned[id(update[0])] = update[0]
+
+
+def known_values() -> dict[int, Tensor]:
+    """The values that variables have in the scope around, by their ids; none outside of scopes."""
+    with Scope() as scope:
+        return dict(scope.state_mapping)
 
 
 def pullback(
