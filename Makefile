@@ -1,5 +1,6 @@
 # make demo   train a generator by Memory Forcing on real handwritten digits and draw pictures
 # make test   lint and tests, what CI runs
+# make test-jax      the tests on JAX, in an environment of its own without TensorFlow
 # make docs   the documentation as a site, in site/
 # make test-kserve    the tests of KServe's server, in an environment of its own
 # make saved-model    train a generator of digits and export it as saved_models/digits/1
@@ -18,7 +19,7 @@ FIGURES ?= runs/figures
 # Without a GPU TensorFlow logs at the level of errors that it found none.
 export TF_CPP_MIN_LOG_LEVEL ?= $(if $(wildcard /dev/nvidia*),2,3)
 
-.PHONY: demo saved-model test test-kserve lint docs format figures bench clean
+.PHONY: demo saved-model test test-jax test-kserve lint docs format figures bench clean
 
 demo: $(INSTALLED)
 	rm -rf $(DEMO)
@@ -35,6 +36,15 @@ saved-model: $(INSTALLED)
 
 test: lint docs
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
+test-jax: .venv-jax/.installed
+	KERAS_BACKEND=jax .venv-jax/bin/python -m pytest --numprocesses 2 --dist worksteal
+
+.venv-jax/.installed: requirements-jax.txt setup.cfg
+	$(PYTHON) -m venv .venv-jax
+	.venv-jax/bin/pip install --quiet --requirement requirements-jax.txt
+	.venv-jax/bin/pip install --quiet --no-deps --editable .
+	touch $@
 
 test-kserve:
 	$(PYTHON) -m venv .venv-kserve
@@ -75,7 +85,7 @@ bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.kills --method positive_negative
 
 clean:
-	rm -rf $(VENV) site .pytest_cache .ruff_cache .mypy_cache .hypothesis build *.egg-info
+	rm -rf $(VENV) .venv-jax site .pytest_cache .ruff_cache .mypy_cache .hypothesis build *.egg-info
 
 $(INSTALLED): requirements.txt setup.cfg pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python >= 3.11 is needed: make PYTHON=python3.12")'

@@ -3,12 +3,12 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mf_keras import addressing, layouts
 from tests import reference
+from tests.backends import tf
 
 
 class Sizes(NamedTuple):

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
-import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mf_keras import kanerva
+from tests.backends import tf
 
 
 def _arrays(seed=0, b=2, n=3, w=4, h=2, dtype="float64"):

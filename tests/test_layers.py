@@ -26,6 +26,9 @@ LAYERS = [
 EXCEPT = {("models", "mf_keras.export")}
 # Whose job is TensorFlow's own; all others import `mf_keras.backend`.
 USE_TENSORFLOW = {"backend/tensorflow", "data", "export"}
+USE_JAX = {"backend/jax"}
+# On JAX `fit` takes datasets of TensorFlow, too: within methods only.
+USE_THE_OTHER = {"backend/jax/datasets.py"}
 
 
 def room(path):
@@ -84,13 +87,17 @@ def layer(name):
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_imports_stay_below(path):
-    own = room(path)
-    allowed = path.relative_to(PACKAGE).as_posix().startswith(tuple(USE_TENSORFLOW))
-    allowed = allowed or path == PACKAGE / "backend" / "__init__.py"
+    own, file = room(path), path.relative_to(PACKAGE).as_posix()
+    tensorflow, jax = (file.startswith(tuple(use)) for use in (USE_TENSORFLOW, USE_JAX))
+    chooses = file == "backend/__init__.py"
     for name in imports(path):
         assert not name.startswith(("keras.src", "tensorflow_serving"))
-        assert allowed or not name.startswith("tensorflow")
-        assert allowed or not name.startswith("mf_keras.backend.tensorflow")
+        assert tensorflow or not name.startswith("tensorflow")
+        assert jax or not name.startswith("jax")
+        later = file in USE_THE_OTHER and name not in at_import(path)
+        of_tensorflow = name.startswith("mf_keras.backend.tensorflow")
+        assert tensorflow or chooses or later or not of_tensorflow
+        assert jax or chooses or not name.startswith("mf_keras.backend.jax")
         assert not name.startswith(("train", "benchmarks", "tests"))
         if name.startswith("mf_keras.") and own != "__init__" and (own, name) not in EXCEPT:
             other = name.split(".")[1]

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from mf_keras import backend, layouts
+from tests.backends import tf
 
 SIZES = {"r": 2, "h": 3, "i": 4, "j": 4, "k": 3, "n": 4, "w": 5, "b": 2}
 EQUATIONS = [

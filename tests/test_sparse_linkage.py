@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
-import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mf_keras import addressing, sparse_linkage
 from tests import reference
+from tests.backends import tf
 from tests.cells import helpers
 
 B, H, R, N = 2, 2, 3, 6

@@ -1,4 +1,7 @@
-"""Data as `tf.data` streams of single, unbatched examples."""
+"""Data as streams of single, unbatched examples: of `tf.data`, on JAX of NumPy arrays."""
+
+import importlib.util
+from typing import TYPE_CHECKING, Any
 
 from mf_keras.data.algorithmic import (
     associative_recall_task,
@@ -6,16 +9,19 @@ from mf_keras.data.algorithmic import (
     repeat_copy_task,
     reverse_task,
 )
-from mf_keras.data.babi import BABI_WORDS, babi
-from mf_keras.data.characters import SHAKESPEARE, characters
-from mf_keras.data.lengths import padded_batches
-from mf_keras.data.music import PIANO_KEYS, polyphonic_music
-from mf_keras.data.omniglot import binarized_omniglot, omniglot_episodes
 from mf_keras.data.scanned_digits import DIGITS_SHAPE, digits
-from mf_keras.data.static_mnist import BINARIZED_MNIST_SHAPE, binarized_mnist
-from mf_keras.data.strokes import strokes
-from mf_keras.data.text_lines import text_lines, vocabulary_of
+from mf_keras.data.streams import Stream
 from mf_keras.data.vocabulary import Vocabulary
+
+if TYPE_CHECKING or importlib.util.find_spec("tensorflow") is not None:
+    from mf_keras.data.babi import BABI_WORDS, babi
+    from mf_keras.data.characters import SHAKESPEARE, characters
+    from mf_keras.data.lengths import padded_batches
+    from mf_keras.data.music import PIANO_KEYS, polyphonic_music
+    from mf_keras.data.omniglot import binarized_omniglot, omniglot_episodes
+    from mf_keras.data.static_mnist import BINARIZED_MNIST_SHAPE, binarized_mnist
+    from mf_keras.data.strokes import strokes
+    from mf_keras.data.text_lines import text_lines, vocabulary_of
 
 __all__ = [
     "BABI_WORDS",
@@ -23,6 +29,7 @@ __all__ = [
     "DIGITS_SHAPE",
     "PIANO_KEYS",
     "SHAKESPEARE",
+    "Stream",
     "Vocabulary",
     "associative_recall_task",
     "babi",
@@ -40,3 +47,12 @@ __all__ = [
     "text_lines",
     "vocabulary_of",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:  # it is not imported without TensorFlow
+        raise ImportError(
+            f"mf_keras.data.{name} needs TensorFlow, which need not be what Keras runs on: "
+            "pip install tensorflow. The algorithmic tasks and digits do without."
+        )
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,10 +9,18 @@ A task is a function from its sizes to `_endless(examples, ...)`, where `example
 `count` examples from one key.
 """
 
-import numpy as np
-import tensorflow as tf
+import importlib
+from typing import Any
 
+import keras
+import numpy as np
+
+from mf_keras.data.streams import Arrays, Stream
 from mf_keras.validation import boolean, positive_int
+
+# The tasks are written with a few functions that TensorFlow and NumPy have.
+_USES_NUMPY = keras.backend.backend() != "tensorflow"
+tf: Any = Arrays if _USES_NUMPY else importlib.import_module("tensorflow")
 
 _LARGEST_BLOCK = 1024  # examples
 _LARGEST_BLOCK_SIZE = 2**20  # entries, so that long sequences do not fill the memory
@@ -25,7 +33,7 @@ def copy_task(
     seed: int = 0,
     delimiter: bool = True,
     min_length: int | None = None,
-) -> tf.data.Dataset:
+) -> Any:
     """Repeat a sequence of random bits after its end (Graves et al., arXiv:1410.5401, section 4.1).
 
     An example of length L, with T = 2 length + 1 steps:
@@ -42,7 +50,8 @@ def copy_task(
         min_length: L is drawn uniformly from here to `length`; None for `length` always.
 
     Returns:
-        An endless `tf.data.Dataset` of float32 triples (inputs, targets, sample_weight), unbatched.
+        An endless `tf.data.Dataset` of float32 triples (inputs, targets, sample_weight), unbatched;
+        on JAX a `Stream` of NumPy arrays, of other random numbers.
 
     Raises:
         TypeError: an argument has the wrong type.
@@ -57,7 +66,7 @@ def reverse_task(
     seed: int = 0,
     delimiter: bool = True,
     min_length: int | None = None,
-) -> tf.data.Dataset:
+) -> Any:
     """Give a sequence of random bits backwards after its end.
 
     The examples are those of `copy_task`, with the rows of the answer in reverse order.
@@ -70,7 +79,8 @@ def reverse_task(
         min_length: L is drawn uniformly from here to `length`; None for `length` always.
 
     Returns:
-        An endless `tf.data.Dataset` of float32 triples (inputs, targets, sample_weight), unbatched.
+        An endless `tf.data.Dataset` of float32 triples (inputs, targets, sample_weight), unbatched;
+        on JAX a `Stream` of NumPy arrays, of other random numbers.
 
     Raises:
         TypeError: an argument has the wrong type.
@@ -86,7 +96,7 @@ def repeat_copy_task(
     seed: int = 0,
     min_length: int = 1,
     min_repeats: int = 1,
-) -> tf.data.Dataset:
+) -> Any:
     """Repeat a sequence several times, then say so (Graves et al., arXiv:1410.5401, section 4.2).
 
     An example of L rows and R repetitions, with T = length + 2 + length repeats steps:
@@ -106,7 +116,8 @@ def repeat_copy_task(
         min_repeats: R is drawn uniformly from here to `repeats`.
 
     Returns:
-        An endless `tf.data.Dataset` of float32 triples (inputs, targets, sample_weight), unbatched.
+        An endless `tf.data.Dataset` of float32 triples (inputs, targets, sample_weight), unbatched;
+        on JAX a `Stream` of NumPy arrays, of other random numbers.
 
     Raises:
         TypeError: an argument has the wrong type.
@@ -139,7 +150,7 @@ def repeat_copy_task(
 
 def associative_recall_task(
     items: int = 6, item_length: int = 3, width: int = 6, seed: int = 0, min_items: int = 2
-) -> tf.data.Dataset:
+) -> Any:
     """Show items, query the one after a given one (Graves et al., arXiv:1410.5401, section 4.3).
 
     An example of K items, with T = items (1 + item_length) + 2 + 2 item_length steps:
@@ -158,7 +169,8 @@ def associative_recall_task(
         min_items: K is drawn uniformly from here to `items`; at least 2.
 
     Returns:
-        An endless `tf.data.Dataset` of float32 triples (inputs, targets, sample_weight), unbatched.
+        An endless `tf.data.Dataset` of float32 triples (inputs, targets, sample_weight), unbatched;
+        on JAX a `Stream` of NumPy arrays, of other random numbers.
 
     Raises:
         TypeError: an argument has the wrong type.
@@ -176,7 +188,7 @@ def associative_recall_task(
         bits = _random_bits(key, (count, items * item_length, width))
         shown = _random_sizes(key, 1, count, min_items, items)  # (count, 1)
         # One of the items but the last one shown, each as likely.
-        uniform = tf.random.stateless_uniform((count, 1), _fold(key, 2), alg="philox")
+        uniform = _random_uniform(_fold(key, 2), (count, 1))
         queried = tf.cast(uniform * tf.cast(shown - 1, tf.float32), tf.int32)
         queried = tf.minimum(queried, shown - 2)  # uniform x n may round up to n
         begin = shown * stride  # of the query
@@ -233,24 +245,47 @@ def _smallest(name, value, largest_name, largest, least=1):
 
 def _fold(key, number):
     """Another key, for another draw of the same block."""
+    if _USES_NUMPY:
+        return (*key, number)
     return tf.random.experimental.stateless_fold_in(key, number, alg="philox")
 
 
+# The algorithms of random numbers are named, so that they never change.
+
+
+def _random_uniform(key, shape):
+    """float32 in [0, 1)."""
+    if _USES_NUMPY:
+        return _generator(key).random(shape, np.float32)
+    return tf.random.stateless_uniform(shape, key, alg="philox")
+
+
+def _random_integers(key, shape, smallest, end):
+    """int32, uniform from `smallest` to `end` - 1."""
+    if _USES_NUMPY:
+        return _generator(key).integers(smallest, end, shape, np.int32)
+    return tf.random.stateless_uniform(shape, key, smallest, end, tf.int32, alg="philox")
+
+
+def _generator(key):
+    return np.random.Generator(np.random.PCG64(list(key)))
+
+
 def _random_bits(key, shape):
-    """0 and 1 with probability one half each; the algorithm is named, so that it never changes."""
-    bits = tf.random.stateless_uniform(shape, key, 0, 2, tf.int32, alg="philox")
-    return tf.cast(bits, tf.float32)
+    """0 and 1 with probability one half each."""
+    return tf.cast(_random_integers(key, shape, 0, 2), tf.float32)
 
 
 def _random_sizes(key, number, count, smallest, largest):
     """(count, 1) of int32, uniform from `smallest` to `largest`; the key's draw of that number."""
-    return tf.random.stateless_uniform(
-        (count, 1), _fold(key, number), smallest, largest + 1, tf.int32, alg="philox"
-    )
+    return _random_integers(_fold(key, number), (count, 1), smallest, largest + 1)
 
 
 def _rows(values, index, where):
     """Rows `index` (count, T) of values (count, n, width) where `where` is True, else zeros."""
+    if _USES_NUMPY:
+        index = np.clip(np.broadcast_to(index, where.shape), 0, values.shape[1] - 1)
+        return np.take_along_axis(values, index[..., np.newaxis], axis=1) * _one(where)
     index = tf.broadcast_to(index, tf.shape(where))
     chosen = tf.gather(values, tf.clip_by_value(index, 0, values.shape[1] - 1), batch_dims=1)
     return chosen * _one(where)
@@ -269,6 +304,12 @@ def _endless(examples, seed, example_size):
     be an order of magnitude slower.
     """
     count = max(1, min(_LARGEST_BLOCK, _LARGEST_BLOCK_SIZE // example_size))
+    if _USES_NUMPY:
+
+        def block_of_arrays(index):
+            return tuple(x.astype(np.float32) for x in examples((seed, index), count))
+
+        return Stream(block_of_arrays, count)
 
     def block(index):
         return examples(tf.stack([tf.constant(seed, tf.int64), index]), count)

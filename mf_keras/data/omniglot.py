@@ -8,6 +8,7 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
+from mf_keras import backend
 from mf_keras.data.algorithmic import _endless, _fold, _seed
 from mf_keras.types import Path
 from mf_keras.validation import boolean, one_of, positive_int
@@ -74,7 +75,9 @@ def omniglot_episodes(
         ValueError: an unknown split or kind of label, more classes than the split has, fewer than
             2, more shots than people, a size out of range, or `seed` outside [0, 2^63).
         FileNotFoundError: `data_dir` does not exist, or Omniglot is not prepared there.
+        ImportError: Keras does not run on TensorFlow.
     """
+    backend.needs_tensorflow("data.omniglot_episodes", "Keep its episodes as NumPy arrays there.")
     one_of("split", split, tuple(_SPLITS))
     chosen = np.random.default_rng(0).permutation(_CHARACTERS)[_SPLITS[split]]
     classes = positive_int("classes", classes, minimum=2, maximum=len(chosen))

@@ -1,8 +1,11 @@
 """Small scanned digits, which come with scikit-learn and need no download."""
 
-import numpy as np
-import tensorflow as tf
+from typing import Any
 
+import keras
+import numpy as np
+
+from mf_keras.data.streams import Stream
 from mf_keras.validation import boolean, one_of
 
 DIGITS_SHAPE = (8, 8)
@@ -12,7 +15,7 @@ _CLASSES = 10
 _HALF_INTENSITY = 8  # grey levels run from 0 to 16
 
 
-def digits(split: str = "train", labels: bool = False, contexts: bool = False) -> tf.data.Dataset:
+def digits(split: str = "train", labels: bool = False, contexts: bool = False) -> Any:
     """Real scanned digits, 8 x 8 pixels in raster order, as binary sequences.
 
     The 1797 images of `sklearn.datasets.load_digits`, a pixel set where its intensity is at least
@@ -28,7 +31,8 @@ def digits(split: str = "train", labels: bool = False, contexts: bool = False) -
             vector of float32, for a generator of `context_size=10`.
 
     Returns:
-        A `tf.data.Dataset` of float32 sequences (64, 1) of 0 and 1, of known cardinality.
+        A `tf.data.Dataset` of float32 sequences (64, 1) of 0 and 1, of known cardinality; on JAX a
+        `Stream` of NumPy arrays, the same.
 
     Raises:
         TypeError: `labels` or `contexts` is no bool.
@@ -47,5 +51,14 @@ def digits(split: str = "train", labels: bool = False, contexts: bool = False) -
     classes = found.target[chosen].astype("int64")
     if contexts:
         one_hot = np.eye(_CLASSES, dtype="float32")[classes]
-        return tf.data.Dataset.from_tensor_slices({"sequence": pixels, "context": one_hot})
-    return tf.data.Dataset.from_tensor_slices((pixels, classes) if labels else pixels)
+        return _stream({"sequence": pixels, "context": one_hot})
+    return _stream((pixels, classes) if labels else pixels)
+
+
+def _stream(arrays):
+    if keras.backend.backend() != "tensorflow":
+        count = len(keras.tree.flatten(arrays)[0])
+        return Stream(lambda _: arrays, count, length=count)
+    import tensorflow as tf
+
+    return tf.data.Dataset.from_tensor_slices(arrays)

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from mf_keras import validation
+from mf_keras import backend, validation
 from mf_keras.backend import replicas
 from mf_keras.forcing.adversary import Adversary, Outcome, check_gate
 from mf_keras.forcing.base import Forcing
@@ -99,6 +99,12 @@ class AdversarialForcing(Forcing):
             )
             for field, prefix in watched.items()
         }
+
+    @property
+    def non_trainable_variables(self) -> list[Any]:
+        """As of every Keras model, with what a step changes besides and Keras must know."""
+        optimizers = [adversary.optimizer for adversary in self.adversaries.values()]
+        return [*super().non_trainable_variables, *backend.unknown_to_keras(optimizers)]
 
     # What a step is made of.
 

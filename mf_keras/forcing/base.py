@@ -218,6 +218,8 @@ class Forcing(keras.Model):
         to tell it not to.
         """
 
+    _symbolic_build = _maybe_symbolic_build  # its name on JAX
+
     # Compilation.
 
     def compile(
@@ -272,7 +274,7 @@ class Forcing(keras.Model):
             self.compiles_loops = "auto" if jit_compile == "auto" else True
         super().compile(
             optimizer=optimizer,
-            jit_compile=jit_compile is True and not run_eagerly,
+            jit_compile=backend.whole_step(jit_compile, run_eagerly),
             run_eagerly=run_eagerly,
             steps_per_execution=steps_per_execution,
             **kwargs,

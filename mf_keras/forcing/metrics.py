@@ -46,8 +46,9 @@ class FiniteMean(keras.metrics.Mean):
         """The mean so far: 0 of nothing at all, NaN if all that there was was not finite."""
         # NaN is 0 / 0 where it is due. As a constant it would be taken for a fault in every step by
         # `tf.debugging.enable_check_numerics`.
-        unused = ops.logical_and(ops.equal(self.count, 0.0), ops.equal(self.left_out, 0.0))
-        return self.total / ops.where(unused, ops.ones_like(self.count), self.count)
+        count = self.count.value
+        unused = ops.logical_and(ops.equal(count, 0.0), ops.equal(self.left_out, 0.0))
+        return self.total / ops.where(unused, ops.ones_like(count), count)
 
 
 class SkippedUpdates(keras.metrics.Metric):
@@ -97,9 +98,9 @@ class SkippedUpdates(keras.metrics.Metric):
             self.skipped_steps.assign_add(ops.cast(skipped, "int32"))
         streak, longest = self._streaks[player], self._longest[player]
         one = ops.concatenate([ops.ones((1,), "int32"), ops.cast(faults, "int32")])
-        now = ops.where(ops.logical_and(skipped, counts), streak + one, ops.zeros_like(one))
+        now = ops.where(ops.logical_and(skipped, counts), streak.value + one, ops.zeros_like(one))
         streak.assign(now)
-        longest.assign(ops.where(now[0] > longest[0], now, longest))
+        longest.assign(ops.where(now[0] > longest[0], now, longest.value))
 
     def reset_state(self) -> None:
         """Begin an epoch; streaks of skipped updates continue."""

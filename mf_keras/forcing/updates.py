@@ -116,7 +116,7 @@ def _complete(new, optimizer):
         _complete(inner(new), inner(optimizer))
     for mine, other in zip(new.variables, optimizer.variables, strict=False):
         if mine.path == other.path:
-            mine.assign(other)
+            mine.assign(ops.copy(other))  # on JAX they would share one array
     for name, value in beyond_config(new, optimizer).items():
         setattr(new, name, value)
 

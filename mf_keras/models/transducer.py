@@ -139,8 +139,13 @@ class SequenceTransducer(SequenceModel):
         """`keras.Model.export`, for sequences of any length unless `input_signature` says which.
 
         Raises:
+            ImportError: Keras does not run on TensorFlow.
             ValueError: the transducer is not built.
         """
+        backend.needs_tensorflow(
+            "The export of a SavedModel",
+            "Save the model as a .keras file, and load and export it on TensorFlow.",
+        )
         if not self.built:
             raise ValueError("The transducer must be built before it is exported.")
         if input_signature is None:  # Keras would take the length of the first call

@@ -1,14 +1,15 @@
 import numpy as np
 import pytest
-import tensorflow as tf
-from tensorflow.core.util import event_pb2
 
 from mf_keras import callbacks, viewer
+from tests.backends import tf
 from tests.small import binary, small_generator
 
 
 def event_values(folder):
     """(tag, step, plugin, tensor) of every summary in the event files."""
+    from tensorflow.core.util import event_pb2
+
     found = []
     for path in folder.iterdir():
         for record in tf.data.TFRecordDataset(str(path)):

@@ -7,14 +7,14 @@ import sys
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 import mf_keras
 from mf_keras import DNCCell, NTMCell, backend, layouts, unroll
-from mf_keras.backend.tensorflow import execution as cores
 from mf_keras.cells import MemoryCell, Signal
 from mf_keras.models import free_running
 from mf_keras.outputs import Bernoulli
+from tests.backends import execution as cores
+from tests.backends import tf
 from tests.cells import helpers
 from tests.small import LouderInTraining
 

@@ -5,10 +5,10 @@ import json
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from mf_keras import MemoryForcing, SequenceDiscriminator, SequenceGenerator, callbacks
 from mf_keras.cells import DNCCell, KanervaCell, MANNCell, NTMCell
+from tests.backends import tf
 from tests.cells import helpers
 from tests.small import binary
 

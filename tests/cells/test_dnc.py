@@ -3,13 +3,13 @@ import functools
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mf_keras import unroll
 from mf_keras.cells import DNCCell
 from tests import reference
+from tests.backends import tf
 from tests.cells import helpers
 
 OPTIONS = ("masked_lookup", "erase_on_deallocation", "sharpen_links")

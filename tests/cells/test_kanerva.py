@@ -3,7 +3,6 @@ import functools
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,6 +10,7 @@ from mf_keras import addressing, unroll
 from mf_keras.cells import KanervaCell
 from mf_keras.layouts import BATCH_FIRST
 from tests import reference
+from tests.backends import tf
 from tests.cells import helpers
 
 small = st.integers(1, 3)

@@ -4,6 +4,7 @@
 this module is of commit ceefa99; `test_reference_steps` compares.
 """
 
+import pathlib
 import sys
 
 import keras
@@ -147,6 +148,16 @@ CASES = {
 }
 
 
+# The noise of seed 0 on TensorFlow, by its shape: JAX draws other bits.
+NOISE = np.load(pathlib.Path(__file__).with_name("reference_noise.npz"))
+
+
+def tensorflows_noise(shape, minval=0.0, maxval=1.0, dtype=None, seed=None):
+    """`keras.random.uniform` of a `keras.random.SeedGenerator(0)`, of TensorFlow's bits."""
+    table = NOISE["x".join(map(str, shape))]
+    return keras.ops.take(table, keras.ops.cast(seed.next()[1], "int32"), axis=0)
+
+
 def data_of(model, step):
     """The arguments of `train_on_batch`: what counts is few bits, so that some are right."""
     rng = np.random.default_rng(step)
@@ -169,7 +180,8 @@ def run(name, steps=STEPS):
     if adversaries:
         options = {part: type(other).from_config(other.get_config()) for part in adversaries}
         compiling = {**compiling, "discriminator_optimizer": options}
-    model.compile(optimizer, **{"run_eagerly": True, **compiling})
+    # JAX would compile every loop anew in every step.
+    model.compile(optimizer, **{"run_eagerly": keras.backend.backend() != "jax", **compiling})
     if not model.built:
         model.build((None, TIME, FEATURES))
         model.built = True

@@ -1,12 +1,12 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from mf_keras import SequenceDiscriminator
 from mf_keras.forcing.adversary import Adversary
 from mf_keras.forcing.metrics import SkippedUpdates
 from mf_keras.forcing.updates import Updates
+from tests.backends import tf
 
 
 def sequences(*shape, seed=0):

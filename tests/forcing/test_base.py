@@ -3,7 +3,6 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from mf_keras import (
     KanervaCell,
@@ -16,6 +15,7 @@ from mf_keras import (
     TeacherForcing,
     kanerva,
 )
+from tests.backends import tf
 from tests.cells import helpers
 from tests.small import binary
 

@@ -5,11 +5,11 @@ import functools
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from mf_keras import SequenceGenerator, TeacherForcing, outputs
 from mf_keras.backend import datasets
 from mf_keras.data import copy_task
+from tests.backends import tf
 from tests.small import binary, small_cell, small_generator, small_transducer
 
 

@@ -3,10 +3,10 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from mf_keras import MemoryForcing, SequenceDiscriminator, TeacherForcing, outputs
 from mf_keras.models import SequenceGenerator
+from tests.backends import tf
 from tests.small import binary, small_cell, small_generator
 
 LENGTHS = (5, 2, 3, 4)

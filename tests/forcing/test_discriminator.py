@@ -1,11 +1,11 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from mf_keras import SequenceDiscriminator, backend
-from mf_keras.backend.tensorflow import execution as cores
 from mf_keras.forcing.discriminator import PooledGRU
+from tests.backends import execution as cores
+from tests.backends import tf
 
 SMALL = {"gru_units": 6, "dense_units": (5, 4)}
 

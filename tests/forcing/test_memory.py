@@ -3,7 +3,6 @@ import fractions
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from mf_keras import (
     DNCCell,
@@ -13,6 +12,7 @@ from mf_keras import (
     SequenceGenerator,
     TeacherForcing,
 )
+from tests.backends import tf
 from tests.small import LouderInTraining, binary, small_generator, small_transducer
 
 BOTH = pytest.mark.parametrize("method", [ProfessorForcing, MemoryForcing])

@@ -3,7 +3,6 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from mf_keras import (
     MemoryReplay,
@@ -15,6 +14,7 @@ from mf_keras import (
 from mf_keras.forcing.adversary import Adversary, Outcome
 from mf_keras.forcing.metrics import SkippedUpdates
 from mf_keras.forcing.updates import Updates
+from tests.backends import tf
 from tests.small import binary, small_generator, small_transducer
 
 TIME, UNITS = 4, 1

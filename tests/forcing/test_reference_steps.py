@@ -1,9 +1,11 @@
 import pathlib
 
+import keras
 import numpy as np
 import pytest
 
-from tests.forcing.reference_steps import CASES, STEPS, run
+from tests.backends import ON_JAX
+from tests.forcing.reference_steps import CASES, STEPS, run, tensorflows_noise
 
 NUMBERS = np.load(pathlib.Path(__file__).with_name("reference_steps.npz"))
 
@@ -13,17 +15,29 @@ NUMBERS = np.load(pathlib.Path(__file__).with_name("reference_steps.npz"))
 WHOLE = {"memory", "memory_reverse", "memory_warm_up", "memory_accumulated", "positive_negative"}
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_steps_are_those_of_the_first_edition(case):
+# JAX compiles every case, those that run eagerly on TensorFlow too. These have all the branches.
+ON_BOTH = {
+    *("teacher_transducer", "professor_reverse", "memory_gate", "memory_warm_up"),
+    *("memory_accumulated", "chunked", "sparse", "positive_negative", "positive_negative_gate"),
+}
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case in ON_BOTH or not ON_JAX])
+def test_steps_are_those_of_the_first_edition(case, monkeypatch):
+    if ON_JAX:
+        monkeypatch.setattr(keras.random, "uniform", tensorflows_noise)
     steps = STEPS if case in WHOLE else 2
     found = run(case, steps)
     expected = {k.split("/")[1]: NUMBERS[k] for k in NUMBERS.files if k.split("/")[0] == case}
     # The log of open gates had another name then.
     expected = {name.replace("_heard", "_gate_open"): x for name, x in expected.items()}
     assert set(found) - {"nll_per_step"} == set(expected)  # a log that is newer
+    tolerance = 1e-5 if ON_JAX else 1e-6
     for name, values in expected.items():
         if name != "weights":
             values = values[:steps]
         elif steps < STEPS:
             continue
-        np.testing.assert_allclose(found[name], values, rtol=1e-6, atol=1e-6, err_msg=name)
+        np.testing.assert_allclose(
+            found[name], values, rtol=tolerance, atol=tolerance, err_msg=name
+        )

@@ -1,9 +1,9 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from mf_keras import SequenceGenerator, SequenceTransducer, TeacherForcing
+from tests.backends import tf
 from tests.small import binary, small_cell, small_generator, small_transducer
 
 GRAPH = {"run_eagerly": False, "jit_compile": False}  # a graph, but without XLA

@@ -5,7 +5,6 @@ import types
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from mf_keras import (
     DNCCell,
@@ -18,6 +17,7 @@ from mf_keras import (
 )
 from mf_keras.forcing.metrics import FiniteMean, SkippedUpdates
 from mf_keras.forcing.updates import copied, inner, set_settings, settings
+from tests.backends import tf
 from tests.small import binary, small_generator
 
 BAD = 9.0  # an input that a `Fragile` cell does not survive

@@ -3,7 +3,6 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from mf_keras import (
     MemoryForcing,
@@ -12,6 +11,7 @@ from mf_keras import (
     SequenceTransducer,
     backend,
 )
+from tests.backends import tf
 from tests.small import binary, small_cell, small_generator
 
 X = binary(3, 7, 1)

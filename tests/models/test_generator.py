@@ -1,10 +1,10 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from mf_keras import DNCCell, SequenceGenerator, TeacherForcing, backend
 from mf_keras.models.free_running import free_run
+from tests.backends import tf
 from tests.small import LouderInTraining, binary, small_cell, small_generator
 
 # Samples of one shape are drawn by one program: it is compiled once for all tests of it.

@@ -1,9 +1,9 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from mf_keras import KanervaMachine, kanerva, unroll
+from tests.backends import tf
 
 PIXELS, CODE, SLOTS = 6, 3, 4
 

@@ -1,10 +1,10 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from mf_keras import DNCCell, MemoryRNN, NTMCell, backend, unroll
 from mf_keras.models import memory_rnn
+from tests.backends import tf
 from tests.small import binary
 
 B, T, D = 3, 5, 2

@@ -1,10 +1,10 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from mf_keras import SequenceTransducer
 from mf_keras.outputs import Bernoulli
+from tests.backends import tf
 from tests.small import binary, small_cell, small_transducer
 
 

@@ -1,9 +1,9 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from mf_keras import DNCCell, NTMCell, backend, unroll
+from tests.backends import tf
 
 SIZES = {"units": 3, "memory_size": 5, "word_size": 4, "num_reads": 2}
 CELLS = {

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from keras import ops
 
 from mf_keras.outputs import Bernoulli, Categorical, GaussianMixture, Joint
+from tests.backends import tf
 
 STROKES = Joint({"pen": Categorical(3), "move": GaussianMixture(2, 4)})
 

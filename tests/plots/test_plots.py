@@ -5,12 +5,12 @@ import os
 import matplotlib
 import numpy as np
 import pytest
-import tensorflow as tf
 from matplotlib import image as mpl_image
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from mf_keras import plots
+from tests.backends import tf
 
 RNG = np.random.default_rng(0)
 T, N, W, R, H = 25, 20, 16, 4, 1

@@ -1,5 +1,6 @@
 """The functions of `mf_keras.backend` on TensorFlow."""
 
+from mf_keras.backend.fusion import materialize, materialized_transpose
 from mf_keras.backend.tensorflow import datasets, replicas
 from mf_keras.backend.tensorflow.events import EventFile
 from mf_keras.backend.tensorflow.execution import (
@@ -12,18 +13,20 @@ from mf_keras.backend.tensorflow.execution import (
     side_by_side,
     together_on_cores,
     usable_cores,
+    whole_step,
 )
-from mf_keras.backend.tensorflow.fusion import materialize, materialized_transpose
 from mf_keras.backend.tensorflow.primitives import (
     after,
     cond,
     has_state,
     is_concrete,
+    needs_tensorflow,
     pullback,
     read_rows,
     required,
     step,
     to_tensor,
+    unknown_to_keras,
     write_rows,
 )
 from mf_keras.backend.tensorflow.scan import scan
@@ -41,6 +44,7 @@ __all__ = [
     "loops_are_compiled",
     "materialize",
     "materialized_transpose",
+    "needs_tensorflow",
     "on_cores",
     "on_cpu",
     "pullback",
@@ -52,6 +56,8 @@ __all__ = [
     "step",
     "to_tensor",
     "together_on_cores",
+    "unknown_to_keras",
     "usable_cores",
+    "whole_step",
     "write_rows",
 ]

@@ -1,7 +1,7 @@
 """What `keras.ops` lacks: gradients, branches that assign variables, concrete tensors, rows."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import keras
@@ -67,6 +67,15 @@ def _known_lengths(data):
     """Whether the second axis of all tensors is known, of those that have one."""
     shapes = [x.shape for x in tf.nest.flatten(data) if tf.is_tensor(x)]
     return all(shape.rank is None or shape.rank < 2 or shape[1] is not None for shape in shapes)
+
+
+def unknown_to_keras(optimizers: Iterable[keras.optimizers.Optimizer | None]) -> list[Any]:
+    """The variables of further optimizers that must be among those of the model: none.
+
+    TensorFlow changes a variable where it is.
+    """
+    del optimizers
+    return []
 
 
 def after(tensors: Sequence[Tensor]) -> Any:
@@ -149,3 +158,12 @@ def write_rows(variable: keras.Variable, rows: Tensor, values: Tensor, in_place:
 def has_state(variable: keras.Variable) -> bool:
     """Whether an assignment changes the Keras variable itself, and not a `StatelessScope`."""
     return isinstance(variable.value, tf.Variable)
+
+
+def needs_tensorflow(what: str, instead: str) -> None:
+    """Refuse what only TensorFlow has: nothing here.
+
+    Args:
+        what: the part of this package.
+        instead: a sentence that says what to do.
+    """

@@ -1,0 +1,62 @@
+"""The datasets that `fit` takes: on JAX those of `tf.data` too, where TensorFlow is installed."""
+
+import sys
+from typing import Any
+
+from mf_keras.types import Function
+
+
+def is_dataset(x: Any) -> bool:
+    """Whether x is a `tf.data.Dataset`."""
+    tensorflow = sys.modules.get("tensorflow")  # whoever made one has imported it
+    return tensorflow is not None and isinstance(x, tensorflow.data.Dataset)
+
+
+def is_distributed(x: Any) -> bool:
+    """Whether x is the dataset of a strategy: never."""
+    del x
+    return False
+
+
+def spec_of(name: str, dataset: Any) -> Any:
+    """The shapes and dtypes of a dataset's batches: a spec, or a tuple of specs.
+
+    Raises:
+        TypeError: a part is ragged, or no tensor.
+        ValueError: of a part not even the rank is known.
+    """
+    from mf_keras.backend.tensorflow import datasets
+
+    return datasets.spec_of(name, dataset)
+
+
+def is_endless(x: Any) -> bool:
+    """Whether x is a dataset that is known never to end."""
+    return (
+        is_dataset(x)
+        and int(x.cardinality()) == sys.modules["tensorflow"].data.INFINITE_CARDINALITY
+    )
+
+
+def with_checks(dataset: Any, conditions: Function, same_sizes: str | None = None) -> Any:
+    """The dataset, whose values are checked as they come.
+
+    Args:
+        dataset: of tensors, or of tuples of them.
+        conditions: as for `checked`.
+        same_sizes: as for `checked`.
+
+    Raises:
+        tf.errors.InvalidArgumentError: from the dataset, where a condition does not hold.
+    """
+    from mf_keras.backend.tensorflow import datasets
+
+    return datasets.with_checks(dataset, conditions, same_sizes)
+
+
+def checked(
+    parts: tuple[Any, ...], conditions: Function, same_sizes: str | None = None
+) -> tuple[Any, ...]:
+    """The parts of a batch, as they are: only the steps of a strategy check them."""
+    del conditions, same_sizes
+    return parts

@@ -1,0 +1,152 @@
+"""Training on JAX by plain `fit`: logs, files, and a resumed training that is the same one."""
+
+import keras
+import numpy as np
+import pytest
+
+from mf_keras import (
+    DNCCell,
+    MemoryForcing,
+    MemoryReplay,
+    PositiveNegativeMemoryForcing,
+    SequenceDiscriminator,
+    SequenceGenerator,
+    SequenceTransducer,
+    TeacherForcing,
+    callbacks,
+    checkpoints,
+    data,
+)
+from tests.small import binary
+
+TIME = 6
+
+
+def cell(units=1, **options):
+    controller = keras.layers.GRUCell(4)
+    return DNCCell(controller, units, memory_size=3, word_size=2, num_reads=1, **options)
+
+
+def discriminator():
+    return SequenceDiscriminator(gru_units=3, dense_units=(3,))
+
+
+def memory_forcing():
+    model = MemoryForcing(
+        SequenceGenerator(cell()), discriminator(), discriminator(), gate=(0.45, 0.9)
+    )
+    model.compile(keras.optimizers.Adam(1e-2))
+    return model, {"x": binary(8, TIME, 1)}
+
+
+def positive_negative():
+    model = PositiveNegativeMemoryForcing(
+        SequenceTransducer(cell(learn_initial_memory=True)),
+        discriminator(),
+        MemoryReplay(5),
+        discriminator_batch=1,
+        gate=(0.3, 0.9),
+    )
+    model.compile(keras.optimizers.Adam(1e-2))
+    x = binary(8, TIME, 2)
+    weights = np.ones((8, TIME), "float32")
+    weights[::2, 1:] = 0.0
+    return model, {"x": x, "y": binary(8, TIME, 1, seed=1), "sample_weight": weights}
+
+
+def everything(model):
+    """All that a training changes."""
+    players = [a.optimizer for a in model.adversaries.values()]
+    variables = [*model.variables, *model.optimizer.variables]
+    variables += [v for optimizer in players for v in optimizer.variables]
+    return [np.asarray(keras.ops.convert_to_numpy(v)).copy() for v in variables]
+
+
+@pytest.mark.parametrize("make", [memory_forcing, positive_negative])
+def test_a_training_that_is_resumed_is_the_same_to_the_bit(make, tmp_path):
+    model, arrays = make()
+    options = {"batch_size": 4, "shuffle": False, "verbose": 0}
+    if "replay" in vars(model) or hasattr(model, "replay"):
+        model.build((None, TIME, 2))
+        model.replay.push(np.random.default_rng(0).normal(size=(4, TIME, 3, 2)), [1, 0, 1, 0])
+    checkpoint = callbacks.Checkpoint(tmp_path / "checkpoint.keras")
+    before = everything(model)
+    first = model.fit(**arrays, **options, callbacks=[checkpoint])
+    assert np.isfinite([values[0] for values in first.history.values()]).all()
+    assert first.history["skipped_updates"] == [0.0]
+    middle = everything(model)
+    changed = [not np.array_equal(a, b) for a, b in zip(before, middle, strict=True)]
+    assert sum(changed) > 0.6 * len(changed)
+    second = model.fit(**arrays, **options)
+    assert model.trained_steps == 4
+    for player in model.adversaries.values():
+        assert int(player.optimizer.iterations) > 0
+
+    loaded = checkpoints.load_latest(tmp_path / "checkpoint.keras", like=model)
+    for a, b in zip(everything(loaded), middle, strict=True):
+        np.testing.assert_array_equal(a, b)
+    again = loaded.fit(**arrays, **options)
+    assert again.history == second.history
+    for a, b in zip(everything(loaded), everything(model), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert loaded.predict(arrays["x"], verbose=0).shape == (8, TIME, 1)
+
+
+def test_a_task_is_a_stream_that_fit_takes():
+    tasks = {
+        "copy": data.copy_task(3, 2, min_length=1),
+        "reverse": data.reverse_task(3, 2),
+        "repeat": data.repeat_copy_task(2, 2, 2),
+        "recall": data.associative_recall_task(3, 2, 2),
+    }
+    for stream in tasks.values():
+        batches = stream.batch(3).take(2)
+        joined = [np.concatenate(parts) for parts in zip(*batches, strict=True)]
+        for index, example in zip(range(6), stream, strict=False):
+            for whole, part in zip(joined, example, strict=True):
+                assert part.dtype == np.float32
+                np.testing.assert_array_equal(whole[index], part)
+    inputs, targets, weight = tasks["copy"][0]
+    rows = int(weight.sum())
+    answer = slice(rows + 1, 2 * rows + 1)
+    np.testing.assert_array_equal(targets[answer], inputs[:rows, :2])
+    assert inputs[rows, 2] == 1.0
+    model = TeacherForcing(SequenceTransducer(cell(2)))
+    model.compile("sgd", steps_per_execution=2)
+    batches = tasks["copy"].batch(4)
+    with pytest.raises(ValueError, match="steps_per_epoch must be given, as x never ends"):
+        model.fit(batches)
+    history = model.fit(batches, steps_per_epoch=4, verbose=0).history
+    assert 0 < history["nll"][0] < 6 * np.log(2) * 1.2
+    assert model.trained_steps == 4
+
+
+def test_a_stream_that_ends_is_shuffled_and_batched():
+    stream = data.Stream(lambda index: np.arange(10) + 10 * index, 10, length=10)
+    assert [len(batch) for batch in stream.batch(4)] == [4, 4, 2]
+    assert [len(batch) for batch in stream.batch(4, drop_remainder=True)] == [4, 4]
+    shuffled = stream.shuffle(10, seed=1).batch(5)
+    first, second = (np.concatenate(list(shuffled)) for _ in range(2))
+    assert sorted(first) == sorted(second) == list(range(10))
+    assert not np.array_equal(first, second)
+    np.testing.assert_array_equal(first, np.concatenate(list(stream.shuffle(10, seed=1).batch(5))))
+    with pytest.raises(ValueError, match="shuffle needs a stream with an end"):
+        data.copy_task(2, 2).shuffle(3)
+    with pytest.raises(ValueError, match="batch must come before batch"):
+        stream.batch(2).batch(2)
+    with pytest.raises(IndexError):
+        stream[10]
+    digits = data.digits("test", labels=True)
+    assert len(list(digits)) == 200
+
+
+def test_updates_that_are_not_finite_are_skipped_and_end_the_training():
+    model = TeacherForcing(SequenceGenerator(cell()))
+    model.compile("sgd")
+    kernel = model.generator.cell.readout.kernel
+    kernel.assign(np.full(kernel.shape, np.nan))
+    before = [np.asarray(v) for v in model.generator.trainable_variables]
+    with pytest.raises(FloatingPointError, match="The gradient of nll was not finite 10 times"):
+        model.fit(binary(12, TIME, 1), batch_size=1, verbose=0)
+    for a, b in zip(before, model.generator.trainable_variables, strict=True):
+        np.testing.assert_array_equal(a, b)
