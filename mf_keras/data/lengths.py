@@ -36,7 +36,8 @@ def padded_batches(
     Returns:
         A `tf.data.Dataset` of (x, None, sample_weight), or of (inputs, targets, sample_weight), of
         batches: x (B, T, ...), sample_weight (B, T) of float32, 1 on the steps of the sequence
-        (those of triples as they were), 0 on the padding.
+        (those of triples as they were), 0 on the padding. It has a cardinality if `sequences` has:
+        with `lengths` they are read once to count the batches.
 
     Raises:
         TypeError: an argument has the wrong type.
@@ -74,7 +75,23 @@ def padded_batches(
             pad_to_bucket_boundary=True,
             drop_remainder=drop_remainder,
         )
-    return batches.map(_without_targets) if single else batches
+    batches = batches.map(_without_targets) if single else batches
+    count = _num_batches(sequences, batch_size, lengths, drop_remainder)
+    if count is None:
+        return batches
+    return batches.apply(tf.data.experimental.assert_cardinality(count))
+
+
+def _num_batches(sequences, batch_size, lengths, drop_remainder):
+    """How many batches there are; None where nobody knows. Keras warns of that in every `fit`."""
+    size = int(sequences.cardinality())
+    if size < 0:
+        return None
+    counts = np.array([size])
+    if lengths is not None:
+        steps = sequences.map(_steps).as_numpy_iterator()
+        counts = np.bincount(np.searchsorted(lengths, np.fromiter(steps, "int64", size)))
+    return int(np.sum(counts // batch_size if drop_remainder else -(-counts // batch_size)))
 
 
 def stream_of(arrays: Sequence[np.ndarray], dtype: str) -> tf.data.Dataset:

@@ -1,5 +1,6 @@
 """Figures, files and checks of numbers for all pictures."""
 
+import io
 import pathlib
 
 import numpy as np
@@ -16,6 +17,15 @@ MARK = b"Software\0" + SOFTWARE.encode()  # its bytes in the file
 SMALL, NORMAL, LARGE = 8, 9, 11  # font sizes in points
 # For matplotlib's MaxNLocator, on an axis of what can be counted.
 WHOLE_TICKS = {"integer": True, "min_n_ticks": 1, "steps": [1, 2, 5, 10]}
+
+
+class Picture(Figure):
+    """A figure that a notebook shows as it is, without pyplot."""
+
+    def _repr_png_(self) -> bytes:
+        file = io.BytesIO()
+        self.savefig(file, format="png")
+        return file.getvalue()
 
 
 def save(figure: Figure, path: Path, dpi: int = 150) -> pathlib.Path:
@@ -50,7 +60,7 @@ def empty_figure(width: float, height: float, title: str | None) -> Figure:
     title = "" if title is None or title == "" else check_text("title", title)
     lines = title.splitlines()
     width = max([width, *(0.4 + 0.09 * len(line) for line in lines)])
-    figure = Figure(figsize=(width, height + 0.3 * len(lines)), layout="constrained")
+    figure = Picture(figsize=(width, height + 0.3 * len(lines)), layout="constrained")
     if lines:
         figure.suptitle(title, fontsize=LARGE)
     return figure

@@ -56,6 +56,15 @@ def test_lengths_make_few_shapes():
     assert set(shapes) == {(2, 3), (2, 6)}
 
 
+@pytest.mark.parametrize("lengths", [None, (2, 4, 8)])
+@pytest.mark.parametrize("drop_remainder", [False, True])
+def test_the_number_of_batches_is_known(lengths, drop_remainder):
+    batches = padded_batches(sequences(), 3, lengths, drop_remainder)
+    assert int(batches.cardinality()) == len(list(batches)) > 0
+    unknown = sequences().filter(lambda x: True)
+    assert int(padded_batches(unknown, 3, lengths).cardinality()) < 0
+
+
 def test_triples_are_padded_too():
     task = copy_task(length=2, width=1, seed=0).take(3)  # T = 5
     inputs, targets, weights = next(iter(padded_batches(task, 3, lengths=(8,))))

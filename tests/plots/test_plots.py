@@ -26,6 +26,10 @@ def trace():
     )
 
 
+def test_a_notebook_shows_a_figure_as_it_is():
+    assert plots.memory_heatmaps(np.zeros((4, 3, 2)))._repr_png_().startswith(b"\x89PNG")
+
+
 def every_figure():
     """One figure of each kind, titles included."""
     memory = RNG.normal(size=(T, N, W))
