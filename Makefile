@@ -1,5 +1,6 @@
 # make demo   train a generator by Memory Forcing on real handwritten digits and draw pictures
 # make test   lint and tests, what CI runs
+# make test-package  wheel and sdist, each installed and tried in an environment without the repository
 # make test-jax      the tests on JAX, in an environment of its own without TensorFlow
 # make docs   the documentation as a site, in site/
 # make test-kserve    the tests of KServe's server, in an environment of its own
@@ -19,7 +20,7 @@ FIGURES ?= runs/figures
 # Without a GPU TensorFlow logs at the level of errors that it found none.
 export TF_CPP_MIN_LOG_LEVEL ?= $(if $(wildcard /dev/nvidia*),2,3)
 
-.PHONY: demo saved-model test test-jax test-kserve lint docs format figures bench clean
+.PHONY: demo saved-model test test-jax test-package test-kserve lint docs format figures bench clean
 
 demo: $(INSTALLED)
 	rm -rf $(DEMO)
@@ -45,6 +46,16 @@ test-jax: .venv-jax/.installed
 	.venv-jax/bin/pip install --quiet --requirement requirements-jax.txt
 	.venv-jax/bin/pip install --quiet --no-deps --editable .
 	touch $@
+
+test-package: $(INSTALLED)
+	rm -rf dist build/package
+	$(BIN)/python -m build --outdir dist .
+	$(PYTHON) -m venv build/package
+	build/package/bin/pip install --quiet "$$(echo dist/*.whl)[jax]"
+	cp tests/try_package.py build/package
+	cd build/package && KERAS_BACKEND=jax bin/python try_package.py
+	build/package/bin/pip install --quiet --no-deps --force-reinstall dist/*.tar.gz
+	cd build/package && KERAS_BACKEND=jax bin/python try_package.py
 
 test-kserve:
 	$(PYTHON) -m venv .venv-kserve
@@ -85,7 +96,7 @@ bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.kills --method positive_negative
 
 clean:
-	rm -rf $(VENV) .venv-jax site .pytest_cache .ruff_cache .mypy_cache .hypothesis build *.egg-info
+	rm -rf $(VENV) .venv-jax site dist .pytest_cache .ruff_cache .mypy_cache .hypothesis build *.egg-info
 
 $(INSTALLED): requirements.txt setup.cfg pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python >= 3.11 is needed: make PYTHON=python3.12")'
