@@ -8,6 +8,7 @@
 * `TeacherForcing`, `ProfessorForcing`, `MemoryForcing`, `PositiveNegativeMemoryForcing`: their
   training under `model.fit`, with `SequenceDiscriminator`s for all but the first and a
   `MemoryReplay` for the last.
+* `Policy`: a cell that acts in one of `environments`; `Reinforce`: its training by rewards.
 * `addressing`: the papers' equations; `kanerva`: those of a Bayesian memory.
 * `data`: the tasks; `callbacks`; `plots`: pictures of samples and memory, which need matplotlib.
 * `viewer`: a memory as a page of HTML, step by step; `page`: the same page beside a running model.
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
         addressing,
         callbacks,
         data,
+        environments,
         kanerva,
         outputs,
         page,
@@ -54,10 +56,17 @@ if TYPE_CHECKING:
         MemoryReplay,
         PositiveNegativeMemoryForcing,
         ProfessorForcing,
+        Reinforce,
         SequenceDiscriminator,
         TeacherForcing,
     )
-    from mf_keras.models import KanervaMachine, MemoryRNN, SequenceGenerator, SequenceTransducer
+    from mf_keras.models import (
+        KanervaMachine,
+        MemoryRNN,
+        Policy,
+        SequenceGenerator,
+        SequenceTransducer,
+    )
     from mf_keras.models.unroll import unroll
 
 __all__ = [
@@ -74,8 +83,10 @@ __all__ = [
     "MemoryReplay",
     "NTMCell",
     "NTMState",
+    "Policy",
     "PositiveNegativeMemoryForcing",
     "ProfessorForcing",
+    "Reinforce",
     "SequenceDiscriminator",
     "SequenceGenerator",
     "SequenceTransducer",
@@ -84,6 +95,7 @@ __all__ = [
     "addressing",
     "callbacks",
     "data",
+    "environments",
     "kanerva",
     "outputs",
     "page",
@@ -94,11 +106,11 @@ __all__ = [
 ]
 
 _MODULES = (
-    *("addressing", "callbacks", "data", "kanerva", "outputs", "page", "plots", "serving"),
-    "viewer",
+    *("addressing", "callbacks", "data", "environments", "kanerva", "outputs", "page", "plots"),
+    *("serving", "viewer"),
 )
 # Packages with the classes that Keras must know by name. The names above are theirs.
-_REGISTERED = ("cells", "outputs", "models", "forcing")
+_REGISTERED = ("cells", "outputs", "environments", "models", "forcing")
 _WITHOUT_KERAS = (
     *("cli", "files", "page", "protos", "serving", "types", "validation", "version", "viewer"),
 )
