@@ -326,6 +326,8 @@ EXAMPLES = {
     **{"validation_data": binary(2, 3, 1), "y": binary(2, 3, 1)},
     "MemoryRNN.call.sequences": np.full((2, 3, 2), 0.1, "float32"),
     "pairs.x": np.full((2, 3, 2), 0.1, "float32"),
+    **dict.fromkeys(("tasks.x", "tasks.validation_data"), binary(2, 2)),
+    **{"critic": None, "baseline": None, "Reinforce.clip": 1.0},
 }
 
 # Parameters that are not refused by us, and why not.
@@ -351,6 +353,7 @@ PROTOCOL = {
     *("oneplus", "softmax", "inverse_norm"),  # of single numbers, in tensors of any shape
     *("equation", "over", "Equations"),  # what the step of a cell calls, unchecked
     *("check_output", "counted_steps", "build_for", "in_both_modes"),  # what models call
+    *("episodes", "act", "Environment"),
     "MemoryCell",  # of which users make subclasses
 }
 # Keras' own, and what models call with data that are checked.
@@ -398,9 +401,12 @@ def _models():
     generator = mf_keras.SequenceGenerator(make_cell())
     transducer = mf_keras.SequenceTransducer(make_cell())
     transducer.build((None, None, 2))
+    policy = mf_keras.Policy(make_cell(), mf_keras.environments.CopyEnvironment(2))
     return {
         "generator": generator,
         "transducer": transducer,
+        "environment": policy.environment,
+        "policy": policy,
         "model": mf_keras.TeacherForcing(generator),
         "hidden_discriminator": _built(mf_keras.SequenceDiscriminator(4, (3,)), (None, None, 4)),
         "memory_discriminator": _built(mf_keras.SequenceDiscriminator(4, (3,)), (None, None, 6)),
@@ -433,6 +439,7 @@ def instances():
             transducer, models["discriminator"], models["replay"], discriminator_batch=2
         ),
     }
+    training["Reinforce tasks"] = mf_keras.Reinforce(models["policy"], "critic")
     for model in training.values():
         model.compile("sgd", run_eagerly=True)
     return {
@@ -440,6 +447,7 @@ def instances():
         "MemoryRNN": _built(mf_keras.MemoryRNN(make_cell(inputs=2)), (None, None, 2)),
         "SequenceGenerator": generator,
         "SequenceTransducer": transducer,
+        "Policy tasks": models["policy"],
         "SequenceDiscriminator": judge,
         "MemoryReplay": _built(mf_keras.MemoryReplay(4), (3, 3, 2)),
         "Vocabulary": data.Vocabulary("ab", end=True),
@@ -468,7 +476,9 @@ def functions():
 
 def _newer():
     """Modules that came later."""
-    return [getattr(mf_keras, name) for name in ("outputs",) if hasattr(mf_keras, name)]
+    return [
+        getattr(mf_keras, name) for name in ("outputs", "environments") if hasattr(mf_keras, name)
+    ]
 
 
 def _is_apart(name, value):
@@ -479,10 +489,10 @@ def _is_apart(name, value):
 def methods(owner):
     """Public methods that are called by users, with parameters.
 
-    None of cells, which the loop calls, and of outputs, which models call; and no `call` of
-    algorithms, which is their model's.
+    None of cells, which the loop calls, and of outputs and environments, which models call; and no
+    `call` of algorithms, which is their model's.
     """
-    if hasattr(owner, "initial_state") or hasattr(owner, "step_nll"):
+    if any(hasattr(owner, name) for name in ("initial_state", "step_nll", "observe")):
         return {}
     ours = [base for base in owner.__mro__ if base.__module__.startswith("mf_keras")]
     names = {
@@ -594,7 +604,7 @@ def calls():
     for label, instance in instances().items():
         owner = type(instance)
         for name, method in methods(owner).items():
-            keys = [f"{owner.__name__}.{name}", *(["pairs"] if "pairs" in label else [])]
+            keys = [f"{owner.__name__}.{name}", *label.split()[1:]]
             bound = getattr(instance, name)
             # The layers' `call` is checked as users reach it.
             function = instance if name == "call" else bound
