@@ -14,6 +14,7 @@ from mf_keras.data.omniglot import omniglot_episodes
 from mf_keras.data.scanned_digits import DIGITS_SHAPE, digits
 from mf_keras.data.static_mnist import BINARIZED_MNIST_SHAPE, binarized_mnist
 from mf_keras.data.strokes import strokes
+from mf_keras.data.tapes import TAPE_TASKS, tape_examples, tape_sizes, tape_task
 from mf_keras.data.text_lines import text_lines, vocabulary_of
 from mf_keras.data.vocabulary import Vocabulary
 
@@ -23,6 +24,7 @@ __all__ = [
     "DIGITS_SHAPE",
     "PIANO_KEYS",
     "SHAKESPEARE",
+    "TAPE_TASKS",
     "Vocabulary",
     "associative_recall_task",
     "babi",
@@ -36,6 +38,9 @@ __all__ = [
     "repeat_copy_task",
     "reverse_task",
     "strokes",
+    "tape_examples",
+    "tape_sizes",
+    "tape_task",
     "text_lines",
     "vocabulary_of",
 ]
