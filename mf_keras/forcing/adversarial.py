@@ -95,15 +95,18 @@ class AdversarialForcing(Forcing):
         self._watched = dict(watched)
         self._costs = dict(costs)
         self.adversaries = {
-            field: Adversary(
-                _fitting(prefix, discriminators[field], field, model.cell, masks),
-                gate,
-                Updates(self._logs.skipped, prefix),
-                label_smoothing=label_smoothing,
-                name=f"{field}_adversary",
-            )
+            field: self._adversary(field, prefix, discriminators[field], masks)
             for field, prefix in watched.items()
         }
+
+    def _adversary(self, field, prefix, discriminator, masks):
+        return Adversary(
+            _fitting(prefix, discriminator, field, self.generator.cell, masks),
+            self.gate,
+            Updates(self._logs.skipped, prefix),
+            label_smoothing=self.label_smoothing,
+            name=f"{field}_adversary",
+        )
 
     # What a step is made of.
 

@@ -156,7 +156,7 @@ class Logs:
     def directions(self) -> dict[str, str]:
         """Name of a log -> "min" or "max", whichever is better; gates and sizes are in neither."""
         highest = [n for n in self._means if n in self._highest or n.endswith("_accuracy")]
-        neither = ("_gate_open", "_gradient", "entropy")
+        neither = ("_gate_open", "_gradient", "entropy", "reward")
         gates = [name for name in self._means if name.endswith(neither)]
         lowest = [name for name in (*self._means, self.skipped.name) if name not in gates]
         return {**dict.fromkeys(lowest, "min"), **dict.fromkeys(highest, "max")}
