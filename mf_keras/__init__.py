@@ -1,14 +1,16 @@
 """Memory-augmented networks and Memory Forcing for Keras 3.
 
-* `DNCCell`, `NTMCell`, `MANNCell`, `KanervaCell`: Keras RNN cells around any controller cell;
-  `MemoryCell`: their base class.
+* `DNCCell`, `NTMCell`, `MANNCell`, `KanervaCell`, `TapeCell`: Keras RNN cells around any
+  controller cell; `MemoryCell`: their base class.
 * `MemoryRNN`: a layer around a cell, in place of `keras.layers.RNN`; `unroll`: its loop over time.
 * `SequenceGenerator`, `SequenceTransducer`: models of sequences; `outputs`: what a step is.
 * `KanervaMachine`: a model of sets of images that are stored in a memory.
 * `TeacherForcing`, `ProfessorForcing`, `MemoryForcing`, `PositiveNegativeMemoryForcing`: their
   training under `model.fit`, with `SequenceDiscriminator`s for all but the first and a
   `MemoryReplay` for the last.
-* `Policy`: a cell that acts in one of `environments`; `Reinforce`: its training by rewards.
+* `SequenceGAN`: SeqGAN, with `TokenDiscriminator`s.
+* `Policy`: a cell that acts in one of `environments`; `Reinforce`: its training by rewards;
+  `MemoryReward`: with a reward for a memory like that of successful episodes.
 * `addressing`: the papers' equations; `kanerva`: those of a Bayesian memory.
 * `data`: the tasks; `callbacks`; `plots`: pictures of samples and memory, which need matplotlib.
 * `viewer`: a memory as a page of HTML, step by step; `page`: the same page beside a running model.
@@ -50,15 +52,20 @@ if TYPE_CHECKING:
         MemoryCell,
         NTMCell,
         NTMState,
+        TapeCell,
+        TapeState,
     )
     from mf_keras.forcing import (
         MemoryForcing,
         MemoryReplay,
+        MemoryReward,
         PositiveNegativeMemoryForcing,
         ProfessorForcing,
         Reinforce,
         SequenceDiscriminator,
+        SequenceGAN,
         TeacherForcing,
+        TokenDiscriminator,
     )
     from mf_keras.models import (
         KanervaMachine,
@@ -81,6 +88,7 @@ __all__ = [
     "MemoryForcing",
     "MemoryRNN",
     "MemoryReplay",
+    "MemoryReward",
     "NTMCell",
     "NTMState",
     "Policy",
@@ -88,9 +96,13 @@ __all__ = [
     "ProfessorForcing",
     "Reinforce",
     "SequenceDiscriminator",
+    "SequenceGAN",
     "SequenceGenerator",
     "SequenceTransducer",
+    "TapeCell",
+    "TapeState",
     "TeacherForcing",
+    "TokenDiscriminator",
     "__version__",
     "addressing",
     "callbacks",

@@ -156,7 +156,7 @@ class MemoryForcing(AdversarialForcing):
         mask = None if batch.sample_weight is None else ops.cast(batch.sample_weight, "bool")
         loss, terms = nll, {"nll": mean_nll}
         to_free, to_real = [], []
-        to_choices = 0.0
+        to_choices: Any = 0.0
         # One discriminator after the other: side by side they need twice the memory.
         before: list[Tensor] = []
         for index, (field, adversary) in enumerate(self.adversaries.items()):

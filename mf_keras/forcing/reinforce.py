@@ -9,6 +9,8 @@ the variance smaller. `returns`, `baseline`, `advantages` and `surrogate` are pu
 tensors (B, T). Under a strategy the statistics are those of the global batch.
 """
 
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import keras
@@ -221,6 +223,8 @@ class Reinforce(AdversarialForcing):
 
     trains = (Policy,)
     main_log = "return"
+    more_logs: Sequence[str] = ()  # of a subclass
+    more_players: Mapping[str, Sequence[str]] = MappingProxyType({})
 
     def __init__(
         self,
@@ -252,8 +256,11 @@ class Reinforce(AdversarialForcing):
             policy,
             **_NO_DISCRIMINATORS,
             seed=seed,
-            logs=[*logs, "critic_loss"] if with_critic else logs,
-            players={"critic": ("critic_loss",)} if with_critic else None,
+            logs=[*logs, *(("critic_loss",) if with_critic else ()), *self.more_logs],
+            players={
+                **({"critic": ("critic_loss",)} if with_critic else {}),
+                **self.more_players,
+            },
             **kwargs,
         )
         if with_critic:
@@ -269,6 +276,11 @@ class Reinforce(AdversarialForcing):
     def critic(self) -> Critic | None:
         """The model of the returns; None where there is none."""
         return self.adversaries.get("critic")
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """Fields of the trace that a step needs."""
+        return ("hidden",)
 
     @backend.step
     def train_step(self, data: Any) -> dict[str, Tensor]:
@@ -291,8 +303,12 @@ class Reinforce(AdversarialForcing):
             self._logs.track({"critic_loss": self.critic.learn(hidden, gains, episodes.running)})
         if self._has_entropy:
             self._logs.track({"entropy": ops.sum(self._entropies(episodes), axis=1)})
+        self._after(episodes)
         self._logs.track({"loss": costs})
         return self.get_metrics_result()
+
+    def _after(self, episodes: Episodes) -> None:
+        """What a subclass does with the episodes of a step."""
 
     @backend.step
     def test_step(self, data: Any) -> dict[str, Tensor]:
@@ -312,7 +328,7 @@ class Reinforce(AdversarialForcing):
 
         costs (B,): minus the return and the weighted entropy, and the cell's own losses.
         """
-        keep = self._kept(("hidden",))
+        keep = self._kept(self.kept)
         episodes = self.policy.episodes(batch.inputs, noise, training=training, keep=keep)
         total = ops.sum(episodes.rewards, axis=1)
         own = self._own_losses(batch, episodes.trace)

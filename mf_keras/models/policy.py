@@ -24,6 +24,7 @@ class Episodes(NamedTuple):
     running: Any  # (B, T) of 0 and 1: the steps before an episode's end
     trace: Any  # the cell's named tuple with (B, T, ...) tensors
     environment: Any  # the environment's state after the last step
+    observations: Any  # (B, T, observation_size)
 
 
 @keras.saving.register_keras_serializable(package="mf_keras")
@@ -153,9 +154,9 @@ class Policy(SequenceModel):
         x = ops.cast(x, "int32" if self.environment.task_dtype == "int32" else agent.precise)
         if keep is not None:
             kept_fields(keep, self.cell.initial_state(1))
-            keep = ("actions", "rewards", "running", *keep)
+            keep = ("actions", "rewards", "running", "observations", *keep)
         else:
-            keep = ("actions", "rewards", "running", "cell")
+            keep = ("actions", "rewards", "running", "observations", "cell")
         start = agent.start(x)
         outputs, trace, final = run(
             agent, thresholds, start, training=training, keep=keep, chunk=self.chunk
@@ -163,7 +164,7 @@ class Policy(SequenceModel):
         parameters = ops.cast(outputs[..., : self.output.size], agent.precise)
         log_p = -self.output.step_nll(trace.actions, parameters) * trace.running
         done = trace.actions, trace.rewards, log_p, parameters, trace.running
-        return Episodes(*done, trace.cell, final.environment)
+        return Episodes(*done, trace.cell, final.environment, trace.observations)
 
     def _noise_shape(self, rows):
         return (rows, self.environment.steps, self.output.noise_size)
@@ -200,6 +201,7 @@ class _AgentState(NamedTuple):
     actions: Any  # (B, *step)
     rewards: Any  # (B,)
     running: Any  # (B,) of 0 and 1, before the action
+    observations: Any  # (B, observation_size), before the action
     environment: Any  # the environment's named tuple
     cell: Any  # the memory cell's
 
@@ -227,6 +229,7 @@ class _Agent:
             self.output.start(rows, self.compute_dtype),
             ops.zeros((rows,), self.precise),
             self._running(environment, rows),
+            ops.zeros((rows, self.environment.observation_size), self.compute_dtype),
             environment,
             self.cell.initial_state(rows),
         )
@@ -253,7 +256,7 @@ class _Agent:
 
     def batch_axes(self, layout):
         """As `MemoryCell.batch_axes`."""
-        return _AgentState(0, 0, 0, self._environment_axes, self.cell.batch_axes(layout))
+        return _AgentState(0, 0, 0, 0, self._environment_axes, self.cell.batch_axes(layout))
 
     def step(self, thresholds, state, training=False, **options):
         """One step: observe, choose by the thresholds, act."""
@@ -268,4 +271,4 @@ class _Agent:
         rewards, after = environment.step(state.environment, actions, answers)
         outputs = ops.concatenate([parameters, outputs[:, self.output.size :]], axis=-1)
         rewards = ops.cast(rewards, self.precise)
-        return outputs, _AgentState(actions, rewards, running, after, cell)
+        return outputs, _AgentState(actions, rewards, running, seen, after, cell)
