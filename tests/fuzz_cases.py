@@ -237,6 +237,11 @@ KINDS_OF_ONE = {
     "write_page.tokens": lambda none: pool(
         [1, NAN, len, {}, Unprintable(), b"ab", "ab", [1], ["a"]], st.integers() | st.floats()
     ),
+    "SequenceGAN.rollouts": lambda none: integers(0),
+    "MemoryReward.success": lambda none: pool([*ODD, True, NAN, INF, -INF, None, 10**400]),
+    "TokenDiscriminator.call.inputs": lambda none: pool(  # a list is one of several inputs
+        ["x", b"x", {}, Unprintable(), 3, np.zeros(3), np.zeros((2, 3, 2)), np.array(["a"])]
+    ),
     "Client.model": texts,
     "SaveBest.model": objects,
 }
@@ -327,6 +332,11 @@ EXAMPLES = {
     "MemoryRNN.call.sequences": np.full((2, 3, 2), 0.1, "float32"),
     "pairs.x": np.full((2, 3, 2), 0.1, "float32"),
     **dict.fromkeys(("tasks.x", "tasks.validation_data"), binary(2, 2)),
+    **{f"{name}.task": "copy" for name in ("tape_sizes", "tape_examples", "tape_task")},
+    **{"symbols": 3, "tape_length": 2, "target_length": 2, "Tapes.steps": 3},
+    "tape_examples.lengths": np.array([1, 2]),
+    "TokenDiscriminator.call.inputs": np.zeros((2, 3), "int32"),
+    **{"SequenceGAN.gate": None, "SequenceGAN.clip": 1.0, "MemoryReward.clip": 1.0},
     **{"critic": None, "baseline": None, "Reinforce.clip": 1.0},
 }
 
@@ -364,6 +374,8 @@ GIVEN = {
     "ProfessorForcing": ("hidden_discriminator",),
     "MemoryForcing": ("hidden_discriminator", "memory_discriminator"),
     "PositiveNegativeMemoryForcing": ("discriminator",),
+    "SequenceGAN": ("discriminator",),
+    "MemoryReward": ("discriminator", "replay"),
 }
 # Of the parameters of Keras' own methods, those that are checked here.
 KERAS_CHECKED = {
@@ -410,6 +422,9 @@ def _models():
         "model": mf_keras.TeacherForcing(generator),
         "hidden_discriminator": _built(mf_keras.SequenceDiscriminator(4, (3,)), (None, None, 4)),
         "memory_discriminator": _built(mf_keras.SequenceDiscriminator(4, (3,)), (None, None, 6)),
+        "SequenceGAN.discriminator": _built(
+            mf_keras.SequenceDiscriminator(4, (3,)), (None, None, 1)
+        ),
         "discriminator": _built(mf_keras.SequenceDiscriminator(4, (3,)), (None, None, 6)),
         "replay": _built(mf_keras.MemoryReplay(4), (3, 3, 2)),
         "controller": keras.layers.GRUCell(4),
@@ -440,6 +455,12 @@ def instances():
         ),
     }
     training["Reinforce tasks"] = mf_keras.Reinforce(models["policy"], "critic")
+    training["MemoryReward tasks"] = mf_keras.MemoryReward(
+        models["policy"], models["discriminator"], replay=models["replay"]
+    )
+    training["SequenceGAN"] = mf_keras.SequenceGAN(
+        generator, models["SequenceGAN.discriminator"], rollouts=0
+    )
     for model in training.values():
         model.compile("sgd", run_eagerly=True)
     return {
@@ -449,6 +470,7 @@ def instances():
         "SequenceTransducer": transducer,
         "Policy tasks": models["policy"],
         "SequenceDiscriminator": judge,
+        "TokenDiscriminator": _built(mf_keras.TokenDiscriminator(2, 2, 4, (3,)), (None, None)),
         "MemoryReplay": _built(mf_keras.MemoryReplay(4), (3, 3, 2)),
         "Vocabulary": data.Vocabulary("ab", end=True),
         "KanervaMachine": _built(

@@ -71,7 +71,10 @@ def tape_examples(
         or not 2 <= repeats[0] <= repeats[1] <= _COPIES
     ):
         raise ValueError(f"repeats must be two numbers from 2 to {_COPIES}, got {repeats!r}.")
-    given = np.asarray(lengths)
+    try:
+        given = np.asarray(lengths)
+    except ValueError:  # rows of several lengths
+        given = np.empty(0)
     if given.ndim != 1 or given.dtype.kind not in "iu":
         raise TypeError(f"lengths must be integers (count,), got {lengths!r}.")
     validation.entries("lengths", given, (given >= 1) & (given <= length), f"1 to {length}")

@@ -265,7 +265,7 @@ def _fitting(argument, discriminator, field, cell, masks):
         if not masks:
             raise
         raise TypeError(f"{argument} must take a mask (B, T) beside its inputs: {error}") from error
-    except ValueError as error:
+    except Exception as error:  # whatever a model of another kind raises
         raise ValueError(
             f"{argument} does not fit the model's {field} of shape "
             f"(B, T, {', '.join(map(str, features))}): {error}"

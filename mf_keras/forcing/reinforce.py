@@ -133,7 +133,7 @@ class Critic(keras.layers.Layer):
             layer.built = True
         try:
             probe = layer(ops.zeros((2, 2, features)))
-        except ValueError as error:
+        except Exception as error:  # whatever a layer of another kind raises
             raise ValueError(f"critic does not fit hidden states of {features}: {error}") from error
         validation.shape_of("output of critic", probe, (2, 2, 1))
         self.discriminator = layer  # by the name under which every player's weights are known

@@ -384,7 +384,7 @@ def fitting(
         discriminator.built = True
     try:
         probe = discriminator(ops.zeros((2, 2, *step), dtype=dtype))
-    except ValueError as error:
+    except Exception as error:  # whatever a model of another kind raises
         shape = ", ".join(map(str, ("B", "T", *step)))
         raise ValueError(
             f"discriminator does not fit samples of shape ({shape}): {error}"
