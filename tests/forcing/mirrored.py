@@ -33,8 +33,8 @@ RUNS = {
         7,
         {"gate": None, "reverse_weight": 0.5, "label_smoothing": 0.1, "score_function": True},
     ),
-    SequenceGAN: (7, {"rollouts": 1, "nll_weight": 0.5}),
-    Reinforce: (7, {"baseline": "critic", "entropy": 0.1, "normalize": True}),
+    SequenceGAN: (6, {"rollouts": 1, "nll_weight": 0.5}),
+    Reinforce: (6, {"baseline": "critic", "entropy": 0.1, "normalize": True}),
     PositiveNegativeMemoryForcing: (11, {"gate": (0.505, 0.6)}),
 }
 # A generator and a transducer; the methods evaluate alike.
