@@ -1,13 +1,16 @@
 """Memory-augmented networks and Memory Forcing for Keras 3.
 
-* `DNCCell`, `NTMCell`, `MANNCell`, `KanervaCell`: Keras RNN cells around any controller cell;
-  `MemoryCell`: their base class.
+* `DNCCell`, `NTMCell`, `MANNCell`, `KanervaCell`, `TapeCell`: Keras RNN cells around any
+  controller cell; `MemoryCell`: their base class.
 * `MemoryRNN`: a layer around a cell, instead of `keras.layers.RNN`; `unroll`: its loop over time.
 * `SequenceGenerator`, `SequenceTransducer`: models of sequences; `outputs`: what a step is.
 * `KanervaMachine`: a model of sets of images that are stored in a memory.
 * `TeacherForcing`, `ProfessorForcing`, `MemoryForcing`, `PositiveNegativeMemoryForcing`: their
   training under `model.fit`, with `SequenceDiscriminator`s for all but the first and a
   `MemoryReplay` for the last.
+* `SequenceGAN`: SeqGAN, with `TokenDiscriminator`s.
+* `Policy`: a cell that acts in one of `environments`; `Reinforce`: its training by rewards;
+  `MemoryReward`: with a reward for a memory like that of successful episodes.
 * `addressing`: the papers' equations; `kanerva`: those of a Bayesian memory.
 * `data`: the tasks; `callbacks`; `plots`: pictures of samples and memory, which need matplotlib.
 * `viewer`: a memory as a page of HTML, step by step; `page`: the same page beside a running model.
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
         addressing,
         callbacks,
         data,
+        environments,
         kanerva,
         outputs,
         page,
@@ -48,17 +52,29 @@ if TYPE_CHECKING:
         MemoryCell,
         NTMCell,
         NTMState,
+        TapeCell,
+        TapeState,
     )
     from mf_keras.forcing import (
         KanervaMemoryForcing,
         MemoryForcing,
         MemoryReplay,
+        MemoryReward,
         PositiveNegativeMemoryForcing,
         ProfessorForcing,
+        Reinforce,
         SequenceDiscriminator,
+        SequenceGAN,
         TeacherForcing,
+        TokenDiscriminator,
     )
-    from mf_keras.models import KanervaMachine, MemoryRNN, SequenceGenerator, SequenceTransducer
+    from mf_keras.models import (
+        KanervaMachine,
+        MemoryRNN,
+        Policy,
+        SequenceGenerator,
+        SequenceTransducer,
+    )
     from mf_keras.models.unroll import unroll
 
 __all__ = [
@@ -74,18 +90,26 @@ __all__ = [
     "MemoryForcing",
     "MemoryRNN",
     "MemoryReplay",
+    "MemoryReward",
     "NTMCell",
     "NTMState",
+    "Policy",
     "PositiveNegativeMemoryForcing",
     "ProfessorForcing",
+    "Reinforce",
     "SequenceDiscriminator",
+    "SequenceGAN",
     "SequenceGenerator",
     "SequenceTransducer",
+    "TapeCell",
+    "TapeState",
     "TeacherForcing",
+    "TokenDiscriminator",
     "__version__",
     "addressing",
     "callbacks",
     "data",
+    "environments",
     "kanerva",
     "outputs",
     "page",
@@ -96,11 +120,11 @@ __all__ = [
 ]
 
 _MODULES = (
-    *("addressing", "callbacks", "data", "kanerva", "outputs", "page", "plots", "serving"),
-    "viewer",
+    *("addressing", "callbacks", "data", "environments", "kanerva", "outputs", "page", "plots"),
+    *("serving", "viewer"),
 )
 # Packages with the classes that Keras must know by name. The names above are theirs.
-_REGISTERED = ("cells", "outputs", "models", "forcing")
+_REGISTERED = ("cells", "outputs", "environments", "models", "forcing")
 _WITHOUT_KERAS = (
     *("cli", "files", "page", "protos", "serving", "types", "validation", "version", "viewer"),
 )

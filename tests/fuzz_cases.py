@@ -237,6 +237,11 @@ KINDS_OF_ONE = {
     "write_page.tokens": lambda none: pool(
         [1, NAN, len, {}, Unprintable(), b"ab", "ab", [1], ["a"]], st.integers() | st.floats()
     ),
+    "SequenceGAN.rollouts": lambda none: integers(0),
+    "MemoryReward.success": lambda none: pool([*ODD, True, NAN, INF, -INF, None, 10**400]),
+    "TokenDiscriminator.call.inputs": lambda none: pool(  # a list is one of several inputs
+        ["x", b"x", {}, Unprintable(), 3, np.zeros(3), np.zeros((2, 3, 2)), np.array(["a"])]
+    ),
     "Client.model": texts,
     "PositiveNegativeMemoryForcing.correct": lambda none: pool(
         [*(x for x in ODD if not callable(x)), 1, NAN], st.integers() | st.text()
@@ -336,6 +341,13 @@ EXAMPLES = {
     **{"validation_data": binary(2, 3, 1), "y": binary(2, 3, 1)},
     "MemoryRNN.call.sequences": np.full((2, 3, 2), 0.1, "float32"),
     "pairs.x": np.full((2, 3, 2), 0.1, "float32"),
+    **dict.fromkeys(("tasks.x", "tasks.validation_data"), binary(2, 2)),
+    **{f"{name}.task": "copy" for name in ("tape_sizes", "tape_examples", "tape_task")},
+    **{"symbols": 3, "tape_length": 2, "target_length": 2, "Tapes.steps": 3},
+    "tape_examples.lengths": np.array([1, 2]),
+    "TokenDiscriminator.call.inputs": np.zeros((2, 3), "int32"),
+    **{"SequenceGAN.gate": None, "SequenceGAN.clip": 1.0, "MemoryReward.clip": 1.0},
+    **{"critic": None, "baseline": None, "Reinforce.clip": 1.0},
 }
 
 # Parameters that are not refused by us, and why not.
@@ -361,6 +373,7 @@ PROTOCOL = {
     *("oneplus", "softmax", "inverse_norm"),  # of single numbers, in tensors of any shape
     *("equation", "over", "Equations"),  # what the step of a cell calls, unchecked
     *("check_output", "counted_steps", "build_for", "in_both_modes"),  # what models call
+    *("episodes", "act", "Environment"),
     "MemoryCell",  # of which users make subclasses
 }
 # Keras' own, and what models call with data that are checked.
@@ -376,6 +389,8 @@ GIVEN = {
     "ProfessorForcing": ("hidden_discriminator",),
     "MemoryForcing": ("hidden_discriminator", "memory_discriminator"),
     "PositiveNegativeMemoryForcing": ("discriminator",),
+    "SequenceGAN": ("discriminator",),
+    "MemoryReward": ("discriminator", "replay"),
 }
 # Of the parameters of Keras' own methods, those that are checked here.
 KERAS_CHECKED = {
@@ -420,12 +435,18 @@ def _models():
     generator = mf_keras.SequenceGenerator(make_cell())
     transducer = mf_keras.SequenceTransducer(make_cell())
     transducer.build((None, None, 2))
+    policy = mf_keras.Policy(make_cell(), mf_keras.environments.CopyEnvironment(2))
     return {
         "generator": generator,
         "transducer": transducer,
+        "environment": policy.environment,
+        "policy": policy,
         "model": mf_keras.TeacherForcing(generator),
         "hidden_discriminator": _built(mf_keras.SequenceDiscriminator(4, (3,)), (None, None, 4)),
         "memory_discriminator": _built(mf_keras.SequenceDiscriminator(4, (3,)), (None, None, 6)),
+        "SequenceGAN.discriminator": _built(
+            mf_keras.SequenceDiscriminator(4, (3,)), (None, None, 1)
+        ),
         "discriminator": _built(mf_keras.SequenceDiscriminator(4, (3,)), (None, None, 6)),
         "replay": _built(mf_keras.MemoryReplay(4), (3, 3, 2)),
         "controller": keras.layers.GRUCell(4),
@@ -460,6 +481,13 @@ def instances():
     training["KanervaMemoryForcing"] = mf_keras.KanervaMemoryForcing(
         models["machine"], models["discriminator"]
     )
+    training["Reinforce tasks"] = mf_keras.Reinforce(models["policy"], "critic")
+    training["MemoryReward tasks"] = mf_keras.MemoryReward(
+        models["policy"], models["discriminator"], replay=models["replay"]
+    )
+    training["SequenceGAN"] = mf_keras.SequenceGAN(
+        generator, models["SequenceGAN.discriminator"], rollouts=0
+    )
     for model in training.values():
         model.compile("sgd", run_eagerly=True)
     return {
@@ -467,7 +495,9 @@ def instances():
         "MemoryRNN": _built(mf_keras.MemoryRNN(make_cell(inputs=2)), (None, None, 2)),
         "SequenceGenerator": generator,
         "SequenceTransducer": transducer,
+        "Policy tasks": models["policy"],
         "SequenceDiscriminator": judge,
+        "TokenDiscriminator": _built(mf_keras.TokenDiscriminator(2, 2, 4, (3,)), (None, None)),
         "MemoryReplay": _built(mf_keras.MemoryReplay(4), (3, 3, 2)),
         "Vocabulary": data.Vocabulary("ab", end=True),
         "Client": serving.Client("http://localhost:1", retries=0, timeout=0.01),
@@ -492,7 +522,9 @@ def functions():
 
 def _newer():
     """Modules that came later."""
-    return [getattr(mf_keras, name) for name in ("outputs",) if hasattr(mf_keras, name)]
+    return [
+        getattr(mf_keras, name) for name in ("outputs", "environments") if hasattr(mf_keras, name)
+    ]
 
 
 def _is_apart(name, value):
@@ -503,10 +535,10 @@ def _is_apart(name, value):
 def methods(owner):
     """Public methods that are called by users, with parameters.
 
-    None of cells, which the loop calls, and of outputs, which models call; and no `call` of
-    algorithms, which is their model's.
+    None of cells, which the loop calls, and of outputs and environments, which models call; and no
+    `call` of algorithms, which is their model's.
     """
-    if hasattr(owner, "initial_state") or hasattr(owner, "step_nll"):
+    if any(hasattr(owner, name) for name in ("initial_state", "step_nll", "observe")):
         return {}
     ours = [base for base in owner.__mro__ if base.__module__.startswith("mf_keras")]
     names = {
@@ -618,7 +650,7 @@ def calls():
     for label, instance in instances().items():
         owner = type(instance)
         for name, method in methods(owner).items():
-            keys = [f"{owner.__name__}.{name}", *(["pairs"] if "pairs" in label else [])]
+            keys = [f"{owner.__name__}.{name}", *label.split()[1:]]
             bound = getattr(instance, name)
             # The layers' `call` is checked as users reach it.
             function = instance if name == "call" else bound

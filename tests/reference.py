@@ -555,3 +555,42 @@ def kanerva_step(weights, inputs, state, noise=1.0, clip=20.0):
     fields = kanerva_memory(state, words, gates, queries, noise)
     outputs = readout(weights, hidden, fields["read_vectors"])
     return outputs, {"hidden": hidden, "controller": [controller], **fields}
+
+
+def tape_step(weights, inputs, state, clip=20.0, direct_access=False):
+    """One step of a tape cell with a GRU controller: `(outputs, state)`, the state as a dict.
+
+    `weights` has "symbols" (W, W) with direct access.
+    """
+    batch, slots, width = state["memory"].shape
+    heads = state["read_weights"].shape[1]
+    position, read_weights = np.zeros((batch, 1)), np.zeros((batch, heads, slots))
+    read_vectors, symbols = np.zeros((batch, heads, width)), np.zeros((batch, width))
+    for b in range(batch):
+        move = int(np.round(np.clip(inputs[b, -1] - inputs[b, -3], -1, 1)))
+        position[b, 0] = (int(state["position"][b, 0]) + move) % slots
+        for r in range(heads):
+            cell = (int(position[b, 0]) + r - heads // 2) % slots
+            read_weights[b, r, cell] = 1.0
+            read_vectors[b, r] = state["memory"][b, cell]
+        if direct_access:
+            symbols[b] = inputs[b, :width] @ weights["symbols"]
+    hidden, controller, cursor = control(
+        weights, inputs, {**state, "read_vectors": read_vectors}, clip
+    )
+    forget, words = sigmoid(cursor.take(heads)), np.tanh(cursor.take(heads, width))
+    gates = sigmoid(cursor.take(3)) if direct_access else np.zeros((batch, 3))
+    cursor.finish()
+    memory, direct = state["memory"].copy(), np.zeros((batch, width))
+    for b in range(batch):
+        for r in range(heads):
+            cell = (int(position[b, 0]) + r - heads // 2) % slots
+            memory[b, cell] = forget[b, r] * memory[b, cell] + words[b, r]
+        memory[b, int(position[b, 0])] += gates[b, 0] * symbols[b]
+        direct[b] = gates[b, 1] * symbols[b] + gates[b, 2] * read_vectors[b, heads // 2]
+    outputs = readout(weights, hidden, read_vectors)
+    if direct_access:
+        outputs[:, -width:] += direct
+    fields = {"memory": memory, "read_weights": read_weights, "position": position}
+    fields |= {"read_vectors": read_vectors, "direct": direct}
+    return outputs, {"hidden": hidden, "controller": [controller], **fields}

@@ -16,7 +16,7 @@ LAYERS = [
     ["backend"],
     ["layouts", "viewer"],
     ["addressing", "kanerva", "sparse_linkage", "outputs", "data", "plots", "checkpoints"],
-    ["cells"],
+    ["cells", "environments"],
     ["models", "callbacks"],
     ["export", "serving"],
     ["forcing", "page"],

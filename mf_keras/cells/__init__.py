@@ -6,6 +6,7 @@ from mf_keras.cells.dtype import check_dtype
 from mf_keras.cells.kanerva import KanervaCell, KanervaState
 from mf_keras.cells.mann import MANNCell, MANNState
 from mf_keras.cells.ntm import NTMCell, NTMState
+from mf_keras.cells.tape import TapeCell, TapeState
 
 __all__ = [
     "DNCCell",
@@ -18,6 +19,8 @@ __all__ = [
     "NTMCell",
     "NTMState",
     "Signal",
+    "TapeCell",
+    "TapeState",
     "check_dtype",
     "check_losses",
 ]

@@ -21,6 +21,7 @@ if TYPE_CHECKING or importlib.util.find_spec("tensorflow") is not None:
     from mf_keras.data.omniglot import binarized_omniglot, omniglot_episodes
     from mf_keras.data.static_mnist import BINARIZED_MNIST_SHAPE, binarized_mnist
     from mf_keras.data.strokes import strokes
+    from mf_keras.data.tapes import TAPE_TASKS, tape_examples, tape_sizes, tape_task
     from mf_keras.data.text_lines import text_lines, vocabulary_of
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "DIGITS_SHAPE",
     "PIANO_KEYS",
     "SHAKESPEARE",
+    "TAPE_TASKS",
     "Stream",
     "Vocabulary",
     "associative_recall_task",
@@ -44,6 +46,9 @@ __all__ = [
     "repeat_copy_task",
     "reverse_task",
     "strokes",
+    "tape_examples",
+    "tape_sizes",
+    "tape_task",
     "text_lines",
     "vocabulary_of",
 ]

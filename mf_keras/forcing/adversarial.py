@@ -1,6 +1,6 @@
 """What the algorithms with discriminators share: adversaries, their optimizers, logs, files."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -49,6 +49,8 @@ class AdversarialForcing(Forcing):
         label_smoothing: how far the target of behaviour to imitate lies below 1.
         seed: of all noise.
         masks: whether the discriminators take a mask.
+        logs: names of further logs of `fit`.
+        players: further players, as for `Forcing`; the subclass adds them to `adversaries`.
         **kwargs: as for `Forcing`.
     """
 
@@ -64,6 +66,8 @@ class AdversarialForcing(Forcing):
         label_smoothing: float,
         seed: int,
         masks: bool = False,
+        logs: Sequence[str] = (),
+        players: Mapping[str, Sequence[str]] | None = None,
         **kwargs: Any,
     ) -> None:
         gate = check_gate(gate)
@@ -71,16 +75,17 @@ class AdversarialForcing(Forcing):
         warm_up_steps = validation.positive_int("warm_up_steps", warm_up_steps, minimum=0)
         seed = validation.seed("seed", seed)
         suffixes = ("loss", "accuracy", "gate_open")
-        logs = [
+        of_discriminators = [
             log
             for field, prefix in watched.items()
             for log in (costs[field], *(f"{prefix}_{suffix}" for suffix in suffixes))
         ]
         players = {
-            "model": ("nll", *costs.values()),
+            "model": (self.main_log, *costs.values()),
             **{prefix: (f"{prefix}_loss",) for prefix in watched.values()},
+            **(players or {}),
         }
-        super().__init__(model, logs=logs, players=players, **kwargs)
+        super().__init__(model, logs=[*of_discriminators, *logs], players=players, **kwargs)
         self.gate = gate
         self.label_smoothing = label_smoothing
         self.warm_up_steps = warm_up_steps
@@ -90,15 +95,18 @@ class AdversarialForcing(Forcing):
         self._watched = dict(watched)
         self._costs = dict(costs)
         self.adversaries = {
-            field: Adversary(
-                _fitting(prefix, discriminators[field], field, model.cell, masks),
-                gate,
-                Updates(self._logs.skipped, prefix),
-                label_smoothing=label_smoothing,
-                name=f"{field}_adversary",
-            )
+            field: self._adversary(field, prefix, discriminators[field], masks)
             for field, prefix in watched.items()
         }
+
+    def _adversary(self, field, prefix, discriminator, masks):
+        return Adversary(
+            _fitting(prefix, discriminator, field, self.generator.cell, masks),
+            self.gate,
+            Updates(self._logs.skipped, prefix),
+            label_smoothing=self.label_smoothing,
+            name=f"{field}_adversary",
+        )
 
     @property
     def non_trainable_variables(self) -> list[Any]:
@@ -138,9 +146,9 @@ class AdversarialForcing(Forcing):
 
         Args:
             optimizer: a Keras optimizer for the generator or transducer.
-            discriminator_optimizer: a Keras optimizer, of which each discriminator gets a copy, or
-                a dict with one for each, by what it watches ("hidden", "memory"); None for
-                Adam(1e-3).
+            discriminator_optimizer: a Keras optimizer, of which each discriminator, and a critic,
+                gets a copy, or a dict with one for each, by what it watches ("hidden", "memory"),
+                or "critic"; None for Adam(1e-3).
             **kwargs: further arguments of `Forcing.compile`.
 
         Raises:
@@ -263,7 +271,7 @@ def _fitting(argument, discriminator, field, cell, masks):
         if not masks:
             raise
         raise TypeError(f"{argument} must take a mask (B, T) beside its inputs: {error}") from error
-    except ValueError as error:
+    except Exception as error:  # whatever a model of another kind raises
         raise ValueError(
             f"{argument} does not fit the model's {field} of shape "
             f"(B, T, {', '.join(map(str, features))}): {error}"

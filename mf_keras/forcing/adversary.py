@@ -26,6 +26,7 @@ class Outcome(NamedTuple):
     reverse_cost: Any  # (), E[-log(1 - D(real))], nats
     gate_open: Any  # (), 1 where the model receives the gradient of C, else 0
     gradients: Any  # a dict, behaviour -> gradient of its cost; zero while the gate is closed
+    costs: Any = None  # of `play`: (B',), -log D of each fake behaviour, nats
 
 
 class Adversary(keras.layers.Layer):
@@ -112,8 +113,9 @@ class Adversary(keras.layers.Layer):
             of_cost = ops.sigmoid(logits[0]) / _size(logits[0])
             factor = open_scale * reverse_scale
             gradients["real"] = _rescaled(to_real[0], slopes[0], of_cost, factor)
-        cost = replicas.mean(ops.softplus(-logits[1]))
-        return self._outcome(logits, accuracy, gate_open, cost, gradients)
+        costs = ops.softplus(-logits[1])
+        outcome = self._outcome(logits, accuracy, gate_open, replicas.mean(costs), gradients)
+        return outcome._replace(costs=costs)
 
     def play_on_samples(
         self,
@@ -179,15 +181,18 @@ class Adversary(keras.layers.Layer):
 
     def _logits(self, behaviour, mask, training=True):
         """Logits (B,), in float64 where the behaviour is, else in float32."""
+        self._check_takes(mask)
+        options = {} if mask is None else {"mask": mask}
+        logits = self.discriminator(behaviour, training=training, **options)[:, 0]
+        dtypes = {keras.backend.standardize_dtype(x.dtype) for x in keras.tree.flatten(behaviour)}
+        return ops.cast(logits, "float64" if dtypes == {"float64"} else "float32")
+
+    def _check_takes(self, mask):
         if mask is not None and "mask" not in signature(self.discriminator.call).parameters:
             raise TypeError(
                 "discriminators must take a mask (B, T) where sequences have sample weights, got "
                 f"{type(self.discriminator).__name__}, whose call has no argument `mask`."
             )
-        options = {} if mask is None else {"mask": mask}
-        logits = self.discriminator(behaviour, training=training, **options)[:, 0]
-        dtypes = {keras.backend.standardize_dtype(x.dtype) for x in keras.tree.flatten(behaviour)}
-        return ops.cast(logits, "float64" if dtypes == {"float64"} else "float32")
 
     def _loss(self, real_logits, fake_logits):
         """Eq. 7: E[-log D(real)] + E[-log(1 - D(fake))]."""
@@ -242,12 +247,16 @@ class Adversary(keras.layers.Layer):
         """`(accuracy, gate_open, learns)`: updates the average; learns is a bool, or a tensor."""
         right = ops.concatenate([real_logits > 0, fake_logits <= 0])
         accuracy = replicas.total(replicas.mean(ops.cast(right, "float32")))
+        return self._opened(accuracy, real_logits.dtype)
+
+    def _opened(self, accuracy, dtype):
+        """What `_gates` gives, at an accuracy."""
         average = self.decay * self.average + (1.0 - self.decay) * accuracy
         self.average.assign(average)
         if self.gate is None:
-            return accuracy, ops.ones((), real_logits.dtype), True
+            return accuracy, ops.ones((), dtype), True
         lower, upper = self.gate
-        return accuracy, ops.cast(average > lower, real_logits.dtype), average < upper
+        return accuracy, ops.cast(average > lower, dtype), average < upper
 
     def _outcome(self, logits, accuracy, gate_open, cost, gradients):
         reverse_cost = replicas.mean(ops.softplus(logits[0]))

@@ -67,22 +67,25 @@ class Forcing(keras.Model):
         **kwargs: `name`, as for every Keras model.
     """
 
+    trains: Any = (SequenceGenerator, SequenceTransducer)
+    main_log = "nll"  # what is logged after `loss`, and shown in the progress line
+
     def __init__(
         self,
-        model: SequenceGenerator | SequenceTransducer,
+        model: Any,
         logs: Iterable[str] = (),
         players: Mapping[str, Sequence[str]] | None = None,
         shortest: int = 1,
         **kwargs: Any,
     ) -> None:
-        if not isinstance(model, (SequenceGenerator, SequenceTransducer)):
+        if not isinstance(model, self.trains):
             raise TypeError(
                 "generator must be a SequenceGenerator or a SequenceTransducer, "
                 f"got {type(model).__name__}."
             )
         dtype = check_dtype(kwargs.pop("dtype", None), model.cell)  # by it Keras scales losses
         super().__init__(**{"autocast": False, **kwargs, "dtype": dtype})
-        self.generator = model
+        self.generator: Any = model
         self.built = model.built
         self.data = data_of(model, shortest)
         self.compiles_loops: bool | str = False
@@ -94,8 +97,8 @@ class Forcing(keras.Model):
             raise ValueError(
                 f"trace_loss_fields of the cell must not use the names of logs, got {taken}."
             )
-        evaluation = ["loss", "nll", *self.data.logs, *self._cell_losses]
-        self._logs = Logs(evaluation, logs, players)
+        evaluation = ["loss", self.main_log, *self.data.logs, *self._cell_losses]
+        self._logs = Logs(evaluation, logs, players, self.data.highest)
         self._updates = Updates(self._logs.skipped, "model")
 
     def call(self, x: Tensor, training: bool = False) -> Tensor:

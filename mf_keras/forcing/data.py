@@ -1,5 +1,6 @@
 """The data of a model: what they must be, and what is logged of a batch."""
 
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import keras
@@ -7,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from mf_keras import validation
-from mf_keras.models import SequenceGenerator
+from mf_keras.models import Policy, SequenceGenerator
 from mf_keras.models.generator import check_context, parts_of
 from mf_keras.models.sequence_model import SequenceModel
 from mf_keras.outputs.output import without_padding
@@ -35,6 +36,9 @@ class GeneratorData:
         model: the generator.
         shortest: steps that a sequence must have.
     """
+
+    # Names of the logs that are the better the higher they are.
+    highest: Collection[str] = ("correct_predictions",)
 
     def __init__(self, model: SequenceModel, shortest: int = 1) -> None:
         self.model = model
@@ -244,8 +248,67 @@ class TransducerData(GeneratorData):
         return [(_finite(x), f"{name} must be finite, got NaN or infinity", x)]
 
 
+class PolicyData(GeneratorData):
+    """The data of a `Policy`: batches of tasks x (B, *task), and nothing else."""
+
+    def __init__(self, model: SequenceModel, shortest: int = 1) -> None:
+        super().__init__(model, shortest)
+        self.environment = model.environment
+        self.highest = [n for n, better in self.environment.logs.items() if better == "max"]
+        self.highest.append("return")
+
+    @property
+    def logs(self) -> list[str]:
+        """Names of the environment's measures."""
+        return list(self.environment.logs)
+
+    def batch(self, data: Any, name: str = "a batch") -> Batch:
+        """Arrays, tensors or specs of one batch, whose shapes are checked as far as known.
+
+        Raises:
+            ValueError: there is more than tasks, or their shape is wrong.
+        """
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        if y is not None or sample_weight is not None:
+            raise ValueError(
+                f"{name} must be tasks of the environment only, without y and sample_weight; got "
+                "more parts."
+            )
+        validation.shape_of(name, x, ("B", *self.environment.task))
+        return Batch(x, x)
+
+    def check_arrays(self, names: "Names", x: Any, y: Any, sample_weight: Any) -> None:
+        """Check shapes and values of arrays.
+
+        Raises:
+            TypeError: one is no dense array of numbers.
+            ValueError: a shape or a value is wrong.
+        """
+        _array(names.inputs, x)
+        self.batch((x, y, sample_weight), names.inputs)
+        array = np.asarray(x)
+        right, values = self.environment.valid(array), self.environment.values
+        validation.entries(names.inputs, array, right, values)
+
+    def conditions(self, names: "Names", parts: tuple[Any, ...], any_step: Function) -> list:
+        """What must be true of the values of one batch; see `datasets.with_checks`."""
+        return self.conditions_of_inputs(names.inputs, parts[0])
+
+    def inputs(self, data: Any, name: str = "x") -> Any:
+        """What `predict` reads of a batch; further parts are passed over, as in Keras."""
+        x = data[0] if isinstance(data, tuple) else data
+        return self.batch((x,), name).inputs
+
+    def conditions_of_inputs(self, name: str, x: Any) -> list:
+        """As `conditions`, of what `predict` reads."""
+        words = f"{name} must hold only {self.environment.values}, got other values"
+        return [(self.environment.valid(x), words, x)]
+
+
 def data_of(model: SequenceModel, shortest: int = 1) -> GeneratorData:
     """The data of a model, by its kind."""
+    if isinstance(model, Policy):
+        return PolicyData(model, shortest)
     kind = GeneratorData if isinstance(model, SequenceGenerator) else TransducerData
     return kind(model, shortest)
 

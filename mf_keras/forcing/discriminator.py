@@ -11,7 +11,7 @@ from mf_keras import backend, validation
 from mf_keras.frozen import KeepsFrozenParts
 from mf_keras.types import Config, Shape, Structure, Tensor
 
-POOLINGS = ("mean", "last")
+POOLINGS = ("mean", "last", "none")
 
 
 @keras.saving.register_keras_serializable(package="mf_keras")
@@ -27,7 +27,7 @@ class PooledGRU(KeepsFrozenParts, keras.layers.Layer):
 
     Args:
         units: size of the state.
-        pooling: "mean" of the states over time, or the "last" one.
+        pooling: "mean" of the states over time, the "last" one, or "none" for all of them.
         **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
     """
 
@@ -44,7 +44,7 @@ class PooledGRU(KeepsFrozenParts, keras.layers.Layer):
             self.cell.build((None, input_shape[-1]))
 
     def call(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
-        """(B, T, F), and perhaps a mask (B, T) -> (B, units)."""
+        """(B, T, F), and perhaps a mask (B, T) -> (B, units), or (B, T, units) without pooling."""
         inputs = ops.transpose(inputs, (1, 0, 2))  # (T, B, F)
         time, batch, _ = ops.shape(inputs)
         if mask is not None:
@@ -67,9 +67,11 @@ class PooledGRU(KeepsFrozenParts, keras.layers.Layer):
             precise = keras.backend.result_type(self.compute_dtype, "float32")
             carry.append(ops.zeros((batch, self.units), dtype=precise))
         variables = [self.cell.recurrent_kernel, self.cell.bias]
-        nothing = [False] * len(carry)
+        keep = [self.pooling == "none", *(False for _ in carry[1:])]
         sums = [False, *(True for _ in carry[1:])]
-        _, (last, *total) = backend.scan(step, variables, carry, sequences, nothing, sums=sums)
+        states, (last, *total) = backend.scan(step, variables, carry, sequences, keep, sums=sums)
+        if self.pooling == "none":
+            return ops.transpose(states[0], (1, 0, 2))
         if self.pooling == "last":
             return last  # padding keeps the last state that counts
         steps = time if mask is None else ops.maximum(ops.sum(ops.cast(mask, "int32"), axis=0), 1)
@@ -115,7 +117,8 @@ class SequenceDiscriminator(KeepsFrozenParts, keras.Model):
     Args:
         gru_units: size of the GRU.
         dense_units: sizes of the dense layers before the logit.
-        pooling: "mean" of the states over time, or the "last" one.
+        pooling: "mean" of the states over time, or the "last" one; "none" for a logit (B, T, 1) of
+            every step, which depends on the steps up to it.
         spectral_normalization: divide the dense kernels by their largest singular value (Miyato et
             al. 2018, arXiv:1802.05957). It works under XLA. The other usual remedy, R1 (Mescheder
             et al. 2018, arXiv:1801.04406), is not offered: its second derivative is right under
@@ -186,7 +189,7 @@ class SequenceDiscriminator(KeepsFrozenParts, keras.Model):
             training: whether the spectral norms are estimated anew.
 
         Returns:
-            (B, 1).
+            (B, 1); without pooling (B, T, 1).
 
         Raises:
             TypeError: an argument is no tensor of numbers.

@@ -10,9 +10,12 @@ from mf_keras import backend, validation
 from mf_keras.backend import replicas
 from mf_keras.forcing.adversarial import AdversarialForcing
 from mf_keras.forcing.adversary import DEFAULT_GATE
+from mf_keras.forcing.reinforce import baseline
 from mf_keras.models import SequenceGenerator
 from mf_keras.types import Config, Tensor
 
+# Logs of `score_function`: the sizes of two parts of the generator's gradient.
+_SIZES = ("pathwise_gradient", "score_function_gradient")
 # Field of the trace -> the name of its cost, where the papers have one; `c_FIELD` for others.
 _COSTS = {"hidden": "c_h", "memory": "c_m"}
 
@@ -29,13 +32,22 @@ class MemoryForcing(AdversarialForcing):
     samples, over as many steps. Of padded sequences the discriminators see, in both modes, the
     steps of the data that count. The discriminators tell the two traces apart, and the
     generator makes the free-running one like the teacher-forced one. Samples are detached: the
-    gradient of C flows through the free-running trace only.
+    gradient of C flows through the free-running trace only, as in the papers and all ports. That is
+    one of two parts of it. With f = -log D(behaviour), and samples y of the generator,
+
+        grad C = E[grad f] + E[(f - b) grad log p(y)]
+
+    and the second one, how the choice of samples changes the behaviour, is added by
+    `score_function=True`, with the mean f of the other rows as b. It has no bias, but a variance
+    that the first one does not have; the last step, which no behaviour depends on, is left out.
 
     Logs beside those of `TeacherForcing`, for every watched field: its cost `c_h`, `c_m`, or
     `c_FIELD` (eq. 8, nats), `FIELD_discriminator_loss` (eq. 7, nats), `..._accuracy`, and
     `..._gate_open`, the share of steps in which the generator received its gradient; `loss` is NLL
     plus the weighted costs, whether the gates are open or not. `evaluate` is free of adversarial
-    terms.
+    terms. With `score_function`, which takes one more backward pass of the free run, also
+    `pathwise_gradient` and `score_function_gradient`: the lengths of the two parts of the gradient,
+    both weighted and gated.
 
     Args:
         generator: a `SequenceGenerator`.
@@ -56,6 +68,7 @@ class MemoryForcing(AdversarialForcing):
         watch: fields of the cell's trace that are watched, e.g. ("memory", "read_weights").
         discriminators: field -> discriminator, of watched fields other than these two.
         weights: field -> weight of its cost, of watched fields other than these two; 1 by default.
+        score_function: whether the generator's gradient has its second part.
         **kwargs: `name`, as for every Keras model.
 
     Raises:
@@ -79,6 +92,7 @@ class MemoryForcing(AdversarialForcing):
         watch: Collection[str] = ("hidden", "memory"),
         discriminators: Mapping[str, Any] | None = None,
         weights: Mapping[str, float] | None = None,
+        score_function: bool = False,
         **kwargs: Any,
     ) -> None:
         if not isinstance(generator, SequenceGenerator):
@@ -95,6 +109,7 @@ class MemoryForcing(AdversarialForcing):
             for field in fields
         }
         reverse_weight = validation.real_number("reverse_weight", reverse_weight, 0.0)
+        score_function = validation.boolean("score_function", score_function)
         super().__init__(
             generator,
             watched={field: f"{field}_discriminator" for field in fields},
@@ -105,11 +120,13 @@ class MemoryForcing(AdversarialForcing):
             warm_up_steps=warm_up_steps,
             label_smoothing=label_smoothing,
             seed=seed,
+            logs=_SIZES if score_function else (),
             shortest=2,  # one step is the same in both modes: nothing to tell apart
             **kwargs,
         )
         self.reverse_weight = reverse_weight
         self.watch = fields
+        self.score_function = score_function
 
     @property
     def hidden_discriminator(self) -> keras.layers.Layer:
@@ -127,16 +144,19 @@ class MemoryForcing(AdversarialForcing):
         batch, variables = self._batch(data), self.generator.trainable_variables
 
         def behave():
-            (logits, real), (_, free) = self._both_modes(batch)
+            (*_, logits, real), (*drawn, free) = self._both_modes(batch)
             nll = self._scored(batch, logits, real, training=True).loss  # with the cell's own
             real, free = ([getattr(trace, f) for f in self.watch] for trace in (real, free))
-            return [replicas.mean(nll), *free, *(real if self.reverse_weight else ())], (nll, real)
+            choices = [self._log_probabilities(batch, *drawn)] if self.score_function else ()
+            reverse = real if self.reverse_weight else ()
+            return [replicas.mean(nll), *free, *reverse, *choices], (nll, real)
 
         (mean_nll, *free), (nll, real), pull = backend.pullback(behave, variables)
         scale = self.optimizer.scale_loss(ops.ones_like(mean_nll))
         mask = None if batch.sample_weight is None else ops.cast(batch.sample_weight, "bool")
         loss, terms = nll, {"nll": mean_nll}
         to_free, to_real = [], []
+        to_choices: Any = 0.0
         # One discriminator after the other: side by side they need twice the memory.
         before: list[Tensor] = []
         for index, (field, adversary) in enumerate(self.adversaries.items()):
@@ -155,28 +175,65 @@ class MemoryForcing(AdversarialForcing):
             if reverse is not None:
                 loss = loss + reverse * outcome.reverse_cost
                 to_real.append(outcome.gradients["real"])
+            if self.score_function:
+                excess = outcome.costs - baseline(outcome.costs, "leave_one_out")
+                to_choices += scale * weight * outcome.gate_open * excess
             terms[self._costs[field]] = outcome.gradients
             before = to_free[-1:]
             self._track_game(field, outcome)
         # Not before: both modes run side by side, and one of them alone would leave a core idle.
         with backend.after(before):
-            gradients, _ = pull([scale, *to_free, *to_real])
+            if self.score_function:
+                to_choices = to_choices / ops.cast(replicas.size(to_choices), to_choices.dtype)
+                gradients = self._in_parts(pull, scale, to_choices, to_free, to_real)
+            else:
+                gradients, _ = pull([scale, *to_free, *to_real])
         self._updates.apply(self.optimizer, gradients, variables, terms)
         self._logs.track({"loss": loss})
         return self.get_metrics_result()
 
     def _both_modes(self, batch):
         """Teacher forcing, and free running; each replica takes its rows of the noise."""
-        x = batch.targets
+        noise = self._noise(batch.targets)
+        keep = self._kept(self.watch)
+        return self.generator.in_both_modes(
+            batch.inputs, noise, training=True, keep=keep, samples=self.score_function
+        )
+
+    def _noise(self, x):
+        """Of the free run, (B, T, noise_size)."""
         shape = (replicas.size(x), ops.shape(x)[1], self.generator.output.noise_size)
         noise = keras.random.uniform(shape, seed=self.seed_generator, dtype="float32")
-        noise = replicas.own(noise, x)
-        keep = self._kept(self.watch)
-        return self.generator.in_both_modes(batch.inputs, noise, training=True, keep=keep)
+        return replicas.own(noise, x)
+
+    def _log_probabilities(self, batch, samples, logits):
+        """log p of the samples that a behaviour depends on, (B,): of the steps before the last."""
+        counts = batch.sample_weight
+        counts = ops.ones(ops.shape(batch.targets)[:2]) if counts is None else counts
+        counts = ops.concatenate([counts[:, 1:], ops.zeros_like(counts[:, :1])], axis=1)
+        return -self.generator.output.nll(samples, logits, counts)
+
+    def _in_parts(self, pull, scale, to_choices, to_free, to_real):
+        """The generator's gradient, as the sum of three whose sizes are logged."""
+        no_free, no_real = [None] * len(to_free), [None] * len(to_real)
+        parts = [
+            pull(cotangents)[0]
+            for cotangents in (
+                [None, *to_free, *no_real, None],
+                [None, *no_free, *no_real, to_choices],
+                [scale, *no_free, *to_real, None],
+            )
+        ]
+        for name, gradients in zip(_SIZES, parts, strict=False):
+            self._logs.track(
+                {name: _length(replicas.summed(gradients)) / ops.cast(scale, "float32")}
+            )
+        return [_added(each) for each in zip(*parts, strict=True)]
 
     def get_config(self) -> Config:
         """The constructor's arguments, models serialized."""
         config = {**super().get_config(), "reverse_weight": self.reverse_weight}
+        config["score_function"] = self.score_function
         others = [field for field in self.watch if field not in _COSTS]
         for field in set(self.watch) & set(_COSTS):
             discriminator = self.adversaries[field].discriminator
@@ -189,6 +246,18 @@ class MemoryForcing(AdversarialForcing):
             for field in others
         }
         return config
+
+
+def _added(gradients):
+    """The sum of gradients of one variable, of which some may be None."""
+    known = [gradient for gradient in gradients if gradient is not None]
+    return sum(known[1:], known[0]) if known else None
+
+
+def _length(gradients):
+    """The Euclidean length of the gradients of all variables together."""
+    known = [ops.cast(gradient, "float32") for gradient in gradients if gradient is not None]
+    return ops.sqrt(sum(ops.sum(ops.square(gradient)) for gradient in known))
 
 
 def _watched_fields(watch, cell):

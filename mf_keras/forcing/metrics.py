@@ -1,6 +1,6 @@
 """What an epoch of training is described by: means over its steps, and skipped updates."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -135,6 +135,7 @@ class Logs:
         evaluation: names of the logs of `evaluate`, and of `fit` too.
         training: names of further logs of `fit`.
         players: as for `SkippedUpdates`.
+        highest: names of the logs that are the better the higher they are, beside accuracies.
     """
 
     def __init__(
@@ -142,8 +143,10 @@ class Logs:
         evaluation: Iterable[str],
         training: Iterable[str] = (),
         players: Mapping[str, Sequence[str]] | None = None,
+        highest: Collection[str] = ("correct_predictions",),
     ) -> None:
         self._evaluation = tuple(evaluation)
+        self._highest = tuple(highest)
         self._means = {
             name: keras.metrics.Sum(name) if name == "correct_predictions" else FiniteMean(name)
             for name in (*self._evaluation, *training)
@@ -152,9 +155,10 @@ class Logs:
 
     @property
     def directions(self) -> dict[str, str]:
-        """Name of a log -> "min" or "max", whichever is better; gates are better neither way."""
-        highest = [n for n in self._means if n == "correct_predictions" or n.endswith("_accuracy")]
-        gates = [name for name in self._means if name.endswith("_gate_open")]
+        """Name of a log -> "min" or "max", whichever is better; gates and sizes are in neither."""
+        highest = [n for n in self._means if n in self._highest or n.endswith("_accuracy")]
+        neither = ("_gate_open", "_gradient", "entropy", "reward")
+        gates = [name for name in self._means if name.endswith(neither)]
         lowest = [name for name in (*self._means, self.skipped.name) if name not in gates]
         return {**dict.fromkeys(lowest, "min"), **dict.fromkeys(highest, "max")}
 
@@ -169,11 +173,12 @@ class Logs:
             return {name: logs[name] for name in self._evaluation[1:3] if name in logs}
         gates = [value for name, value in logs.items() if name.endswith("_gate_open")]
         found = {"loss": logs["loss"]} if gates else {}
-        found["nll"] = logs["nll"]
+        main = self._evaluation[1]  # the NLL, or the return of a policy
+        found[main] = logs[main]
         if gates:
             found["gate"] = sum(gates) / len(gates)
-        if "val_nll" in logs:
-            found["val_nll"] = logs["val_nll"]
+        if f"val_{main}" in logs:
+            found[f"val_{main}"] = logs[f"val_{main}"]
         if logs[self.skipped.name]:
             found[self.skipped.name] = logs[self.skipped.name]
         return found

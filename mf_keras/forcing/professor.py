@@ -34,6 +34,8 @@ class ProfessorForcing(MemoryForcing):
         warm_up_steps: so many first steps of plain NLL; the discriminator learns meanwhile.
         label_smoothing: how far the target of teacher-forced behaviour lies below 1.
         seed: of the free-running noise.
+        score_function: whether the generator's gradient has its second part, of the choice of
+            samples.
         **kwargs: `name`, as for every Keras model.
 
     Raises:
@@ -51,6 +53,7 @@ class ProfessorForcing(MemoryForcing):
         warm_up_steps: int = 0,
         label_smoothing: float = 0.0,
         seed: int = 0,
+        score_function: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -63,6 +66,7 @@ class ProfessorForcing(MemoryForcing):
             label_smoothing=label_smoothing,
             seed=seed,
             watch=("hidden",),
+            score_function=score_function,
             **kwargs,
         )
 

@@ -94,7 +94,8 @@ def in_both_modes(
     training: bool = False,
     keep: Keep = None,
     chunk: Chunk = None,
-) -> list[tuple[Tensor, State]]:
+    samples: bool = False,
+) -> list[tuple[Any, ...]]:
     """Teacher forcing and free running side by side, by one program that is compiled once.
 
     Teacher forcing is free running with thresholds that force the data upon the samples. Each of
@@ -109,16 +110,18 @@ def in_both_modes(
         training: passed on to the cell.
         keep: fields of the traces to return, as for `unroll`.
         chunk: of states to keep for the gradient, as for `unroll`.
+        samples: whether to return the samples as well, which are x in teacher forcing.
 
     Returns:
         `[(parameters, trace), (parameters, trace)]`, teacher-forced and free-running, as
-        `teacher_force` and `free_run` give them.
+        `teacher_force` and `free_run` give them; of `samples`, `(samples, parameters, trace)` each.
     """
     forced = output.forced(x, thresholds.dtype)
 
     def run_freely(inputs, masks):
         options: dict[str, Any] = {"training": training, "keep": keep, "chunk": chunk}
-        return free_run(cell, output, inputs, masks=masks, **options)[1:]
+        found = free_run(cell, output, inputs, masks=masks, **options)
+        return found if samples else found[1:]
 
     # Both have one static shape, so that they share one program. Masks that are drawn within it
     # would let the second run wait for the first one.

@@ -123,8 +123,13 @@ class SequenceGenerator(SequenceModel):
         return free_running.teacher_force(self.cell, self.output, *parts_of(inputs), **options)
 
     def in_both_modes(
-        self, x: Tensor, noise: Tensor, training: bool = False, keep: Keep = None
-    ) -> list[tuple[Tensor, State]]:
+        self,
+        x: Tensor,
+        noise: Tensor,
+        training: bool = False,
+        keep: Keep = None,
+        samples: bool = False,
+    ) -> list[tuple[Any, ...]]:
         """Teacher forcing on x and free running from noise, side by side.
 
         Args:
@@ -132,13 +137,16 @@ class SequenceGenerator(SequenceModel):
             noise: (B, T, noise_size), uniform in [0, 1).
             training: passed on to the cell.
             keep: as in `teacher_force`.
+            samples: whether to return the samples as well.
 
         Returns:
-            `[(logits, trace), (logits, trace)]`, teacher-forced and free-running.
+            `[(logits, trace), (logits, trace)]`, teacher-forced and free-running; of `samples`,
+            `(samples, logits, trace)` each.
         """
         thresholds = self.output.thresholds(noise, temperature=1.0)
         options: dict[str, Any] = {"training": training, "keep": keep, "chunk": self.chunk}
         x, context = parts_of(x)
+        options["samples"] = samples
         return free_running.in_both_modes(self.cell, self.output, x, thresholds, context, **options)
 
     def nll(

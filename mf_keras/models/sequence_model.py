@@ -28,6 +28,8 @@ class SequenceModel(keras.Model):
             unknown word, or `dtype` is not the cell's.
     """
 
+    answer_size = 0  # numbers that the cell gives beside the parameters of the output
+
     def __init__(
         self,
         cell: MemoryCell,
@@ -38,7 +40,7 @@ class SequenceModel(keras.Model):
     ) -> None:
         if not isinstance(cell, MemoryCell):
             raise TypeError(f"cell must be a memory cell such as DNCCell, got {cell!r}.")
-        output = check_output(output, cell.units)
+        output = check_output(output, cell.units - self.answer_size)
         chunk = check_chunk(chunk)
         # The cell casts its own weights, step by step; cast here, their gradients would be rounded.
         dtype = check_dtype(dtype, cell)

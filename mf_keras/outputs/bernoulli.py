@@ -72,6 +72,11 @@ class Bernoulli(Output):
         wrong = ops.not_equal(parameters > 0, ops.cast(x, "bool"))
         return ops.sum(ops.cast(wrong, "float32"), axis=-1)
 
+    def step_entropy(self, parameters: Tensor) -> Tensor:
+        """softplus(l) - l sigmoid(l), summed over the bits of a step."""
+        bits = ops.softplus(parameters) - parameters * ops.sigmoid(parameters)
+        return ops.sum(bits, axis=-1)
+
     def as_pixels(self, x: ArrayLike) -> np.ndarray:
         """Black and white, of steps of one bit."""
         return super().as_pixels(x) if self.size != 1 else np.asarray(x)[..., 0]

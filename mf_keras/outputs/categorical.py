@@ -94,6 +94,11 @@ class Categorical(Output):
         predicted = ops.cast(ops.argmax(parameters, axis=-1), "int32")
         return ops.cast(ops.not_equal(predicted, ops.cast(x, "int32")), "float32")
 
+    def step_entropy(self, parameters: Tensor) -> Tensor:
+        """-sum of p log p over the classes."""
+        log_p = ops.log_softmax(parameters, axis=-1)
+        return -ops.sum(ops.exp(log_p) * log_p, axis=-1)
+
     def as_pixels(self, x: ArrayLike) -> np.ndarray:
         """Levels of grey, from class 0 to the last one."""
         return np.asarray(x) / (self.size - 1)

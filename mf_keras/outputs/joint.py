@@ -146,6 +146,11 @@ class Joint(Output):
         parts = zip(self._parts, *given, strict=True)
         return sum(part.step_errors(own, p) for part, own, p in parts)
 
+    def step_entropy(self, parameters: Tensor) -> Tensor:
+        """The sum of the outputs' own, which are independent."""
+        shares = _shares(parameters, self._sizes)
+        return sum(part.step_entropy(p) for part, p in zip(self._parts, shares, strict=True))
+
     def get_config(self) -> Config:
         """The constructor's arguments, outputs serialized."""
         parts = [keras.saving.serialize_keras_object(part) for part in self._parts]

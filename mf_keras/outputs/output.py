@@ -108,6 +108,14 @@ class Output:
         """
         raise NotImplementedError(f"{type(self).__name__} must define step_errors(...).")
 
+    def step_entropy(self, parameters: Tensor) -> Tensor:
+        """The entropy of each step's distribution, (B, T), nats, from parameters (B, T, size).
+
+        Raises:
+            ValueError: there is no formula for it, as for mixtures.
+        """
+        raise ValueError(f"the entropy of {self.description} has no formula.")
+
     def as_pixels(self, x: ArrayLike) -> np.ndarray:
         """Steps x (n, T, *step) as pixels of grey images, (n, T) in [0, 1].
 

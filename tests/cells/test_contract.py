@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mf_keras import MemoryForcing, SequenceDiscriminator, SequenceGenerator, callbacks
-from mf_keras.cells import DNCCell, KanervaCell, MANNCell, NTMCell
+from mf_keras.cells import DNCCell, KanervaCell, MANNCell, NTMCell, TapeCell
 from tests.backends import tf
 from tests.cells import helpers
 from tests.small import binary
@@ -67,6 +67,7 @@ CELLS = {
         shared_slots=True,
         learn_initial_memory=True,
     ),
+    "tape": lambda: TapeCell(keras.layers.GRUCell(4), UNITS, **SIZES),
     "ntm, stacked": lambda: NTMCell(_stacked(), UNITS, **SIZES, shift_range=0),
     "ntm, feed-forward": lambda: NTMCell(keras.layers.Dense(4, "tanh"), UNITS, **SIZES),
 }

@@ -13,6 +13,8 @@ from mf_keras import (
     MemoryForcing,
     PositiveNegativeMemoryForcing,
     ProfessorForcing,
+    Reinforce,
+    SequenceGAN,
     TeacherForcing,
 )
 from mf_keras.backend import replicas
@@ -27,7 +29,12 @@ RUNS = {
         # In a graph a branch is a graph, too. Clipped, which the sum of the gradients must be.
         {"gate": (0.492, 0.52), "run_eagerly": False, "jit_compile": False, "clipnorm": 0.02},
     ),
-    MemoryForcing: (7, {"gate": None, "reverse_weight": 0.5, "label_smoothing": 0.1}),
+    MemoryForcing: (
+        7,
+        {"gate": None, "reverse_weight": 0.5, "label_smoothing": 0.1, "score_function": True},
+    ),
+    SequenceGAN: (6, {"rollouts": 1, "nll_weight": 0.5}),
+    Reinforce: (6, {"baseline": "critic", "entropy": 0.1, "normalize": True}),
     PositiveNegativeMemoryForcing: (11, {"gate": (0.505, 0.6)}),
 }
 # A generator and a transducer; the methods evaluate alike.

@@ -8,12 +8,16 @@ from mf_keras import (
     DNCCell,
     MemoryForcing,
     MemoryReplay,
+    Policy,
     PositiveNegativeMemoryForcing,
+    Reinforce,
     SequenceDiscriminator,
+    SequenceGAN,
     SequenceGenerator,
     SequenceTransducer,
     TeacherForcing,
 )
+from mf_keras.environments import CopyEnvironment
 from tests.small import binary
 
 TIME = 2
@@ -37,9 +41,13 @@ def make(method, jit_compile="auto", run_eagerly=True, clipnorm=None, **kwargs):
         model.build((None, None, 2))
         kwargs["discriminator"] = discriminator(3, 2)
         kwargs.update(replay=MemoryReplay(5), discriminator_batch=3)
+    elif method is Reinforce:
+        model = Policy(cell, CopyEnvironment(TIME))
     else:
         model = SequenceGenerator(cell)
-        if method is not TeacherForcing:
+        if method is SequenceGAN:
+            kwargs["discriminator"] = discriminator(1)
+        elif method is not TeacherForcing:
             kwargs["hidden_discriminator"] = discriminator(4)
         if method is MemoryForcing:
             kwargs["memory_discriminator"] = discriminator(3, 2)
@@ -63,6 +71,8 @@ def discriminator(*features):
 
 def batches(method, count, size=4):
     """`count` sequences in batches of `size`; the last one may be smaller."""
+    if method is Reinforce:
+        return tf.data.Dataset.from_tensor_slices(binary(count, TIME)).batch(size)
     if method is not PositiveNegativeMemoryForcing:
         return tf.data.Dataset.from_tensor_slices(binary(count, TIME, 1)).batch(size)
     # What counts is few bits of some sequences, so that there are right and wrong predictions.

@@ -14,7 +14,10 @@ from mf_keras import PositiveNegativeMemoryForcing
 from tests.forcing import worker
 from tests.forcing.replicas import batches, distance, make, state
 
-METHODS = ("TeacherForcing", "ProfessorForcing", "MemoryForcing", "PositiveNegativeMemoryForcing")
+METHODS = (
+    *("TeacherForcing", "ProfessorForcing", "MemoryForcing", "PositiveNegativeMemoryForcing"),
+    *("SequenceGAN", "Reinforce"),
+)
 EVERY = pytest.mark.parametrize("method", METHODS)
 ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_NUM_INTRAOP_THREADS": "1"}
 ROOT = pathlib.Path(__file__).parents[2]

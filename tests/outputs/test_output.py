@@ -84,6 +84,21 @@ def test_probabilities_of_all_sequences_sum_to_one(name):
 
 
 @FINITE
+def test_the_entropy_is_that_of_all_steps(name):
+    output = OUTPUTS[name]
+    if name == "ternary":  # which has none
+        with pytest.raises(ValueError, match="has no formula"):
+            output.step_entropy(parameters(output, 2, 3))
+        return
+    given, expected = parameters(output, 2, 3), 0.0
+    for step in STEPS[name]:
+        x = np.full((2, 3, *output.step), step, output.dtype)
+        nll = np.asarray(output.step_nll(x, given))
+        expected = expected + np.exp(-nll) * nll
+    np.testing.assert_allclose(output.step_entropy(given), expected, rtol=1e-5)
+
+
+@FINITE
 def test_frequencies_of_samples_are_the_probabilities(name):
     output, count = OUTPUTS[name], 20000
     given = ops.broadcast_to(parameters(output, 1), (count, output.size))

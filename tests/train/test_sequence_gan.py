@@ -1,0 +1,44 @@
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+
+from train import sequence_gan
+
+SIZES = (
+    "--classes 3 --length 3 --oracle-units 3 --units 3 --sequences 8 --pretraining 1 --updates 2 "
+    "--rollouts 1 --batch-size 4 --seeds 1"
+)
+
+
+@pytest.fixture
+def small():
+    """Nothing is compiled."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run_functions")
+def test_a_run_has_a_row_for_every_method_and_control(small, tmp_path, capsys):
+    folder = tmp_path / "run"
+    sequence_gan.main([*SIZES.split(), "--out", str(folder)])
+    rows = pd.read_csv(folder / "results.csv").set_index(["method", "temperature"])
+    methods = {"data", "pretrained", *sequence_gan.METHODS}
+    assert set(rows.index.get_level_values("method")) == methods
+    assert {t for m, t in rows.index if m == "teacher"} == set(sequence_gan.TEMPERATURES)
+    assert (rows["oracle_nats"] > 0.0).all()
+    assert rows["distinct"].between(0.0, 1.0).all()
+    assert (folder / "nll.png").stat().st_size > 1000
+    assert "final" in capsys.readouterr().out
+
+
+def test_controls_have_rewards_that_know_nothing_of_the_data():
+    options = sequence_gan.Options.parse([])
+    generator = sequence_gan.Options(classes=3, units=3).generator(3)
+    samples = np.array([[0, 1, 2], [2, 1, 0]], "int32")
+    for method in ("constant", "random"):
+        model = sequence_gan.make_model(method, generator, options, seed=0)
+        gains = np.asarray(model._rewards(model._batch(samples), samples)[1])
+        assert gains.shape == (2, 3)
+        assert (gains == 0.5).all() == (method == "constant")

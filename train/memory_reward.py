@@ -1,0 +1,175 @@
+"""Whether a memory like that of successful episodes is a useful reward, where rewards are rare.
+
+python -m train.memory_reward --environment copy --length 6 --seeds 10
+python -m train.memory_reward --environment chain --length 20 --seeds 10
+
+For each seed, the same for all methods: `none`, REINFORCE with a critic and entropy; `memory`, with
+the bonus of a discriminator on the memory (`MemoryReward`); `behaviour`, of one on observations and
+actions (GASIL, Guo et al. 2018); `untrained`, of one on the memory that does not learn. Counts the
+episodes until 90 % of a batch of new episodes are right. Writes a run folder: config.json; for each
+seed and method seed_K-METHOD.csv (a row per interval of 20 updates: return, bonus, entropy, right
+episodes, seconds); results.json and results.csv. `--resume RUN` goes on with what is not finished.
+"""
+
+import dataclasses
+import sys
+import time
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+
+from mf_keras import DNCCell, MemoryReplay, MemoryReward, Policy, Reinforce
+from mf_keras.environments import CopyEnvironment, Environment, MemoryChain
+from train.runs import resuming
+from train.runs.folder import RunFolder, write_text
+from train.runs.options import (
+    ExperimentOptions,
+    Role,
+    fraction,
+    option,
+    positive_float,
+    positive_int,
+    random_seed,
+)
+
+METHODS = ("none", "memory", "behaviour", "untrained")
+ENVIRONMENTS = {"copy": CopyEnvironment, "chain": MemoryChain}
+RESULTS = "results.json"
+INTERVAL = 20  # updates of a row of the history
+TEST_SEED = 2**31
+
+
+@dataclasses.dataclass(kw_only=True)
+class Options(ExperimentOptions):
+    """The options of a run."""
+
+    command = "train.memory_reward"
+    marker = "bonus"
+
+    method: str = option("all", "always all", role=Role.RUN, choices=("all",))
+    methods: tuple[str, ...] = option(METHODS, "what to compare", nargs="+", choices=METHODS)
+    environment: str = option("copy", "the task", choices=tuple(ENVIRONMENTS))
+    length: int = option(6, "bits to copy, or steps of the chain", positive_int)
+    form: str = option("final", "of the bonus", choices=("final", "potential"))
+    bonus: float = option(0.1, "weight of the bonus", positive_float)
+    entropy: float = option(0.02, "weight of the entropy", positive_float)
+    controller_units: int = option(64, "of the GRU", positive_int)
+    memory_size: int = option(20, "slots of the DNC", positive_int)
+    word_size: int = option(16, "length of a slot", positive_int)
+    num_reads: int = option(4, "read heads", positive_int)
+    batch_size: int = option(64, "episodes", positive_int)
+    learning_rate: float = option(3e-3, "of Adam", positive_float)
+    success: float = option(0.9, "share of right episodes that ends a training", fraction)
+    updates: int = option(2000, f"at most; a multiple of {INTERVAL}", positive_int, role=Role.RUN)
+    seeds: int = option(10, "how many trainings of each method", positive_int, role=Role.RUN)
+    first_seed: int = option(0, "of the trainings", random_seed, role=Role.RUN)
+    out: str = option("", "run folder, new; default: runs/memory_reward-TASK", role=Role.FILES)
+    resume: str | None = option(
+        None, "go on with the run in this folder", role=Role.FILES, metavar="RUN"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.methods = tuple(self.methods)
+        self.out = self.out or f"runs/memory_reward-{self.environment}"
+
+    def task(self) -> Environment:
+        """The environment."""
+        return ENVIRONMENTS[self.environment](self.length)
+
+
+def make_model(options: Options, method: str, seed: int) -> Reinforce:
+    """The compiled model of one method and seed; the policies of a seed start alike."""
+    keras.utils.set_random_seed(seed)
+    environment = options.task()
+    sizes: dict[str, Any] = {"memory_size": options.memory_size, "word_size": options.word_size}
+    cell = DNCCell(
+        keras.layers.GRUCell(options.controller_units),
+        environment.actions.size,
+        num_reads=options.num_reads,
+        **sizes,
+    )
+    policy = Policy(cell, environment)
+    common: dict[str, Any] = {"baseline": "critic", "entropy": options.entropy, "seed": seed}
+    if method == "none":
+        model = Reinforce(policy, **common)
+    else:
+        watch = "behaviour" if method == "behaviour" else "memory"
+        model = MemoryReward(
+            policy,
+            watch=watch,
+            form=options.form,
+            weight=options.bonus,
+            learns=method != "untrained",
+            replay=MemoryReplay(256),
+            **common,
+        )
+    model.compile(keras.optimizers.Adam(options.learning_rate, clipnorm=1.0))
+    return model
+
+
+def run_one(options: Options, method: str, seed: int, folder: RunFolder) -> dict[str, Any]:
+    """Train one method until it succeeds; how many episodes that took."""
+    model, environment = make_model(options, method, seed), options.task()
+    tests = environment.tasks(4 * options.batch_size, TEST_SEED)
+    rows: list[dict[str, float]] = []
+    start, episodes = time.time(), None
+    for interval in range(options.updates // INTERVAL):
+        drawn = environment.tasks(INTERVAL * options.batch_size, seed * 10_000 + interval)
+        history = model.fit(drawn, batch_size=options.batch_size, shuffle=False, verbose=0).history
+        returns = model.predict(tests, batch_size=len(tests), verbose=0)
+        right = right_share(options, tests, returns)
+        count = (interval + 1) * INTERVAL * options.batch_size
+        row = {"episodes": count, **{k: float(v[-1]) for k, v in history.items()}, "right": right}
+        rows.append({**row, "seconds": round(time.time() - start, 1)})
+        if right >= options.success:
+            episodes = count
+            break
+    write_text(folder / f"seed_{seed}-{method}.csv", pd.DataFrame(rows).to_csv(index=False))
+    return {"episodes": episodes, "right": rows[-1]["right"], "seconds": rows[-1]["seconds"]}
+
+
+def right_share(options: Options, tasks: np.ndarray, actions: np.ndarray) -> float:
+    """The share of episodes that are right, by the policy's likeliest actions."""
+    if options.environment == "copy":
+        return float((actions[:, options.length :, 0] == tasks).all(axis=1).mean())
+    return float((actions[:, -1] == tasks[:, 0]).mean())
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the experiment."""
+    options = Options.parse(arguments)
+    try:
+        if options.resume:
+            folder, options = RunFolder.open(options.resume, Options)
+        else:
+            folder = RunFolder(options.out, options)
+    except (OSError, ValueError) as error:
+        sys.exit(f"error: {error}")
+    results = folder.read_json(RESULTS) if (folder / RESULTS).exists() else {}
+    with resuming.report_interruption(f"python -m {Options.command} --resume {folder.path}"):
+        for seed in range(options.first_seed, options.first_seed + options.seeds):
+            for method in options.methods:
+                name = f"{seed}-{method}"
+                if name not in results:
+                    results[name] = run_one(options, method, seed, folder)
+                    folder.write_json(RESULTS, results)
+                    print(f"{name}: {results[name]}", flush=True)
+    rows = [
+        {"seed": int(name.partition("-")[0]), "method": name.partition("-")[2], **found}
+        for name, found in results.items()
+    ]
+    table = pd.DataFrame(rows)
+    write_text(folder / "results.csv", table.to_csv(index=False))
+    for method in table["method"].unique():
+        own = table[table["method"] == method]
+        solved = own["episodes"].dropna()
+        median = f", median of them {solved.median():.0f} episodes" if len(solved) else ""
+        print(f"{method}: {len(solved)} of {len(own)} seeds{median}")
+    print(f"run folder: {folder.path}")
+
+
+if __name__ == "__main__":
+    main()
