@@ -1,6 +1,8 @@
 """Settings that every test shares."""
 
+import inspect
 import os
+import pathlib
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -20,19 +22,26 @@ import pytest
 from tests.backends import ON_JAX, tf
 from tests.small import small_generator
 
-# What only TensorFlow has, or what has no part that depends on the framework. On JAX the other
-# tests run; those of them that use TensorFlow by itself are skipped there (`tests/backends.py`).
-collect_ignore = []
-if ON_JAX:
-    collect_ignore = [
-        *("backend/tensorflow", "data", "export", "serving", "train"),
-        *("forcing/test_distribution.py", "forcing/test_determinism.py"),
-        *("page", "viewer", "test_cli.py"),
-        *("test_configurations.py", "test_docs.py", "test_fuzz.py", "test_measure.py"),
-        *("test_numerics.py", "test_protos.py", "test_readme.py", "test_speed.py", "test_walk.py"),
-    ]
-else:
-    collect_ignore = ["backend/jax"]
+# What runs on JAX, where every test compiles: equality of both frameworks, all algorithms, files,
+# and what is most used. Tests in these that use TensorFlow by itself are skipped (`backends.py`).
+_ON_JAX = (
+    *("backend/jax/", "backend/test_numbers.py", "forcing/test_reference_steps.py"),
+    *("callbacks/", "cells/test_contract.py", "models/test_generator.py", "outputs/"),
+    *("test_checkpoints.py", "test_layers.py", "test_old_files.py", "test_package.py"),
+)
+
+
+def pytest_ignore_collect(collection_path):
+    """Whether a file is not for the framework that Keras runs on."""
+    path = collection_path.relative_to(pathlib.Path(__file__).parent).as_posix()
+    if collection_path.suffix != ".py":
+        path += "/"
+    if not ON_JAX:
+        wanted = not path.startswith("backend/jax/")
+    else:
+        wanted = path == "./" or any(path.startswith(n) or n.startswith(path) for n in _ON_JAX)
+    return None if wanted else True
+
 
 # A first call traces and compiles, so single examples may take seconds.
 hypothesis.settings.register_profile(
@@ -45,7 +54,7 @@ hypothesis.settings.load_profile("mf_keras")
 def _fresh_keras(request):
     """The same random weights in every order of the tests, and no dtype left behind."""
     if ON_JAX:
-        _set_precision(request)
+        _set_precision(request.node)
     floatx, policy = keras.config.floatx(), keras.config.dtype_policy()
     keras.utils.set_random_seed(0)
     yield
@@ -53,18 +62,12 @@ def _fresh_keras(request):
     keras.config.set_dtype_policy(policy)
 
 
-# Tests of the equations are in float64, which JAX has to be told.
-_IN_FLOAT64 = ("test_addressing.py", "test_kanerva.py", "test_layouts.py", "test_sparse_linkage.py")
-
-
-def _set_precision(request):
+def _set_precision(test):
+    """JAX has float64 only where it is asked to, as here for tests that name it."""
     import jax
 
-    file = request.node.path
-    wanted = (
-        file.name in _IN_FLOAT64 or file.parent.name == "cells" or "float64" in request.node.name
-    )
-    jax.config.update("jax_enable_x64", wanted)
+    named = test.name + inspect.getsource(test.function)
+    jax.config.update("jax_enable_x64", "float64" in named)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
-"""Files that earlier versions saved must load, and answer as they did.
+"""Files that earlier versions saved, and other frameworks, must load and answer as they did.
 
-`python -m tests.test_old_files` writes those of the present version, to a folder of its own.
+`python -m tests.test_old_files` writes those of the present version and of the framework that Keras
+runs on, to a folder of its own.
 """
 
 import json
@@ -20,6 +21,7 @@ from mf_keras import (
     SequenceTransducer,
     __version__,
 )
+from tests.backends import ON_JAX, tf
 from tests.small import binary, small_cell, small_generator
 
 FOLDER = pathlib.Path(__file__).parent / "old_files"
@@ -88,13 +90,24 @@ def test_old_files_answer_as_they_did(version, name):
         np.testing.assert_allclose(found[key], value, atol=1e-4)
 
 
-def test_there_are_files_of_this_version():
-    assert __version__ in VERSIONS
+def test_there_are_files_of_this_version_from_every_framework():
+    assert {__version__, f"{__version__}-jax"} <= set(VERSIONS)
+
+
+@pytest.mark.skipif(ON_JAX, reason="SavedModels are TensorFlow's")
+def test_a_generator_that_jax_trained_is_exported_by_tensorflow(tmp_path):
+    model = keras.models.load_model(FOLDER / f"{__version__}-jax" / "memory_forcing.keras")
+    x = binary(3, TIME, 1, seed=2)
+    model.export(tmp_path / "small" / "1", length=TIME)
+    score = tf.saved_model.load(str(tmp_path / "small" / "1")).signatures["score"]
+    (nll,) = score(tf.constant(x)).values()
+    np.testing.assert_allclose(nll, model.generator.nll(x), rtol=1e-5)
 
 
 def write():
     """Write the files of this version."""
-    folder = FOLDER / __version__
+    backend = keras.backend.backend()
+    folder = FOLDER / (__version__ if backend == "tensorflow" else f"{__version__}-{backend}")
     folder.mkdir(parents=True)
     frozen = {}
     for name, make in MODELS.items():

@@ -10,7 +10,6 @@ from mf_keras.data.algorithmic import (
     reverse_task,
 )
 from mf_keras.data.scanned_digits import DIGITS_SHAPE, digits
-from mf_keras.data.streams import Stream
 from mf_keras.data.vocabulary import Vocabulary
 
 if TYPE_CHECKING or importlib.util.find_spec("tensorflow") is not None:
@@ -31,7 +30,6 @@ __all__ = [
     "PIANO_KEYS",
     "SHAKESPEARE",
     "TAPE_TASKS",
-    "Stream",
     "Vocabulary",
     "associative_recall_task",
     "babi",

@@ -51,9 +51,10 @@ class Stream(keras.utils.PyDataset):
             raise IndexError(f"index must be below {count}, got {index}.")
         if self._batch_size is None:
             return keras.tree.map_structure(lambda x: x[0], self._examples(index, 1))
-        first = index * self._batch_size
-        size = self._batch_size
-        return self._examples(first, size if count is None else min(size, self._length - first))
+        first, size = index * self._batch_size, self._batch_size
+        if self._length is not None:
+            size = min(size, self._length - first)
+        return self._examples(first, size)
 
     def __iter__(self) -> Iterator[Structure]:
         index = 0
@@ -124,7 +125,7 @@ class Stream(keras.utils.PyDataset):
 
     def _examples(self, first, count):
         """`count` examples from number `first` on, in this pass's order."""
-        if self._seed is None:
+        if self._seed is None or self._length is None:
             return self._in_order(first, count)
         order = np.random.default_rng([self._seed, self._passes]).permutation(self._length)
         return _cut(self._in_order(0, self._length), order[first : first + count])

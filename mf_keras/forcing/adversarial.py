@@ -111,7 +111,8 @@ class AdversarialForcing(Forcing):
     @property
     def non_trainable_variables(self) -> list[Any]:
         """As of every Keras model, with what a step changes besides and Keras must know."""
-        optimizers = [adversary.optimizer for adversary in self.adversaries.values()]
+        adversaries = getattr(self, "adversaries", {})  # none while the model is being made
+        optimizers = [adversary.optimizer for adversary in adversaries.values()]
         return [*super().non_trainable_variables, *backend.unknown_to_keras(optimizers)]
 
     # What a step is made of.

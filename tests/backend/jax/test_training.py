@@ -17,6 +17,7 @@ from mf_keras import (
     checkpoints,
     data,
 )
+from mf_keras.data.streams import Stream
 from tests.small import binary
 
 TIME = 6
@@ -122,7 +123,7 @@ def test_a_task_is_a_stream_that_fit_takes():
 
 
 def test_a_stream_that_ends_is_shuffled_and_batched():
-    stream = data.Stream(lambda index: np.arange(10) + 10 * index, 10, length=10)
+    stream = Stream(lambda index: np.arange(10) + 10 * index, 10, length=10)
     assert [len(batch) for batch in stream.batch(4)] == [4, 4, 2]
     assert [len(batch) for batch in stream.batch(4, drop_remainder=True)] == [4, 4]
     shuffled = stream.shuffle(10, seed=1).batch(5)
