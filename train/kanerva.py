@@ -77,6 +77,9 @@ class Options(ExperimentOptions):
         "do not count what the memory stores: minimise the conditional bound",
         role=Role.VARIANT,
     )
+    code_posterior: bool = option(
+        False, "infer the codes instead of drawing them from the memory", role=Role.VARIANT
+    )
     no_autoencoder: bool = option(
         False, "leave out the term of the codes without the memory", role=Role.VARIANT
     )
@@ -228,6 +231,7 @@ def make_model(options: Options, seed: int) -> TrainsOnImageSets:
             noise=options.noise,
             autoencoder_weight=0.0 if options.no_autoencoder else 1.0,
             divergence_weight=0.0 if options.conditional else 1.0,
+            code_posterior=options.code_posterior,
             seed=seed,
         )
     else:

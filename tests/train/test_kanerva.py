@@ -45,7 +45,7 @@ def rows_of(path, seed=0):
 def test_runs_leave_tables_and_pictures_and_are_resumed_to_the_same_rows(
     small, tmp_path, monkeypatch
 ):
-    forcing = ["--forcing", "--no-gate"]
+    forcing = ["--forcing", "--no-gate", "--code-posterior"]
     kanerva.main([*SIZES, *forcing, "--out", str(tmp_path / "whole")])
     for name in ("learning.png", "recall.png", "seed_0-recall.png", "seed_0-samples.png"):
         assert (tmp_path / "whole" / name).stat().st_size > 1000
@@ -72,10 +72,12 @@ def test_runs_leave_tables_and_pictures_and_are_resumed_to_the_same_rows(
     kanerva.main(["--resume", str(tmp_path / "again")])
     assert_frame_equal(without(rows_of(tmp_path / "again")), without(rows))
     found = pd.read_csv(tmp_path / "again" / "bounds.csv")
-    name = "kanerva --forcing --no-gate"
+    name = "kanerva --code-posterior --forcing --no-gate"
     assert found["method"].tolist()[:3] == [name, name, "KM, published"]
     ours = found[found["method"] == name]
-    total = ours[["nll", "weights_divergence", "memory_divergence"]].sum(axis=1)
+    total = ours[["nll", *(f"{of}_divergence" for of in ("weights", "codes", "memory"))]].sum(
+        axis=1
+    )
     np.testing.assert_allclose(ours["bound"], total, rtol=1e-4)
     results = json.loads((tmp_path / "again" / "results.json").read_text())
     assert len(results["0"]["wrong_pixels"]) == 3
