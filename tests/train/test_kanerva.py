@@ -120,6 +120,23 @@ def test_the_published_nll_is_that_of_the_mean_codes():
     assert kanerva.nll_undrawn(Machine(), sets) == pytest.approx(expected, rel=1e-5)
 
 
+def test_another_memory_is_that_of_the_set_before():
+    options = Options(memory_size=3, code_size=4, hidden_units=5, set_size=2, noise=1e-3)
+    machine = kanerva.make_model(options, 0)
+    sets = (np.random.default_rng(0).random((3, 2, *kanerva.SHAPE)) < 0.2).astype("float32")
+    machine.log_sigma.assign(-30.0)
+    seen = []
+    machine.losses_of = lambda x, codes, written: (
+        seen.append((x, codes, written)) or {"conditional_bound": tf.constant([1.0, 2.0, 3.0])}
+    )
+    assert kanerva.bound_elsewhere(machine, sets) == 2.0
+    ((x, codes, written),) = seen
+    own = machine.write(codes)
+    np.testing.assert_array_equal(x, sets)
+    np.testing.assert_array_equal(written.memory[1], own.memory[0])
+    np.testing.assert_array_equal(written.covariance[0], own.covariance[2])
+
+
 def test_a_fresh_classifier_tells_apart_what_differs():
     rng = np.random.default_rng(0)
     real, fake, other = rng.normal(size=(3, 200, 5))
