@@ -77,6 +77,9 @@ class Options(ExperimentOptions):
         "do not count what the memory stores: minimise the conditional bound",
         role=Role.VARIANT,
     )
+    code_posterior: bool = option(
+        False, "infer the codes instead of drawing them from the memory", role=Role.VARIANT
+    )
     no_autoencoder: bool = option(
         False, "leave out the term of the codes without the memory", role=Role.VARIANT
     )
@@ -228,6 +231,7 @@ def make_model(options: Options, seed: int) -> TrainsOnImageSets:
             noise=options.noise,
             autoencoder_weight=0.0 if options.no_autoencoder else 1.0,
             divergence_weight=0.0 if options.conditional else 1.0,
+            code_posterior=options.code_posterior,
             seed=seed,
         )
     else:
@@ -310,6 +314,7 @@ def evaluate(model: ImageSetModel, options: Options, images: np.ndarray) -> dict
     logs = model.evaluate(sets, batch_size=EVALUATED_SETS, verbose=0, return_dict=True)
     if isinstance(model, KanervaMachine):
         logs["nll_undrawn"] = nll_undrawn(model, sets)
+        logs["conditional_bound_elsewhere"] = bound_elsewhere(model, sets)
     sets = sets[:RECALLED_SETS]
     noisy = corrupted(sets, options.flipped)
     wrong = []
@@ -329,6 +334,19 @@ def nll_undrawn(machine: KanervaMachine, sets: np.ndarray) -> float:
         shades = np.clip(machine.reconstruct(few).numpy(), 1e-6, 1.0 - 1e-6)
         right = np.where(few > 0.5, shades, 1.0 - shades)
         losses.append(-np.log(right).sum(axis=(2, 3)).mean(axis=1))
+    return float(np.concatenate(losses).mean())
+
+
+def bound_elsewhere(machine: KanervaMachine, sets: np.ndarray) -> float:
+    """The conditional bound given a memory that holds another set.
+
+    By as much as it is higher than given their own memory, what is stored helps.
+    """
+    losses = []
+    for few in np.array_split(sets, max(1, len(sets) // EVALUATED_SETS)):
+        codes = machine.encode(machine.as_images("few", few))
+        other = keras.tree.map_structure(lambda x: np.roll(x, 1, axis=0), machine.write(codes))
+        losses.append(machine.losses_of(few, codes, other)["conditional_bound"].numpy())
     return float(np.concatenate(losses).mean())
 
 

@@ -13,8 +13,8 @@ from mf_keras.types import ArrayLike, Config, Seed, Shape, Tensor
 
 # What `KanervaMachine` gives of a batch.
 LOSSES = (
-    *("bound", "conditional_bound", "nll", "weights_divergence", "memory_divergence"),
-    "autoencoder_nll",
+    *("bound", "conditional_bound", "nll", "weights_divergence", "codes_divergence"),
+    *("memory_divergence", "autoencoder_nll"),
 )
 
 
@@ -112,11 +112,17 @@ class KanervaMachine(ImageSetModel):
         machine.compile(keras.optimizers.Adam(1e-3))
         machine.fit(x, batch_size=8)  # x (episodes, T, ...) of 0 and 1
 
-    The first two terms are the conditional bound: that of images given a memory that holds them.
-    Do not compare it with likelihoods of images that no memory has seen.
+    With `code_posterior` the code is inferred, too, as in the first Kanerva Machine
+    (arXiv:1804.01756): q(z) = N(code, tau^2 I) with a learned tau a number of the code, and
+    KL(q(z), p(z | w, M)) is added. Then the memory is a prior of the codes, and a VAE is a special
+    case: the memory that does not change.
 
-    Logs: `loss`, `bound`, `conditional_bound`, `nll`, `weights_divergence`, `memory_divergence`
-    (its share of an image), `autoencoder_nll`; nats per image.
+    Without its last term the bound is the conditional one: that of images given a memory that holds
+    them. Do not compare it with likelihoods of images that no memory has seen.
+
+    Logs: `loss`, `bound`, `conditional_bound`, `nll`, `weights_divergence`, `codes_divergence` (0
+    without `code_posterior`), `memory_divergence` (its share of an image), `autoencoder_nll`; nats
+    per image.
 
     Args:
         encoder: a Keras model from images (n, ...) to codes (n, code_size).
@@ -127,6 +133,7 @@ class KanervaMachine(ImageSetModel):
         autoencoder_weight: of the term without a memory.
         divergence_weight: of the memory's divergence in what is minimised: 1 for the bound, 0 for
             the conditional bound, as in the first Kanerva Machine (arXiv:1804.01756).
+        code_posterior: infer the codes, instead of drawing them from the memory.
         seed: of the draws.
         **kwargs: `name`, as for every Keras model.
 
@@ -144,6 +151,7 @@ class KanervaMachine(ImageSetModel):
         noise: float = 1.0,
         autoencoder_weight: float = 1.0,
         divergence_weight: float = 1.0,
+        code_posterior: bool = False,
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
@@ -153,7 +161,9 @@ class KanervaMachine(ImageSetModel):
             "divergence_weight": divergence_weight,
         }
         weights = {n: validation.real_number(n, weight, 0.0) for n, weight in weights.items()}
+        code_posterior = validation.boolean("code_posterior", code_posterior)
         super().__init__(encoder, decoder, code_size, seed=seed, logs=LOSSES, **kwargs)
+        self.code_posterior = code_posterior
         self.memory = memory
         self.autoencoder_weight = weights["autoencoder_weight"]
         self.divergence_weight = weights["divergence_weight"]
@@ -161,6 +171,10 @@ class KanervaMachine(ImageSetModel):
         self.log_sigma = self.add_weight(
             name="log_sigma", shape=(), initializer=keras.initializers.Constant(-1.2)
         )
+        if code_posterior:
+            self.log_tau = self.add_weight(
+                name="log_tau", shape=(code_size,), initializer=keras.initializers.Constant(-1.2)
+            )
 
     def call(self, x: Tensor, training: bool = False) -> dict[str, Tensor]:
         """The bound and its parts, (B,) each, nats per image.
@@ -184,14 +198,21 @@ class KanervaMachine(ImageSetModel):
         divergence = kanerva.divergence(mean, covariance, *before)
         spreads = ops.exp(2.0 * log_sigma) - 1.0 - 2.0 * log_sigma
         squares = ops.sum(ops.square(weights) + spreads, axis=-1)
-        nll = self.nll(x, self.decode(self._drawn_codes(drawn, written), x, training))
+        if self.code_posterior:
+            drawn_codes, codes_divergence = self._inferred_codes(codes, drawn, written)
+        else:
+            drawn_codes = self._drawn_codes(drawn, written)
+            codes_divergence = ops.zeros_like(divergence)
+        nll = self.nll(x, self.decode(drawn_codes, x, training))
         weights_divergence = 0.5 * ops.mean(squares, axis=-1)
         memory_divergence = divergence / ops.cast(ops.shape(x)[1], divergence.dtype)
+        conditional_bound = nll + weights_divergence + codes_divergence
         return {
-            "bound": nll + weights_divergence + memory_divergence,
-            "conditional_bound": nll + weights_divergence,
+            "bound": conditional_bound + memory_divergence,
+            "conditional_bound": conditional_bound,
             "nll": nll,
             "weights_divergence": weights_divergence,
+            "codes_divergence": codes_divergence,
             "memory_divergence": memory_divergence,
             "autoencoder_nll": self.nll(x, self.decode(codes, x, training)),
         }
@@ -285,14 +306,28 @@ class KanervaMachine(ImageSetModel):
         weights = keras.random.normal(shape, dtype=written.memory.dtype, seed=seed)
         return self._drawn_codes(weights, written, seed)
 
-    def _drawn_codes(self, weights, written, seed=None):
-        """Codes drawn from p(z | w), the memory integrated out: (B, K, C) of weights (B, K, N)."""
-        seed = self.seed_generator if seed is None else seed
+    def _code_prior(self, weights, written):
+        """p(z | w), the memory integrated out: mean (B, K, C) and variance (B, K, 1)."""
         mean, covariance = written
         variance = self.memory.noise + ops.sum(ops.matmul(weights, covariance) * weights, axis=-1)
-        codes = kanerva.read(mean, weights)
-        noise = keras.random.normal(ops.shape(codes), dtype=codes.dtype, seed=seed)
-        return codes + ops.expand_dims(ops.sqrt(variance), -1) * noise
+        return kanerva.read(mean, weights), ops.expand_dims(variance, -1)
+
+    def _drawn_codes(self, weights, written, seed=None):
+        """Codes (B, K, C) drawn from p(z | w) at weights (B, K, N)."""
+        seed = self.seed_generator if seed is None else seed
+        mean, variance = self._code_prior(weights, written)
+        noise = keras.random.normal(ops.shape(mean), dtype=mean.dtype, seed=seed)
+        return mean + ops.sqrt(variance) * noise
+
+    def _inferred_codes(self, codes, weights, written):
+        """Codes (B, T, C) drawn from q(z), and its divergence from p(z | w), (B,)."""
+        mean, variance = self._code_prior(weights, written)
+        log_tau = ops.cast(self.log_tau.value, codes.dtype)
+        spread = ops.exp(2.0 * log_tau)
+        terms = (ops.square(codes - mean) + spread) / variance - 1.0
+        terms = terms + ops.log(variance) - 2.0 * log_tau
+        divergence = 0.5 * ops.mean(ops.sum(terms, axis=-1), axis=-1)
+        return codes + ops.sqrt(spread) * self.normal(codes), divergence
 
     def get_config(self) -> Config:
         """The constructor's arguments, encoder and decoder serialized."""
@@ -302,4 +337,5 @@ class KanervaMachine(ImageSetModel):
             "noise": self.memory.noise,
             "autoencoder_weight": self.autoencoder_weight,
             "divergence_weight": self.divergence_weight,
+            "code_posterior": self.code_posterior,
         }

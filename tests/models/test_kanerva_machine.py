@@ -77,7 +77,9 @@ def test_fit_lowers_the_bound_and_evaluate_logs_its_parts(tmp_path):
     machine.compile(keras.optimizers.Adam(3e-2))  # compiled by XLA, as by default
     history = machine.fit(x, batch_size=4, epochs=30, verbose=0).history
     terms = {"nll", "weights_divergence", "memory_divergence", "autoencoder_nll"}
+    terms |= {"codes_divergence"}
     assert set(history) == {"loss", "bound", "conditional_bound", *terms}
+    np.testing.assert_array_equal(history["codes_divergence"], 0.0)
     assert history["loss"][-1] < history["loss"][0] - 1.0
     np.testing.assert_allclose(
         history["loss"], np.add(history["bound"], history["autoencoder_nll"]), rtol=1e-5
@@ -85,6 +87,29 @@ def test_fit_lowers_the_bound_and_evaluate_logs_its_parts(tmp_path):
     machine.save(tmp_path / "machine.keras")
     loaded = keras.models.load_model(tmp_path / "machine.keras")
     np.testing.assert_allclose(loaded.reconstruct(x), machine.reconstruct(x), rtol=1e-6)
+
+
+def test_a_posterior_of_the_codes_by_hand():
+    """The divergence of two normal distributions, at the weights that were drawn."""
+    machine, x = make_machine(noise=0.5, code_posterior=True), images(1)
+    machine.log_tau.assign([-1.0, 0.0, 0.5])
+    machine.log_sigma.assign(-30.0)  # so that the weights are known
+    mean, covariance, codes = written(machine, x)
+    w = kanerva.address(mean, codes, 0.5)[0].numpy()
+    found = machine(x)
+    total = 0.0
+    for t in range(5):
+        variance = 0.5 + w[t] @ covariance[0].numpy() @ w[t]
+        for c, tau in enumerate(np.exp([-1.0, 0.0, 0.5])):
+            gap = codes[0, t, c] - w[t] @ mean[0].numpy()[:, c]
+            total += np.log(np.sqrt(variance) / tau) + (tau**2 + gap**2) / (2 * variance) - 0.5
+    np.testing.assert_allclose(found["codes_divergence"], [total / 5], rtol=1e-4)
+    parts = [found[f"{name}_divergence"] for name in ("weights", "codes", "memory")]
+    np.testing.assert_allclose(found["bound"], found["nll"] + sum(parts), rtol=1e-5)
+    machine.log_tau.assign([-30.0] * 3)  # then the codes are the encoder's
+    found = machine(x)
+    np.testing.assert_allclose(found["nll"], found["autoencoder_nll"], rtol=1e-5)
+    assert type(machine).from_config(machine.get_config()).code_posterior
 
 
 def test_the_memory_need_not_cost_anything():

@@ -45,7 +45,7 @@ def rows_of(path, seed=0):
 def test_runs_leave_tables_and_pictures_and_are_resumed_to_the_same_rows(
     small, tmp_path, monkeypatch
 ):
-    forcing = ["--forcing", "--no-gate"]
+    forcing = ["--forcing", "--no-gate", "--code-posterior"]
     kanerva.main([*SIZES, *forcing, "--out", str(tmp_path / "whole")])
     for name in ("learning.png", "recall.png", "seed_0-recall.png", "seed_0-samples.png"):
         assert (tmp_path / "whole" / name).stat().st_size > 1000
@@ -72,10 +72,12 @@ def test_runs_leave_tables_and_pictures_and_are_resumed_to_the_same_rows(
     kanerva.main(["--resume", str(tmp_path / "again")])
     assert_frame_equal(without(rows_of(tmp_path / "again")), without(rows))
     found = pd.read_csv(tmp_path / "again" / "bounds.csv")
-    name = "kanerva --forcing --no-gate"
+    name = "kanerva --code-posterior --forcing --no-gate"
     assert found["method"].tolist()[:3] == [name, name, "KM, published"]
     ours = found[found["method"] == name]
-    total = ours[["nll", "weights_divergence", "memory_divergence"]].sum(axis=1)
+    total = ours[["nll", *(f"{of}_divergence" for of in ("weights", "codes", "memory"))]].sum(
+        axis=1
+    )
     np.testing.assert_allclose(ours["bound"], total, rtol=1e-4)
     results = json.loads((tmp_path / "again" / "results.json").read_text())
     assert len(results["0"]["wrong_pixels"]) == 3
@@ -116,6 +118,23 @@ def test_the_published_nll_is_that_of_the_mean_codes():
     sets[:, 0] = 1.0
     expected = -8 * (np.log(0.75) + np.log(0.25))
     assert kanerva.nll_undrawn(Machine(), sets) == pytest.approx(expected, rel=1e-5)
+
+
+def test_another_memory_is_that_of_the_set_before():
+    options = Options(memory_size=3, code_size=4, hidden_units=5, set_size=2, noise=1e-3)
+    machine = kanerva.make_model(options, 0)
+    sets = (np.random.default_rng(0).random((3, 2, *kanerva.SHAPE)) < 0.2).astype("float32")
+    machine.log_sigma.assign(-30.0)
+    seen = []
+    machine.losses_of = lambda x, codes, written: (
+        seen.append((x, codes, written)) or {"conditional_bound": tf.constant([1.0, 2.0, 3.0])}
+    )
+    assert kanerva.bound_elsewhere(machine, sets) == 2.0
+    ((x, codes, written),) = seen
+    own = machine.write(codes)
+    np.testing.assert_array_equal(x, sets)
+    np.testing.assert_array_equal(written.memory[1], own.memory[0])
+    np.testing.assert_array_equal(written.covariance[0], own.covariance[2])
 
 
 def test_a_fresh_classifier_tells_apart_what_differs():
