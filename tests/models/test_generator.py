@@ -14,7 +14,7 @@ ROWS, STEPS = 4, 12
 @pytest.fixture(scope="module")
 def generator():
     keras.utils.set_random_seed(3)
-    return small_generator(kind=DNCCell)
+    return small_generator(kind=DNCCell, num_reads=2)
 
 
 def test_logit_t_depends_on_the_steps_before_t_alone(generator):
