@@ -9,12 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mf_keras import (
-    MemoryForcing,
-    PositiveNegativeMemoryForcing,
-    ProfessorForcing,
-    TeacherForcing,
-)
+from mf_keras import MemoryForcing, PositiveNegativeMemoryForcing, TeacherForcing
 from mf_keras.backend import replicas
 from tests.forcing.replicas import StepLogs, batches, distance, make, state
 from train.runs.devices import DeviceOptions, make_strategy
@@ -22,12 +17,18 @@ from train.runs.devices import DeviceOptions, make_strategy
 # The last batch gives the second replica one row less; in graph mode it gives it none.
 RUNS = {
     TeacherForcing: (7, {}),
-    ProfessorForcing: (
+    MemoryForcing: (
         5,
         # In a graph a branch is a graph, too. Clipped, which the sum of the gradients must be.
-        {"gate": (0.492, 0.52), "run_eagerly": False, "jit_compile": False, "clipnorm": 0.02},
+        {
+            "gate": (0.492, 0.52),
+            "reverse_weight": 0.5,
+            "label_smoothing": 0.1,
+            "run_eagerly": False,
+            "jit_compile": False,
+            "clipnorm": 0.02,
+        },
     ),
-    MemoryForcing: (7, {"gate": None, "reverse_weight": 0.5, "label_smoothing": 0.1}),
     PositiveNegativeMemoryForcing: (11, {"gate": (0.505, 0.6)}),
 }
 # A generator and a transducer; the methods evaluate alike.

@@ -14,7 +14,7 @@ from mf_keras import PositiveNegativeMemoryForcing
 from tests.forcing import worker
 from tests.forcing.replicas import batches, distance, make, state
 
-METHODS = ("TeacherForcing", "ProfessorForcing", "MemoryForcing", "PositiveNegativeMemoryForcing")
+METHODS = ("TeacherForcing", "MemoryForcing", "PositiveNegativeMemoryForcing")
 EVERY = pytest.mark.parametrize("method", METHODS)
 ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_NUM_INTRAOP_THREADS": "1"}
 ROOT = pathlib.Path(__file__).parents[2]
@@ -129,7 +129,7 @@ def workers(checkpoint, *dying):
 def test_a_dead_worker_is_resumed_to_the_same_model(tmp_path):
     """One of two processes dies, the other one stops with an error, and both start again."""
     checkpoint = tmp_path / "last.keras"
-    survivor, dead = workers(checkpoint, 2)
+    survivor, dead = workers(checkpoint, 1)
     assert dead[0] == 1
     assert survivor[0] not in (0, None)
     assert "CollectiveReduce" in survivor[2]
@@ -137,7 +137,7 @@ def test_a_dead_worker_is_resumed_to_the_same_model(tmp_path):
     assert [status for status, _, _ in ends] == [0, 0], ends[0][2]
     first, second = (json.loads(printed) for _, printed, _ in ends)
     assert first == second
-    assert first["done"] == 2
+    assert first["done"] == 1
     # Why `Forcing` builds otherwise than Keras does. Once Keras can, that may go.
     assert first["plain_fails"]
 
