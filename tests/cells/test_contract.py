@@ -72,8 +72,14 @@ CELLS = {
 }
 EACH_CELL = pytest.mark.parametrize("name", CELLS)
 # What Keras does to any cell, seen with those that differ most.
-FEW_CELLS = pytest.mark.parametrize(
-    "name", ["dnc, everything", "dnc, sparse", "kanerva", "ntm, stacked"]
+_FEW = ["dnc, everything", "dnc, sparse", "kanerva", "ntm, stacked"]
+FEW_CELLS = pytest.mark.parametrize("name", _FEW)
+# What depends on the fields of the state, and on the controller, but on no other option.
+EACH_STATE = pytest.mark.parametrize("name", [*_FEW, "mann, everything", "ntm, feed-forward"])
+# Every cell under one of the policies, every kind of cell under both.
+_HALVES = ("mixed_bfloat16", "mixed_float16")
+EACH_HALF = pytest.mark.parametrize(
+    ("name", "policy"), [(name, _HALVES[i % 2]) for i, name in enumerate(CELLS)]
 )
 COMPILED_CELLS = pytest.mark.parametrize(
     "name", ["dnc, everything", "kanerva, everything", "ntm, everything"]
@@ -189,7 +195,7 @@ def test_unrolling_and_looping_agree(name):
     _assert_close(unrolled, _rnn(cell, return_state=True)(_inputs()))
 
 
-@EACH_CELL
+@EACH_STATE
 def test_a_masked_tail_changes_nothing(name):
     layer = _rnn(_cell(name), return_state=True)
     mask = np.array([[True] * 3 + [False] * 2] * 2)
@@ -217,7 +223,7 @@ def test_each_sequence_of_a_batch_has_its_own_mask(name):
     _assert_close(layer(_inputs(), mask=mask), keras.ops.stack(expected))
 
 
-@EACH_CELL
+@EACH_STATE
 def test_the_state_continues_a_sequence(name):
     layer = _rnn(_cell(name), return_state=True)
     first, *state = layer(_inputs()[:, :2])
@@ -279,8 +285,7 @@ def test_batch_and_length_are_free(name):
 # Precision.
 
 
-@EACH_CELL
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+@EACH_HALF
 def test_mixed_precision_stays_finite_and_close(name, policy):
     expected = _rnn(_cell(name))(_inputs(length=3))
     keras.config.set_dtype_policy(policy)
@@ -313,7 +318,7 @@ def test_half_floats_are_addressed_in_float32(cell_class, policy, monkeypatch):
     assert seen == ["float32"] * 3
 
 
-@EACH_CELL
+@EACH_STATE
 def test_float64_is_float64_throughout_and_agrees_with_float32(name):
     expected = _rnn(_cell(name))(_inputs(length=3))
     keras.config.set_dtype_policy("float64")
@@ -348,9 +353,9 @@ def test_xla_agrees_with_the_plain_graph(name):
     _assert_close(model.predict(_inputs(), verbose=0), expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("options", [{"memory_size": 65}, {"linkage": "sparse", "num_links": 2}])
-def test_a_layer_trains_under_xla(options):
-    """With many slots allocation sorts, whose gradient goes through gathers."""
+def test_a_layer_trains_under_xla():
+    """With many slots allocation sorts, whose gradient goes through gathers; so do sparse links."""
+    options = {"memory_size": 65, "linkage": "sparse", "num_links": 2}
     model = _functional(DNCCell(keras.layers.GRUCell(4), UNITS, **{**SIZES, **options}))
     with tf.GradientTape() as tape:
         loss = tf.reduce_mean((model(_inputs()) - 1.0) ** 2)
