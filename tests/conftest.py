@@ -1,4 +1,8 @@
-"""Settings that every test shares."""
+"""Settings that every test shares.
+
+Fixtures import what they need: the process that hands tests out to others runs none, and so does
+not load TensorFlow.
+"""
 
 import inspect
 import os
@@ -16,12 +20,9 @@ os.environ.setdefault(
 )
 
 import hypothesis
-import keras
 import pytest
 
-from tests.backends import ON_JAX, tf
-from tests.small import small_generator
-
+ON_JAX = os.environ.get("KERAS_BACKEND") == "jax"
 # What runs on JAX, where every test compiles: equality of both frameworks, all algorithms, files,
 # and what is most used. Tests in these that use TensorFlow by itself are skipped (`backends.py`).
 _ON_JAX = (
@@ -43,9 +44,14 @@ def pytest_ignore_collect(collection_path):
     return None if wanted else True
 
 
-# A first call traces and compiles, so single examples may take seconds.
+# A first call traces and compiles, so single examples may take seconds. They are the same
+# in every run.
 hypothesis.settings.register_profile(
-    "mf_keras", deadline=None, derandomize=True, suppress_health_check=list(hypothesis.HealthCheck)
+    "mf_keras",
+    max_examples=20,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(hypothesis.HealthCheck),
 )
 hypothesis.settings.load_profile("mf_keras")
 
@@ -53,6 +59,8 @@ hypothesis.settings.load_profile("mf_keras")
 @pytest.fixture(autouse=True)
 def _fresh_keras(request):
     """The same random weights in every order of the tests, and no dtype left behind."""
+    import keras
+
     if ON_JAX:
         _set_precision(request.node)
     floatx, policy = keras.config.floatx(), keras.config.dtype_policy()
@@ -73,8 +81,13 @@ def _set_precision(test):
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory):
     """A small generator and its export, of six steps and 2000 rows: `(generator, folder)`."""
+    import keras
+
+    from mf_keras import DNCCell
+    from tests.small import small_generator
+
     keras.utils.set_random_seed(3)
-    generator = small_generator()
+    generator = small_generator(kind=DNCCell, num_reads=2)
     folder = tmp_path_factory.mktemp("saved_models") / "small" / "1"
     generator.export(folder, length=6, card={"data": "none"}, max_rows=2000)
     return generator, folder
@@ -83,4 +96,6 @@ def exported(tmp_path_factory):
 @pytest.fixture(scope="session")
 def signatures(exported):
     """The signatures of the export, loaded."""
+    import tensorflow as tf
+
     return tf.saved_model.load(str(exported[1])).signatures

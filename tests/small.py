@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from mf_keras import DNCCell, SequenceGenerator, SequenceTransducer
+from mf_keras import MANNCell, SequenceGenerator, SequenceTransducer
 
 
 class LouderInTraining(keras.layers.GRUCell):
@@ -14,10 +14,14 @@ class LouderInTraining(keras.layers.GRUCell):
         return (2.0 * output if training else output), states
 
 
-def small_cell(units=1, **kwargs):
-    return DNCCell(
-        keras.layers.GRUCell(8), units, memory_size=5, word_size=4, num_reads=2, **kwargs
-    )
+def small_cell(units=1, kind=MANNCell, **kwargs):
+    """A cell of hidden size 8 with a memory of 5 x 4.
+
+    The default kind takes half the time of a `DNCCell`, eagerly and while tracing: it is for tests
+    that are about anything but the cell.
+    """
+    controller = keras.layers.GRUCell(8)
+    return kind(controller, units, **{"memory_size": 5, "word_size": 4, "num_reads": 1, **kwargs})
 
 
 def small_generator(units=1, **kwargs):

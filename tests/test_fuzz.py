@@ -93,7 +93,7 @@ def wrong_calls(draw):
 
 
 @given(case=wrong_calls())
-@settings(max_examples=500)
+@settings(max_examples=200)
 def test_drawn_wrong_arguments_are_refused_by_the_name_of_one(case):
     name, wrong = case
     found = [(name, wrong, trouble(CALLS[name], wrong))]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mf_keras import MemoryForcing, SequenceDiscriminator, SequenceGenerator, outputs
+from mf_keras import DNCCell, MemoryForcing, SequenceDiscriminator, SequenceGenerator, outputs
 from tests.small import binary, small_cell, small_generator
 
 
@@ -19,12 +19,12 @@ def alarmed():
 @pytest.mark.usefixtures("alarmed")
 def test_no_alarm_on_healthy_models():
     """In eager code, where every operation is looked at, which takes long; and in a graph."""
-    x, generator = binary(2, 2, 1), small_generator(linkage=None)
+    x, generator = binary(2, 2, 1), small_generator(kind=DNCCell, linkage=None)
     players = [SequenceDiscriminator(gru_units=2, dense_units=(2,)) for _ in range(2)]
     model = MemoryForcing(generator, *players, gate=None)
     model.compile(run_eagerly=True)
     model.fit(x, validation_data=x, verbose=0)
-    of_tokens = SequenceGenerator(small_cell(3, linkage=None), outputs.Categorical(3))
+    of_tokens = SequenceGenerator(small_cell(3, kind=DNCCell, linkage=None), outputs.Categorical(3))
     noise = np.random.default_rng(0).random((2, 2, 3), "float32")
     of_tokens.in_both_modes(np.array([[0, 1], [2, 1]]), noise)
     generator.sample(2, 2, seed=0)  # XLA would compile its loop, but it lacks the checks
@@ -32,7 +32,7 @@ def test_no_alarm_on_healthy_models():
 
 @pytest.mark.usefixtures("alarmed")
 def test_an_alarm_on_nan():
-    generator = small_generator(linkage=None)
+    generator = small_generator()
     kernel = generator.cell.readout.kernel
     kernel.assign(np.full(kernel.shape, np.nan))
     with pytest.raises(tf.errors.InvalidArgumentError, match="NaN"):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from mf_keras import (
+    DNCCell,
     MemoryForcing,
     MemoryReplay,
     NTMCell,
@@ -27,6 +28,7 @@ from tests.small import binary, small_cell, small_generator
 FOLDER = pathlib.Path(__file__).parent / "old_files"
 VERSIONS = sorted(path.name for path in FOLDER.iterdir()) if FOLDER.exists() else []
 TIME = 6
+DNC = {"kind": DNCCell, "num_reads": 2, "learn_initial_memory": True}
 
 
 def discriminator():
@@ -35,7 +37,7 @@ def discriminator():
 
 def memory_forcing():
     """After two steps: all optimizers have momentum."""
-    generator = small_generator(learn_initial_memory=True)
+    generator = small_generator(**DNC)
     model = MemoryForcing(generator, discriminator(), discriminator(), gate=None)
     model.compile(keras.optimizers.Adam(1e-2), run_eagerly=True)
     model.fit(binary(8, TIME, 1), batch_size=4, verbose=0)
@@ -44,7 +46,7 @@ def memory_forcing():
 
 def positive_negative():
     """After two steps: four sequences in each buffer, or less."""
-    transducer = SequenceTransducer(small_cell(units=1, learn_initial_memory=True))
+    transducer = SequenceTransducer(small_cell(**DNC))
     model = PositiveNegativeMemoryForcing(
         transducer, discriminator(), MemoryReplay(5), discriminator_batch=2
     )

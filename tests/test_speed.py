@@ -62,7 +62,7 @@ def test_time_is_linear_in_the_length_where_the_whole_trace_is_seen():
 def test_arrays_over_time_of_half_floats_are_never_widened(policy):
     """XLA's CPU backend would turn them whole into float32 and back at every step: O(T^2)."""
     keras.config.set_dtype_policy(policy)
-    cell = small_cell()
+    cell = small_cell(linkage=None)
     cell.build((None, 1))
     variables = [v.value for v in cell.trainable_variables]
 

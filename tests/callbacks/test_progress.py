@@ -32,7 +32,7 @@ def names(line):
 
 
 def test_the_line_is_short_and_the_history_has_everything(playing, capsys):
-    x = binary(4, 3, 1)
+    x = binary(4, 2, 1)
     history = playing.fit(x, validation_data=x, batch_size=2, epochs=2).history
     printed = lines(capsys.readouterr().out)
     ends = [names(line) for line in printed if "val_" in line]
@@ -43,7 +43,7 @@ def test_the_line_is_short_and_the_history_has_everything(playing, capsys):
 
 
 def test_the_longest_line_fits(playing, capsys):
-    line = playing.fit(binary(2, 3, 1), verbose=0).history
+    line = playing.fit(binary(2, 2, 1), verbose=0).history
     logs = dict.fromkeys((*line, "val_nll", "val_loss"), 543.21) | {"skipped_updates": 0.0}
     gates = {name: 0.5 for name in logs if name.endswith("_gate_open")}
     bar = keras.utils.Progbar(938, width=5)
@@ -53,7 +53,7 @@ def test_the_longest_line_fits(playing, capsys):
 
 
 def test_verbose_means_what_it_means_to_keras(playing, capsys):
-    x = binary(4, 3, 1)
+    x = binary(4, 2, 1)
     playing.fit(x, verbose=0)
     assert capsys.readouterr().out == ""
     playing.fit(x, verbose=2, epochs=2)
@@ -81,7 +81,7 @@ def test_callbacks_of_keras_know_the_direction(tmp_path, log, mode):
         keras.callbacks.ModelCheckpoint(tmp_path / "a.keras", monitor=log, save_best_only=True),
         keras.callbacks.ReduceLROnPlateau(log),
     ]
-    x, y = binary(4, 3, 3), binary(4, 3, 2)
+    x, y = binary(4, 2, 3), binary(4, 2, 2)
     forcing = compiled(small_transducer())
     forcing.fit(x, y, validation_data=(x, y), callbacks=watching, epochs=2, verbose=0)
     assert [callback.mode for callback in watching] == 3 * [mode]
@@ -89,7 +89,7 @@ def test_callbacks_of_keras_know_the_direction(tmp_path, log, mode):
 
 
 def test_the_user_has_the_last_word_and_gates_no_direction(playing):
-    x, own = binary(2, 3, 1), keras.callbacks.EarlyStopping("loss", mode="max")
+    x, own = binary(2, 2, 1), keras.callbacks.EarlyStopping("loss", mode="max")
     accuracy = keras.callbacks.EarlyStopping("memory_discriminator_accuracy")
     playing.fit(x, callbacks=[own, accuracy], verbose=0)
     assert (own.mode, accuracy.mode) == ("max", "max")

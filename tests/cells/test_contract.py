@@ -75,9 +75,16 @@ CELLS = {
 ON_JAX_TOO = ["dnc, everything", "kanerva, everything"]
 EACH_CELL = pytest.mark.parametrize("name", ON_JAX_TOO if ON_JAX else CELLS)
 # What Keras does to any cell, seen with those that differ most.
-FEW_CELLS = pytest.mark.parametrize(
-    "name",
-    ON_JAX_TOO[:1] if ON_JAX else ["dnc, everything", "dnc, sparse", "kanerva", "ntm, stacked"],
+_FEW = ["dnc, everything", "dnc, sparse", "kanerva", "ntm, stacked"]
+FEW_CELLS = pytest.mark.parametrize("name", ON_JAX_TOO[:1] if ON_JAX else _FEW)
+# What depends on the fields of the state, and on the controller, but on no other option.
+_STATES = [*_FEW, "mann, everything", "ntm, feed-forward"]
+EACH_STATE = pytest.mark.parametrize("name", ON_JAX_TOO if ON_JAX else _STATES)
+# Every cell under one of the policies, every kind of cell under both.
+_HALVES = ("mixed_bfloat16", "mixed_float16")
+EACH_HALF = pytest.mark.parametrize(
+    ("name", "policy"),
+    [(name, _HALVES[i % 2]) for i, name in enumerate(ON_JAX_TOO if ON_JAX else CELLS)],
 )
 COMPILED_CELLS = pytest.mark.parametrize(
     "name", ["dnc, everything", "kanerva, everything", "ntm, everything"]
@@ -197,7 +204,7 @@ def test_unrolling_and_looping_agree(name):
 
 
 @MASKS_OF_RNN
-@EACH_CELL
+@EACH_STATE
 def test_a_masked_tail_changes_nothing(name):
     layer = _rnn(_cell(name), return_state=True)
     mask = np.array([[True] * 3 + [False] * 2] * 2)
@@ -227,7 +234,7 @@ def test_each_sequence_of_a_batch_has_its_own_mask(name):
     _assert_close(layer(_inputs(), mask=mask), keras.ops.stack(expected))
 
 
-@EACH_CELL
+@EACH_STATE
 def test_the_state_continues_a_sequence(name):
     layer = _rnn(_cell(name), return_state=True)
     first, *state = layer(_inputs()[:, :2])
@@ -289,8 +296,7 @@ def test_batch_and_length_are_free(name):
 # Precision.
 
 
-@EACH_CELL
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+@EACH_HALF
 def test_mixed_precision_stays_finite_and_close(name, policy):
     expected = _rnn(_cell(name))(_inputs(length=3))
     keras.config.set_dtype_policy(policy)
@@ -323,7 +329,7 @@ def test_half_floats_are_addressed_in_float32(cell_class, policy, monkeypatch):
     assert seen == ["float32"] * 3
 
 
-@EACH_CELL
+@EACH_STATE
 def test_float64_is_float64_throughout_and_agrees_with_float32(name):
     expected = _rnn(_cell(name))(_inputs(length=3))
     keras.config.set_dtype_policy("float64")
@@ -358,9 +364,9 @@ def test_xla_agrees_with_the_plain_graph(name):
     _assert_close(model.predict(_inputs(), verbose=0), expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("options", [{"memory_size": 65}, {"linkage": "sparse", "num_links": 2}])
-def test_a_layer_trains_under_xla(options):
-    """With many slots allocation sorts, whose gradient goes through gathers."""
+def test_a_layer_trains_under_xla():
+    """With many slots allocation sorts, whose gradient goes through gathers; so do sparse links."""
+    options = {"memory_size": 65, "linkage": "sparse", "num_links": 2}
     model = _functional(DNCCell(keras.layers.GRUCell(4), UNITS, **{**SIZES, **options}))
     with tf.GradientTape() as tape:
         loss = tf.reduce_mean((model(_inputs()) - 1.0) ** 2)

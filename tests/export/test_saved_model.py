@@ -211,7 +211,7 @@ def test_half_precision_exports_alike(policy, tmp_path):
 
 def test_weights_of_a_distribution_strategy_export_alike(exported, signatures, tmp_path):
     with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
-        generator = small_generator()
+        generator = small_generator(kind=DNCCell, num_reads=2)
     assert isinstance(generator.variables[0].value, tf.distribute.DistributedValues)
     generator.set_weights(exported[0].get_weights())
     generator.export(tmp_path / "model" / "1", length=6)

@@ -204,7 +204,7 @@ def test_served_fields_are_tensors_of_the_state():
     assert served_fields(cell) == ("memory", "write_weights")
     cell.served_fields = ("controller",)
     with pytest.raises(
-        TypeError, match=r"served_fields of DNCCell must name tensors .* controller"
+        TypeError, match=r"served_fields of MANNCell must name tensors .* controller"
     ):
         endpoints(SequenceGenerator(cell), 3)
 

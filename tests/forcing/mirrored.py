@@ -12,7 +12,6 @@ import tensorflow as tf
 from mf_keras import (
     MemoryForcing,
     PositiveNegativeMemoryForcing,
-    ProfessorForcing,
     Reinforce,
     SequenceGAN,
     TeacherForcing,
@@ -24,14 +23,18 @@ from train.runs.devices import DeviceOptions, make_strategy
 # The last batch gives the second replica one row less; in graph mode it gives it none.
 RUNS = {
     TeacherForcing: (7, {}),
-    ProfessorForcing: (
+    MemoryForcing: (
         5,
         # In a graph a branch is a graph, too. Clipped, which the sum of the gradients must be.
-        {"gate": (0.492, 0.52), "run_eagerly": False, "jit_compile": False, "clipnorm": 0.02},
-    ),
-    MemoryForcing: (
-        7,
-        {"gate": None, "reverse_weight": 0.5, "label_smoothing": 0.1, "score_function": True},
+        {
+            "gate": (0.492, 0.52),
+            "reverse_weight": 0.5,
+            "label_smoothing": 0.1,
+            "score_function": True,
+            "run_eagerly": False,
+            "jit_compile": False,
+            "clipnorm": 0.02,
+        },
     ),
     SequenceGAN: (6, {"rollouts": 1, "nll_weight": 0.5}),
     Reinforce: (6, {"baseline": "critic", "entropy": 0.1, "normalize": True}),

@@ -70,7 +70,7 @@ def calls(forcing, source, *parts):
 @EACH
 def test_values_that_are_no_bits_are_refused(source):
     forcing = compiled(small_generator())
-    for wrong in (255.0 * binary(2, 3, 1), 3.0 + binary(2, 3, 1)):
+    for wrong in (255.0 * binary(2, 2, 1), 3.0 + binary(2, 3, 1)):
         for call in calls(forcing, source, wrong):
             assert "must hold only 0 and 1" in message(call)
     make, steps = SOURCES[source]
@@ -79,7 +79,7 @@ def test_values_that_are_no_bits_are_refused(source):
     )
     validation = {"validation_steps": 1} if steps else {}
     assert "must hold only 0 and 1" in message(
-        lambda: forcing.fit(binary(2, 3, 1), validation_data=make(wrong), verbose=0, **validation)
+        lambda: forcing.fit(binary(2, 2, 1), validation_data=make(wrong), verbose=0, **validation)
     )
 
 
@@ -100,7 +100,7 @@ def test_weights_and_targets_that_make_no_sense_are_refused(source):
 
 @EACH
 def test_good_streams_train_as_arrays_do(source):
-    x, found = binary(2, 3, 1), []
+    x, found = binary(2, 2, 1), []
     make, steps = SOURCES[source]
     options = {f"{name}_per_epoch": count for name, count in steps.items()}
     for data, more in ((np.concatenate([x, x]), {"batch_size": 2}), (make(x), options)):
@@ -165,7 +165,7 @@ def test_datasets_of_a_strategy_are_checked_within_the_steps(strategy):
 
 def test_a_graph_checks_what_a_generator_or_a_transducer_scores():
     """Traced without XLA, which would drop the assertions."""
-    x, generator, transducer = binary(2, 3, 1), small_generator(), small_transducer()
+    x, generator, transducer = binary(2, 2, 1), small_generator(), small_transducer()
     score = tf.function(generator.nll, autograph=False)
     np.testing.assert_allclose(score(tf.constant(x)), generator.nll(x), rtol=1e-5)
     inputs, targets = tf.constant(binary(2, 3, 3)), tf.constant(binary(2, 3, 2))
@@ -190,7 +190,7 @@ class Endless(keras.utils.PyDataset):
 
 @pytest.mark.parametrize("make", [lambda x: dataset(x).repeat(), Endless])
 def test_what_never_ends_is_refused_without_a_number_of_steps(make):
-    x = binary(2, 3, 1)
+    x = binary(2, 2, 1)
     forcing, endless = compiled(small_generator()), make(x)
     assert datasets.is_endless(copy_task(length=3, width=2).batch(1))
     refused = {

@@ -19,7 +19,7 @@ from mf_keras import PositiveNegativeMemoryForcing, callbacks
 from tests.forcing import plain_worker
 from tests.forcing.replicas import batches, make, state
 
-COUNT = 12  # sequences, in batches of 4
+COUNT = 8  # sequences, in batches of 4
 
 
 class Death(keras.callbacks.Callback):
