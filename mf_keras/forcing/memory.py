@@ -11,7 +11,9 @@ from mf_keras.backend import replicas
 from mf_keras.forcing.adversarial import AdversarialForcing
 from mf_keras.forcing.adversary import DEFAULT_GATE
 from mf_keras.forcing.reinforce import baseline
-from mf_keras.models import SequenceGenerator
+from mf_keras.models import SequenceGenerator, free_running
+from mf_keras.models.generator import parts_of
+from mf_keras.models.unroll import dropout_masks
 from mf_keras.types import Config, Tensor
 
 # Logs of `score_function`: the sizes of two parts of the generator's gradient.
@@ -45,7 +47,7 @@ class MemoryForcing(AdversarialForcing):
     `c_FIELD` (eq. 8, nats), `FIELD_discriminator_loss` (eq. 7, nats), `..._accuracy`, and
     `..._gate_open`, the share of steps in which the generator received its gradient; `loss` is NLL
     plus the weighted costs, whether the gates are open or not. `evaluate` is free of adversarial
-    terms. With `score_function`, which takes one more backward pass of the free run, also
+    terms. With `score_function`, which runs the free run twice, also
     `pathwise_gradient` and `score_function_gradient`: the lengths of the two parts of the gradient,
     both weighted and gated.
 
@@ -142,21 +144,13 @@ class MemoryForcing(AdversarialForcing):
     def train_step(self, data: Any) -> dict[str, Tensor]:
         """One step of all players: eq. 7 for each discriminator, eq. 9 for the generator."""
         batch, variables = self._batch(data), self.generator.trainable_variables
-
-        def behave():
-            (*_, logits, real), (*drawn, free) = self._both_modes(batch)
-            nll = self._scored(batch, logits, real, training=True).loss  # with the cell's own
-            real, free = ([getattr(trace, f) for f in self.watch] for trace in (real, free))
-            choices = [self._log_probabilities(batch, *drawn)] if self.score_function else ()
-            reverse = real if self.reverse_weight else ()
-            return [replicas.mean(nll), *free, *reverse, *choices], (nll, real)
-
-        (mean_nll, *free), (nll, real), pull = backend.pullback(behave, variables)
+        behave = self._apart if self.score_function else self._side_by_side
+        mean_nll, nll, real, free, pull = behave(batch, variables)
         scale = self.optimizer.scale_loss(ops.ones_like(mean_nll))
         mask = None if batch.sample_weight is None else ops.cast(batch.sample_weight, "bool")
         loss, terms = nll, {"nll": mean_nll}
         to_free, to_real = [], []
-        to_choices: Any = 0.0
+        to_choices: Any = 0.0  # of log p of the samples, (B,)
         # One discriminator after the other: side by side they need twice the memory.
         before: list[Tensor] = []
         for index, (field, adversary) in enumerate(self.adversaries.items()):
@@ -183,22 +177,77 @@ class MemoryForcing(AdversarialForcing):
             self._track_game(field, outcome)
         # Not before: both modes run side by side, and one of them alone would leave a core idle.
         with backend.after(before):
-            if self.score_function:
-                to_choices = to_choices / ops.cast(replicas.size(to_choices), to_choices.dtype)
-                gradients = self._in_parts(pull, scale, to_choices, to_free, to_real)
-            else:
-                gradients, _ = pull([scale, *to_free, *to_real])
+            gradients = pull(scale, to_free, to_real, to_choices)
         self._updates.apply(self.optimizer, gradients, variables, terms)
         self._logs.track({"loss": loss})
         return self.get_metrics_result()
 
-    def _both_modes(self, batch):
-        """Teacher forcing, and free running; each replica takes its rows of the noise."""
-        noise = self._noise(batch.targets)
+    def _side_by_side(self, batch, variables):
+        """`(mean_nll, nll, real, free, pull)` of both modes, which run side by side.
+
+        `pull(scale, to_free, to_real, _)` gives the generator's gradient.
+        """
         keep = self._kept(self.watch)
-        return self.generator.in_both_modes(
-            batch.inputs, noise, training=True, keep=keep, samples=self.score_function
-        )
+
+        def behave():
+            noise = self._noise(batch.targets)
+            (logits, real), (_, free) = self.generator.in_both_modes(
+                batch.inputs, noise, training=True, keep=keep
+            )
+            nll = self._scored(batch, logits, real, training=True).loss  # with the cell's own
+            real, free = ([getattr(trace, f) for f in self.watch] for trace in (real, free))
+            return [replicas.mean(nll), *free, *(real if self.reverse_weight else ())], (nll, real)
+
+        (mean_nll, *free), (nll, real), pull = backend.pullback(behave, variables)
+
+        def gradient(scale, to_free, to_real, _):
+            return pull([scale, *to_free, *to_real])[0]
+
+        return mean_nll, nll, real, free, gradient
+
+    def _apart(self, batch, variables):
+        """As `_side_by_side`, with the parts of the gradient apart, whose sizes are logged.
+
+        The free run is run twice, for its trace and for the probabilities of its samples. `pull`
+        also takes the cotangents (B,) of these.
+        """
+        generator, keep = self.generator, self._kept(self.watch)
+        thresholds = generator.output.thresholds(self._noise(batch.targets), 1.0)
+        inputs = free_running.with_context(thresholds, parts_of(batch.inputs)[1])
+        masks = dropout_masks(generator.cell, inputs, training=True)
+
+        def run(keep):
+            options = {"training": True, "chunk": generator.chunk, "masks": masks, "keep": keep}
+            return free_running.free_run(generator.cell, generator.output, inputs, **options)
+
+        def behave():
+            logits, trace = generator.trace(batch.inputs, training=True, keep=keep)
+            nll = self._scored(batch, logits, trace, training=True).loss
+            real = [getattr(trace, f) for f in self.watch]
+            return [replicas.mean(nll), *(real if self.reverse_weight else ())], (nll, real)
+
+        def behave_freely():
+            trace = run(self.watch)[2]
+            return [getattr(trace, f) for f in self.watch], None
+
+        def choose():
+            samples, logits, _ = run(())
+            return [self._log_probabilities(batch, samples, logits)], None
+
+        (mean_nll, *_), (nll, real), pull_real = backend.pullback(behave, variables)
+        free, _, pull_free = backend.pullback(behave_freely, variables)
+        _, _, pull_choices = backend.pullback(choose, variables)
+
+        def gradient(scale, to_free, to_real, to_choices):
+            rows = ops.cast(replicas.size(to_choices), to_choices.dtype)
+            parts = [pull_free(to_free)[0], pull_choices([to_choices / rows])[0]]
+            for name, part in zip(_SIZES, parts, strict=True):
+                size = _length(replicas.summed(part)) / ops.cast(scale, "float32")
+                self._logs.track({name: size})
+            parts.append(pull_real([scale, *to_real])[0])
+            return [_added(each) for each in zip(*parts, strict=True)]
+
+        return mean_nll, nll, real, free, gradient
 
     def _noise(self, x):
         """Of the free run, (B, T, noise_size)."""
@@ -212,23 +261,6 @@ class MemoryForcing(AdversarialForcing):
         counts = ops.ones(ops.shape(batch.targets)[:2]) if counts is None else counts
         counts = ops.concatenate([counts[:, 1:], ops.zeros_like(counts[:, :1])], axis=1)
         return -self.generator.output.nll(samples, logits, counts)
-
-    def _in_parts(self, pull, scale, to_choices, to_free, to_real):
-        """The generator's gradient, as the sum of three whose sizes are logged."""
-        no_free, no_real = [None] * len(to_free), [None] * len(to_real)
-        parts = [
-            pull(cotangents)[0]
-            for cotangents in (
-                [None, *to_free, *no_real, None],
-                [None, *no_free, *no_real, to_choices],
-                [scale, *no_free, *to_real, None],
-            )
-        ]
-        for name, gradients in zip(_SIZES, parts, strict=False):
-            self._logs.track(
-                {name: _length(replicas.summed(gradients)) / ops.cast(scale, "float32")}
-            )
-        return [_added(each) for each in zip(*parts, strict=True)]
 
     def get_config(self) -> Config:
         """The constructor's arguments, models serialized."""

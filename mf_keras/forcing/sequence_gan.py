@@ -244,14 +244,13 @@ class SequenceGAN(AdversarialForcing):
         final = ops.expand_dims(ops.sigmoid(logits), 1)  # (B, 1)
         time = ops.shape(samples)[1]
         if self.rollouts and time > 1:
-            values = ops.transpose(self._values(batch, samples))  # (B, T - 1)
-            gains = ops.concatenate([values, final], axis=1)
+            gains = ops.concatenate([self._values(batch, samples), final], axis=1)
         else:
             gains = ops.repeat(final, time, axis=1)
         return final[:, 0], gains
 
     def _values(self, batch, samples):
-        """Mean D of the completions of the first t steps, (T - 1, B), for t = 1..T - 1.
+        """Mean D of the completions of the first t steps, (B, T - 1), for t = 1..T - 1.
 
         The completions of all t have the same noise, which changes no mean.
         """
@@ -263,15 +262,18 @@ class SequenceGAN(AdversarialForcing):
             None if x is None else ops.repeat(x, copies, axis=0)
             for x in (batch.sample_weight, parts_of(batch.inputs)[1])
         )
-        steps = ops.arange(ops.shape(samples)[1], dtype="int32")
+        rows, time = ops.shape(samples)[:2]
+        steps = ops.arange(time, dtype="int32")
 
-        def value(t):
+        def add(t, values):
             given = ops.reshape(steps < t, (1, -1, 1))
             completed = self._drawn(ops.where(given, forced, thresholds), context)
             answers = ops.sigmoid(adversary.logits(completed, counts))
-            return ops.mean(ops.reshape(answers, (-1, copies)), axis=1)
+            value = ops.mean(ops.reshape(answers, (-1, copies)), axis=1, keepdims=True)
+            return values + value * ops.one_hot(t - 1, time - 1, dtype=value.dtype)
 
-        return ops.map(value, steps[1:])
+        precise = "float64" if thresholds.dtype == "float64" else "float32"
+        return ops.fori_loop(1, time, add, ops.zeros((rows, time - 1), dtype=precise))
 
     def _advantages(self, gains, hidden, counts):
         values = self.critic.values(hidden) if self.critic else None

@@ -22,20 +22,17 @@ def pullback(
         sources: tensors that are to get gradients.
 
     Returns:
-        `(targets, aux, pull)`. `pull(cotangents)`, one for each target, or None to leave it out,
-        gives `(to_variables, to_sources)`: the gradients of sum(target x cotangent), None where
-        there is none. It can be called several times.
+        `(targets, aux, pull)`. `pull(cotangents)`, one for each target, gives
+        `(to_variables, to_sources)`: the gradients of sum(target x cotangent), None where there is
+        none. It can be called once.
     """
     variables, sources = list(variables), list(sources)
-    with tf.GradientTape(persistent=True) as tape:
+    with tf.GradientTape() as tape:
         tape.watch(sources)
         targets, aux = function(*sources)
 
     def pull(cotangents: Sequence[Tensor]) -> Any:
-        pairs = zip(targets, cotangents, strict=True)
-        known = [(target, each) for target, each in pairs if each is not None]
-        kept, given = zip(*known, strict=True)
-        return tape.gradient(list(kept), (variables, sources), list(given))
+        return tape.gradient(targets, (variables, sources), list(cotangents))
 
     return targets, aux, pull
 
