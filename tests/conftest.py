@@ -29,6 +29,7 @@ _ON_JAX = (
     *("backend/jax/", "backend/test_numbers.py", "forcing/test_reference_steps.py"),
     *("callbacks/", "cells/test_contract.py", "models/test_generator.py", "outputs/"),
     *("test_checkpoints.py", "test_layers.py", "test_old_files.py", "test_package.py"),
+    "test_readme.py",
 )
 
 

@@ -39,7 +39,7 @@ def memory_forcing():
     """After two steps: all optimizers have momentum."""
     generator = small_generator(**DNC)
     model = MemoryForcing(generator, discriminator(), discriminator(), gate=None)
-    model.compile(keras.optimizers.Adam(1e-2), run_eagerly=True)
+    model.compile(keras.optimizers.Adam(1e-2), run_eagerly=not ON_JAX)
     model.fit(binary(8, TIME, 1), batch_size=4, verbose=0)
     return model
 
@@ -50,7 +50,7 @@ def positive_negative():
     model = PositiveNegativeMemoryForcing(
         transducer, discriminator(), MemoryReplay(5), discriminator_batch=2
     )
-    model.compile(keras.optimizers.Adam(1e-2), run_eagerly=True)
+    model.compile(keras.optimizers.Adam(1e-2), run_eagerly=not ON_JAX)
     model.fit(binary(8, TIME, 2), binary(8, TIME, 1, seed=1), batch_size=4, verbose=0)
     return model
 

@@ -54,6 +54,8 @@ class AdversarialForcing(Forcing):
         **kwargs: as for `Forcing`.
     """
 
+    _fits = False  # whether `fit` runs
+
     def __init__(
         self,
         model: Any,
@@ -114,6 +116,11 @@ class AdversarialForcing(Forcing):
         adversaries = getattr(self, "adversaries", {})  # none while the model is being made
         optimizers = [adversary.optimizer for adversary in adversaries.values()]
         return [*super().non_trainable_variables, *backend.unknown_to_keras(optimizers)]
+
+    @property
+    def trainable_weights(self) -> list[Any]:
+        """Those of all players; while `fit` runs, the model's, which Keras gives its optimizer."""
+        return self.generator.trainable_weights if self._fits else super().trainable_weights
 
     # What a step is made of.
 
@@ -201,7 +208,11 @@ class AdversarialForcing(Forcing):
 
     def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
         """As `Forcing`; averages of weights, where an optimizer keeps some, become the weights."""
-        history = super().fit(*args, **kwargs)
+        self._fits = True
+        try:
+            history = super().fit(*args, **kwargs)
+        finally:
+            self._fits = False
         for adversary in self.adversaries.values():  # Keras does it for the model's only
             # The averages of an optimizer that has never moved are zeros, and no weights.
             if int(inner(adversary.optimizer).iterations.numpy()) > 0:

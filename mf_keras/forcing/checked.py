@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from mf_keras import validation
+from mf_keras import backend, validation
 from mf_keras.backend import datasets
 from mf_keras.callbacks.progress import ProgressLine
 from mf_keras.callbacks.stopping import checked_callbacks, with_stop
@@ -153,7 +153,8 @@ def checked(method: Function) -> Function:
         if drawn and "shuffle" in signature.parameters:  # Keras' default only makes it warn
             given.setdefault("shuffle", False)
         self.build_for(x, training=not (predicts or method.__name__.startswith(("eval", "test"))))
-        return method(*bound.args, **bound.kwargs)
+        with backend.keeping_values(self):
+            return method(*bound.args, **bound.kwargs)
 
     return run
 

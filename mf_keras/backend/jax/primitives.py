@@ -2,7 +2,7 @@
 
 import contextlib
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -162,6 +162,28 @@ def unknown_to_keras(optimizers: Iterable[keras.optimizers.Optimizer | None]) ->
     Keras' trainer for JAX takes all others for constants.
     """
     return [v for optimizer in optimizers if optimizer is not None for v in optimizer.variables]
+
+
+@contextlib.contextmanager
+def keeping_values(model: keras.Model) -> Iterator[None]:
+    """Within, an error leaves no variable of the model without a value.
+
+    While `fit` runs, Keras' trainer for JAX takes the values from the variables. Where the first
+    step fails, as for a batch that is refused, it does not give them back.
+    """
+    variables = [*model.variables, *model.non_trainable_variables, *model.metrics_variables]
+    if model.compiled:
+        variables += model.optimizer.variables
+    before = [(variable, variable.value) for variable in variables]
+    try:
+        yield
+    except BaseException:
+        for variable, value in before:
+            try:
+                _ = variable.value
+            except TypeError:  # it has none
+                variable.assign(value)
+        raise
 
 
 def after(tensors: Sequence[Tensor]) -> Any:

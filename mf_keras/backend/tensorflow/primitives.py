@@ -1,5 +1,6 @@
 """What `keras.ops` lacks: gradients, branches that assign variables, concrete tensors, rows."""
 
+import contextlib
 import functools
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -76,6 +77,12 @@ def unknown_to_keras(optimizers: Iterable[keras.optimizers.Optimizer | None]) ->
     """
     del optimizers
     return []
+
+
+def keeping_values(model: keras.Model) -> Any:
+    """A context in which nothing is special: variables always have values."""
+    del model
+    return contextlib.nullcontext()
 
 
 def after(tensors: Sequence[Tensor]) -> Any:

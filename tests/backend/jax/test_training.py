@@ -151,3 +151,32 @@ def test_updates_that_are_not_finite_are_skipped_and_end_the_training():
         model.fit(binary(12, TIME, 1), batch_size=1, verbose=0)
     for a, b in zip(before, model.generator.trainable_variables, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_a_first_step_that_fails_leaves_the_weights(monkeypatch):
+    model = TeacherForcing(SequenceGenerator(cell()))
+    model.compile("adam")
+    before = [np.asarray(v).copy() for v in model.variables]
+
+    def fail(*args, **kwargs):
+        raise RuntimeError("no step")
+
+    monkeypatch.setattr(model, "_forward", fail)
+    with pytest.raises(RuntimeError, match="no step"):
+        model.fit(binary(4, TIME, 1), verbose=0)
+    for a, b in zip(before, model.variables, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert int(model.optimizer.iterations) == model.trained_steps == 0
+
+
+def test_averages_of_weights_become_the_weights_in_half_floats():
+    keras.config.set_dtype_policy("mixed_float16")
+    model, arrays = memory_forcing()
+    model.compile(keras.optimizers.Adam(1e-2, use_ema=True, clipnorm=1.0))
+    history = model.fit(**arrays, batch_size=4, verbose=0).history
+    assert np.isfinite(history["nll"][0])
+    assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
+    weights = model.generator.trainable_variables
+    averages = [v for v in model.optimizer.variables if "average" in v.path]
+    for average, weight in zip(averages, weights, strict=True):
+        np.testing.assert_array_equal(average, weight)
