@@ -49,6 +49,7 @@ _COMPARE_ALL_PAIRS = 64
 
 # What the order of allocation adds to a usage for every slot before; a few roundings of a usage.
 _TIE = 2.0**-20
+_NEVER_LEAST = 1e38  # finite, for `tf.debugging.enable_check_numerics`
 
 # What the gradient of allocation takes a usage to be at least.
 _MIN_USAGE = 1e-12
@@ -592,7 +593,7 @@ def _least_used(layout: Layout, usage: Tensor, count: int) -> list[Tensor]:
     for _ in range(count):
         least = ops.expand_dims(ops.argmin(keys, axis=layout.last), layout.last)
         chosen = ops.equal(slots, ops.cast(least, "int32"))
-        keys = ops.where(chosen, ops.cast(float("inf"), keys.dtype), keys)
+        keys = ops.where(chosen, ops.cast(_NEVER_LEAST, keys.dtype), keys)
         found.append(ops.cast(chosen, "int32"))
     return found
 

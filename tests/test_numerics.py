@@ -24,7 +24,7 @@ def test_no_alarm_on_healthy_models():
     model = MemoryForcing(generator, *players, gate=None)
     model.compile(run_eagerly=True)
     model.fit(x, validation_data=x, verbose=0)
-    of_tokens = SequenceGenerator(small_cell(3, kind=DNCCell, linkage=None), outputs.Categorical(3))
+    of_tokens = SequenceGenerator(small_cell(3), outputs.Categorical(3))  # a MANN
     noise = np.random.default_rng(0).random((2, 2, 3), "float32")
     of_tokens.in_both_modes(np.array([[0, 1], [2, 1]]), noise)
     generator.sample(2, 2, seed=0)  # XLA would compile its loop, but it lacks the checks
