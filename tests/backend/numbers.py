@@ -32,7 +32,7 @@ def numbers(name, rows, chunk):
     cell = CELLS[name]()
     cell.build((None, INPUT_SIZE))
     helpers.randomize(cell, np.random.default_rng(0))
-    # No two slots are alike: otherwise rounding would decide which of them is written.
+    # From a state that no constant hides anything of.
     state = helpers.random_state(cell, np.random.default_rng(1), rows)
     x = np.random.default_rng(2).normal(size=(rows, TIME, INPUT_SIZE)).astype("float32")
     mask = np.arange(TIME) < np.arange(rows)[:, None] % TIME + 1
