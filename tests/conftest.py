@@ -22,7 +22,7 @@ import pytest
 from tests.backends import ON_JAX, tf
 from tests.small import small_generator
 
-# What runs on JAX, in six minutes, as every test compiles there: the loop, the numbers of all cells,
+# What runs on JAX, in six minutes, as every test compiles there: the loop, numbers of all cells,
 # their gradients and the steps of all algorithms beside TensorFlow's, training, files, callbacks.
 # Left out are the contracts of cells and outputs one by one, samples, page, serving, experiments.
 _ON_JAX = (
