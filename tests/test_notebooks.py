@@ -11,7 +11,8 @@ from mf_keras.data.lengths import stream_of
 
 NOTEBOOKS = sorted((pathlib.Path(__file__).parent.parent / "docs" / "notebooks").glob("*.ipynb"))
 SMALL = {
-    "digits": "epochs, train_size, test_size = 1, 16, 20\nunits, slots, word_size, reads = 4, 3, 2, 1",
+    "digits": "epochs, train_size, test_size = 1, 16, 20; "
+    "units, slots, word_size, reads = 4, 3, 2, 1",
     "music": "epochs, pieces, units = 1, 4, 4\nlengths = (4, 8)",
 }
 EACH = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

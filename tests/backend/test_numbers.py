@@ -17,5 +17,5 @@ def test_cells_and_their_gradients_are_those_of_tensorflow(name, rows, chunk):
         expected = frozen[start : start + array.size].reshape(array.shape)
         start += array.size
         scale = max(np.abs(expected).max(), 1e-3)
-        np.testing.assert_allclose(array / scale, expected / scale, atol=1e-5)
+        np.testing.assert_allclose(array / scale, expected / scale, atol=5e-5)
     assert start == frozen.size

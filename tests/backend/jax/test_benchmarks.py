@@ -1,8 +1,8 @@
-"""`python -m benchmarks.gpu` on a CPU, at small sizes."""
+"""`benchmarks.gpu` and `benchmarks.backends` on a CPU, at small sizes."""
 
 import json
 
-from benchmarks import gpu
+from benchmarks import backends, gpu
 
 
 def test_a_case_that_fails_or_has_no_time_says_so(tmp_path, monkeypatch, capsys):
@@ -25,3 +25,16 @@ def test_numbers_are_those_of_the_references_and_a_step_is_timed(capsys):
     ]
     assert max(rows[0]["outputs and traces"], rows[0]["gradients"]) < 1e-5
     assert rows[3]["us_per_step"] > 0
+
+
+def test_the_table_of_both_backends_has_the_best_of_every_way(monkeypatch, capsys):
+    backends.child("unroll", 2, 2)
+    row = json.loads(capsys.readouterr().out)
+    assert (row["backend"], row["case"], row["time"]) == ("jax", "unroll", 2)
+    times = iter([3e3, 2e3, 1e3, 4e3])
+    monkeypatch.setattr(
+        backends, "row_of", lambda *way: {**row, "us_per_step": next(times), "devices": way[2]}
+    )
+    backends.main(["--cases", "unroll", "--times", "2", "--python", "jax=python"])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[-4] for line in lines[1:]] == ["1000", "2000"]
