@@ -196,7 +196,6 @@ def test_its_gate_and_weight_are_those_of_the_cost():
     for name, options in {
         "closed": {"gate": (1.0, 1.0)},
         "warm": {"gate": None, "warm_up_steps": 1},
-        "no weight": {"gate": None, "hidden_weight": 0.0},
     }.items():
         models = [small(ProfessorForcing, **options, score_function=s) for s in (True, False)]
         logs = [model.train_on_batch(x, return_dict=True) for model in models]
