@@ -25,3 +25,10 @@ def on_page_markdown(markdown, page, **_):
     if page.file.src_uri == "CONTRIBUTING.md":
         return markdown.replace("](docs/", "](")
     return re.sub(r"\]\(\.\./(train/|CONTRIBUTING\.md)", r"](\1", markdown)
+
+
+def on_page_content(html, page, **_):
+    """Links of a notebook to pages, which are files of the repository there."""
+    if not page.file.src_uri.endswith(".ipynb"):
+        return html
+    return re.sub(r'href="(\.\./[\w/]+)\.md"', r'href="\1.html"', html)
