@@ -87,6 +87,8 @@ bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.parts
 	$(BIN)/python -m benchmarks.compilation
 	$(BIN)/python -m benchmarks.train_step
+	$(BIN)/python -m benchmarks.outputs
+	$(BIN)/python -m benchmarks.sequence_gan
 	$(BIN)/python -m benchmarks.copy_task
 	$(BIN)/python -m benchmarks.discriminators
 	$(BIN)/python -m benchmarks.sampling
