@@ -209,11 +209,23 @@ def test_served_fields_are_tensors_of_the_state():
         endpoints(SequenceGenerator(cell), 3)
 
 
+def known_weights(generator):
+    """Weights that no random generator draws: sines."""
+    generator.build((None, None, *generator.output.step))
+    for i, variable in enumerate(generator.trainable_variables):
+        size = int(np.prod(variable.shape))
+        variable.assign(np.reshape(np.sin(np.arange(size) + i), variable.shape))
+
+
 def test_tokens_are_integers_of_one_axis():
     cell = NTMCell(keras.layers.GRUCell(4), 3, memory_size=4, word_size=2, num_reads=1)
     generator = SequenceGenerator(cell, outputs.Categorical(3, embedding=2))
+    known_weights(generator)
     functions = endpoints(generator, 4)
     answer = functions["sample"](**draw([1, 2]))
+    # As on 2026-11-28: another version of the package must not answer otherwise.
+    np.testing.assert_array_equal(answer["samples"], [[0, 2, 1, 0], [1, 2, 2, 1]])
+    np.testing.assert_allclose(answer["nll"], [4.88156, 3.62663], rtol=1e-4)
     assert answer["samples"].dtype == tf.int32
     assert answer["samples"].shape == (2, 4)
     np.testing.assert_allclose(answer["nll"], generator.nll(answer["samples"]), rtol=1e-5)
@@ -229,8 +241,13 @@ def test_strokes_are_moves_and_states_of_the_pen():
     output = outputs.Joint({"move": outputs.GaussianMixture(2, 2), "pen": outputs.Categorical(3)})
     cell = NTMCell(keras.layers.GRUCell(4), output.size, memory_size=4, word_size=2, num_reads=1)
     generator = SequenceGenerator(cell, output)
+    known_weights(generator)
     functions = endpoints(generator, 4)
     samples, nll = (functions["sample"](**draw([1, 2]))[name] for name in ("samples", "nll"))
+    # As on 2026-11-28, the last step of each.
+    last = [[-2.08567, -1.58292, 0.0], [2.82016, -1.46175, 1.0]]
+    np.testing.assert_allclose(samples[:, -1], last, rtol=1e-3)
+    np.testing.assert_allclose(nll, [25.3212, 19.0041], rtol=1e-3)
     assert samples.dtype == tf.float32
     assert samples.shape == (2, 4, 3)
     np.testing.assert_allclose(nll, generator.nll(samples), rtol=1e-4)
