@@ -34,6 +34,7 @@ from train.runs.folder import RunFolder, write_text
 from train.runs.options import (
     ExperimentOptions,
     Role,
+    flag,
     fraction,
     option,
     positive_float,
@@ -140,11 +141,10 @@ class Options(ExperimentOptions):
         if self.first_seed + self.seeds > 2**32:
             raise ValueError("argument --seeds: the last seed must be below 2^32")
         for name in self.not_default(Role.VARIANT) if self.method == "none" else ():
-            flag = name.replace("_", "-")
-            raise ValueError(f"argument --{flag}: goes with --memory kanerva, not none")
+            raise ValueError(f"argument {flag(name)}: goes with --memory kanerva, not none")
         for name in ("forcing_weight", "no_gate"):
             if name in self.not_default(Role.VARIANT) and not self.forcing:
-                raise ValueError(f"argument --{name.replace('_', '-')}: goes with --forcing")
+                raise ValueError(f"argument {flag(name)}: goes with --forcing")
 
     def variant(self) -> str:
         """As a name in tables: "kanerva --conditional", "VAE"."""

@@ -8,11 +8,10 @@ the bonus of a discriminator on the memory (`MemoryReward`); `behaviour`, of one
 actions (GASIL, Guo et al. 2018); `untrained`, of one on the memory that does not learn. Counts the
 episodes until 90 % of a batch of new episodes are right. Writes a run folder: config.json; for each
 seed and method seed_K-METHOD.csv (a row per interval of 20 updates: return, bonus, entropy, right
-episodes, seconds); results.json and results.csv. `--resume RUN` goes on with what is not finished.
+episodes, seconds); results.json and results.csv. `--resume RUN` trains what is not finished.
 """
 
 import dataclasses
-import sys
 import time
 from typing import Any
 
@@ -67,7 +66,7 @@ class Options(ExperimentOptions):
     first_seed: int = option(0, "of the trainings", random_seed, role=Role.RUN)
     out: str = option("", "run folder, new; default: runs/memory_reward-TASK", role=Role.FILES)
     resume: str | None = option(
-        None, "go on with the run in this folder", role=Role.FILES, metavar="RUN"
+        None, "resume the run in this folder with its own options", role=Role.FILES, metavar="RUN"
     )
 
     def __post_init__(self) -> None:
@@ -140,14 +139,7 @@ def right_share(options: Options, tasks: np.ndarray, actions: np.ndarray) -> flo
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the experiment."""
-    options = Options.parse(arguments)
-    try:
-        if options.resume:
-            folder, options = RunFolder.open(options.resume, Options)
-        else:
-            folder = RunFolder(options.out, options)
-    except (OSError, ValueError) as error:
-        sys.exit(f"error: {error}")
+    folder, options = resuming.new_or_resumed(Options.parse(arguments))
     results = folder.read_json(RESULTS) if (folder / RESULTS).exists() else {}
     with resuming.report_interruption(f"python -m {Options.command} --resume {folder.path}"):
         for seed in range(options.first_seed, options.first_seed + options.seeds):

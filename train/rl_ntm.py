@@ -11,11 +11,10 @@ below the threshold. Writes a run folder: config.json; for each seed seed_K.csv 
 of 20 updates: level, errors per symbol at it and over all levels, return, entropy, seconds),
 seed_K.keras, the policy, and seed_K.png, the paths of the heads in one example; results.json. The
 authors' code reaches 6.6 to 8 % wrong symbols of two repetitions of 13 symbols in 2000 updates, and
-30 to 50 % of its seeds succeed. `--resume RUN` goes on with the seeds that are not finished.
+30 to 50 % of its seeds succeed. `--resume RUN` trains the seeds that are not finished.
 """
 
 import dataclasses
-import sys
 import time
 from typing import Any
 
@@ -71,7 +70,7 @@ class Options(ExperimentOptions):
     first_seed: int = option(0, "of the trainings", random_seed, role=Role.RUN)
     out: str = option("", "run folder, new; default: runs/rl_ntm-TASK", role=Role.FILES)
     resume: str | None = option(
-        None, "go on with the run in this folder", role=Role.FILES, metavar="RUN"
+        None, "resume the run in this folder with its own options", role=Role.FILES, metavar="RUN"
     )
 
     def __post_init__(self) -> None:
@@ -213,14 +212,7 @@ def run_seed(options: Options, seed: int, folder: RunFolder, results: dict[str, 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the experiment."""
-    options = Options.parse(arguments)
-    try:
-        if options.resume:
-            folder, options = RunFolder.open(options.resume, Options)
-        else:
-            folder = RunFolder(options.out, options)
-    except (OSError, ValueError) as error:
-        sys.exit(f"error: {error}")
+    folder, options = resuming.new_or_resumed(Options.parse(arguments))
     results = folder.read_json(RESULTS) if (folder / RESULTS).exists() else {}
     with resuming.report_interruption(f"python -m {Options.command} --resume {folder.path}"):
         for seed in range(options.first_seed, options.first_seed + options.seeds):

@@ -3,18 +3,17 @@
 python -m train.sequence_gan --seeds 5
 
 The oracle is an LSTM with weights from N(0, 1), whose samples are the data (Yu et al. 2017). For
-each seed a generator is trained by maximum likelihood; then each method goes on from it for as many
+each seed a generator is trained by maximum likelihood; then each method trains it for as many
 updates: `teacher`, maximum likelihood; `final` and `per_step`, the two rewards of `SequenceGAN`;
 `constant` and `random`, the reward `final` with an answer of 1/2 or a uniform one, which knows
 nothing of the data. At the end it measures nats per token of the generator's samples under the
 oracle, which do not see diversity; the NLL of held-out data; and the share of distinct samples; of
 `teacher` also at temperatures below 1. Writes a run folder: config.json; for each seed seed_K.csv
 (a row per method and temperature); results.csv with means over the seeds, and nll.png: nats under
-the oracle over nats of held-out data. `--resume RUN` goes on with the seeds that are not finished.
+the oracle over nats of held-out data. `--resume RUN` trains the seeds that are not finished.
 """
 
 import dataclasses
-import sys
 import time
 from typing import Any
 
@@ -69,7 +68,7 @@ class Options(ExperimentOptions):
     first_seed: int = option(0, "of the trainings", random_seed, role=Role.RUN)
     out: str = option("runs/sequence_gan", "run folder, new", role=Role.FILES)
     resume: str | None = option(
-        None, "go on with the run in this folder", role=Role.FILES, metavar="RUN"
+        None, "resume the run in this folder with its own options", role=Role.FILES, metavar="RUN"
     )
 
     def __post_init__(self) -> None:
@@ -203,14 +202,7 @@ def draw(means: pd.DataFrame) -> Figure:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the experiment."""
-    options = Options.parse(arguments)
-    try:
-        if options.resume:
-            folder, options = RunFolder.open(options.resume, Options)
-        else:
-            folder = RunFolder(options.out, options)
-    except (OSError, ValueError) as error:
-        sys.exit(f"error: {error}")
+    folder, options = resuming.new_or_resumed(Options.parse(arguments))
     seeds = range(options.first_seed, options.first_seed + options.seeds)
     with resuming.report_interruption(f"python -m {Options.command} --resume {folder.path}"):
         for seed in seeds:

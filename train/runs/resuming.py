@@ -33,6 +33,20 @@ def report_interruption(command: str) -> Iterator[None]:
         sys.exit(f"\nerror: {error}")
 
 
+def new_or_resumed(options: Any) -> tuple[RunFolder, Any]:
+    """The folder of a new run, or that of the one to resume with its own options.
+
+    Raises:
+        SystemExit: the folder is taken, or none of this command, with what was wrong.
+    """
+    try:
+        if options.resume:
+            return RunFolder.open(options.resume, type(options))
+        return RunFolder(options.out, options), options
+    except (OSError, ValueError) as error:
+        sys.exit(f"error: {error}")
+
+
 def cut_history(folder: RunFolder, history: str, done: int, per_epoch: int, every: int = 1) -> None:
     """Cut a run's history back to the epochs that its checkpoint has seen.
 
