@@ -30,6 +30,7 @@ from mf_keras.backend.tensorflow.primitives import (
     unknown_to_keras,
     write_rows,
 )
+from mf_keras.backend.tensorflow.quiet import search_for_gpus
 from mf_keras.backend.tensorflow.scan import scan
 
 __all__ = [
@@ -63,3 +64,5 @@ __all__ = [
     "whole_step",
     "write_rows",
 ]
+
+search_for_gpus()
