@@ -1,5 +1,6 @@
 # make demo   train a generator by Memory Forcing on real handwritten digits and draw pictures
-# make test   lint and tests, what CI runs
+# make test   lint and tests, in some 14 minutes of CPU time
+# make test-long     the tests that take long: whole trainings, several processes
 # make test-package  wheel and sdist, each installed and tried in an environment without the repository
 # make test-jax      the tests on JAX, in an environment of its own without TensorFlow
 # make docs   the documentation as a site, in site/
@@ -20,7 +21,7 @@ FIGURES ?= runs/figures
 # Without a GPU TensorFlow logs at the level of errors that it found none.
 export TF_CPP_MIN_LOG_LEVEL ?= $(if $(wildcard /dev/nvidia*),2,3)
 
-.PHONY: demo saved-model test test-jax test-package test-kserve lint docs format figures bench clean
+.PHONY: demo saved-model test test-long test-jax test-package test-kserve lint docs format figures bench clean
 
 demo: $(INSTALLED)
 	rm -rf $(DEMO)
@@ -38,8 +39,12 @@ saved-model: $(INSTALLED)
 test: lint docs
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
+test-long: $(INSTALLED)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m long
+
 test-jax: .venv-jax/.installed
-	KERAS_BACKEND=jax .venv-jax/bin/python -m pytest --numprocesses 2 --dist worksteal
+	KERAS_BACKEND=jax .venv-jax/bin/python -m pytest --numprocesses 2 --dist worksteal \
+		-m "long or not long"
 
 .venv-jax/.installed: requirements-jax.txt setup.cfg
 	$(PYTHON) -m venv .venv-jax

@@ -40,6 +40,7 @@ def test_a_notebook_was_run_from_top_to_bottom(path):
         assert place not in json.dumps(outputs), place
 
 
+@pytest.mark.long
 @EACH
 def test_the_code_of_a_notebook_runs(path, tmp_path, monkeypatch):
     rng = np.random.default_rng(0)

@@ -3,12 +3,15 @@
 import pathlib
 import re
 
+import pytest
+
 from mf_keras import data
 
 ROOT = pathlib.Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 
 
+@pytest.mark.long
 def test_example_runs_as_printed(tmp_path, monkeypatch, capsys):
     """With one batch of data a split."""
     blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)

@@ -11,6 +11,8 @@ import tensorflow as tf
 from mf_keras import DNCCell, SequenceTransducer, TeacherForcing, sparse_linkage, unroll
 from mf_keras.backend.tensorflow import execution as cores
 
+pytestmark = pytest.mark.long
+
 
 def seconds(*functions, rounds=4):
     """Best times, measured in turns; the first call compiles and does not count."""

@@ -104,6 +104,7 @@ def test_a_step_is_the_same_in_every_layout(name):
     close(run(x, state, layouts.BATCH_LAST), run(x, state, layouts.BATCH_FIRST), 1e-10)
 
 
+@pytest.mark.long
 def test_a_compiled_run_is_the_same_and_tells_the_controller_whether_it_is_trained():
     mask = np.random.default_rng(3).uniform(size=(B, T)) < 0.6
     options = {"training": True, "mask": mask, "chunk": 2, "keep": ("hidden", "memory", "link")}

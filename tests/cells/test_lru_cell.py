@@ -86,6 +86,7 @@ def check_export(generator, x, tmp_path):
         np.testing.assert_allclose(nll, generator.nll(samples), atol=1e-4)
 
 
+@pytest.mark.long
 def test_memory_forcing_export_client_and_pictures_take_it_as_it_is(tmp_path):
     """Nothing in the package knows the cell, whose state has no write weights."""
     cell = LRUCell(keras.layers.SimpleRNNCell(3), 1, memory_size=3, word_size=2, num_reads=1)

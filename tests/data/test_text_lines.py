@@ -60,6 +60,7 @@ def test_files_that_are_no_text(tmp_path):
             text_lines(tmp_path / name)
 
 
+@pytest.mark.long
 @needs("smiles")
 def test_molecules():
     """ZINC-250k: 24 445 lines for validation of 44 characters on average, and 5000 for testing."""

@@ -4,6 +4,7 @@ import tempfile
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -47,6 +48,7 @@ def make(cell_class, options, controller, seed):
     return generator
 
 
+@pytest.mark.long
 # An export takes seconds, so there are few examples; the seed is the weights' as well.
 @settings(max_examples=2)
 @given(cell=cells, controller=controllers, length=st.integers(1, 4), seed=st.integers(0, 2**31))

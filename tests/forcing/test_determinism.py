@@ -47,6 +47,7 @@ def equal(first, second):
     return all(a.tobytes() == b.tobytes() for a, b in zip(first, second, strict=True))
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("error:Skipping variable loading")
 def test_the_seed_decides_all_and_a_run_from_a_keras_file_goes_on_to_the_bit(tmp_path):
     """With compiled loops; the model from the file is traced and compiled anew."""

@@ -18,6 +18,7 @@ METHODS = (
     *("TeacherForcing", "MemoryForcing", "PositiveNegativeMemoryForcing"),
     *("SequenceGAN", "Reinforce"),
 )
+pytestmark = pytest.mark.long
 EVERY = pytest.mark.parametrize("method", METHODS)
 ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_NUM_INTRAOP_THREADS": "1"}
 ROOT = pathlib.Path(__file__).parents[2]

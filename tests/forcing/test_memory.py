@@ -209,6 +209,7 @@ def assert_same_run(first, second):
     np.testing.assert_array_equal(first.seed_generator.state, second.seed_generator.state)
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("error:Skipping variable loading")
 def test_a_run_resumed_by_backup_and_restore_is_the_same_run_to_the_bit(tmp_path):
     data = tf.data.Dataset.from_tensor_slices(binary(6, 2, 1)).batch(2)
@@ -223,6 +224,7 @@ def test_a_run_resumed_by_backup_and_restore_is_the_same_run_to_the_bit(tmp_path
     assert_same_run(resumed, whole)
 
 
+@pytest.mark.long
 def test_clipping_schedules_and_several_steps_per_execution():
     schedule = keras.optimizers.schedules.CosineDecay(1e-2, 10)
     optimizer = keras.optimizers.Adam(schedule, clipnorm=1.0)
@@ -320,6 +322,7 @@ def test_saves_uncompiled(tmp_path):
     assert not keras.models.load_model(tmp_path / "m.keras").compiled
 
 
+@pytest.mark.long
 def test_noise_is_new_at_every_step_and_is_the_seed_s():
     def costs(seed):
         still = [keras.optimizers.SGD(0.0) for _ in range(2)]

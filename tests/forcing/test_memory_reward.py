@@ -75,6 +75,7 @@ def test_the_bonus_is_what_the_formula_says(form):
     np.testing.assert_allclose(gains, np.stack([first, expected[:, 1]], axis=1), atol=1e-6)
 
 
+@pytest.mark.long
 def test_a_saved_run_resumes_to_the_bit(tmp_path):
     model = small(watch="behaviour", form="potential", success=0.5, weight=0.3, baseline="critic")
     model.fit(tasks(), verbose=0)

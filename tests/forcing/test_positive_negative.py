@@ -207,6 +207,7 @@ def test_closed_gates_still_the_discriminator():
     assert_same(weights_of(model.discriminator), before)
 
 
+@pytest.mark.long
 def test_warm_up_is_teacher_forcing_with_a_learning_discriminator():
     teacher, model = make(TeacherForcing), make(warm_up_steps=2)
     fill(model)
@@ -277,6 +278,7 @@ def test_logs_and_evaluation():
     assert_same([np.array(v) for v in model.replay.variables], buffers)
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("error:Skipping variable loading")
 def test_a_resumed_run_is_the_same_run_to_the_bit_with_its_buffers(tmp_path):
     """Batch 1, compiled by XLA as a whole, two steps an execution."""
@@ -438,6 +440,7 @@ def test_refuses_sequences_that_the_buffers_have_no_room_for(eagerly):
         model.fit(x, y, sample_weight=weights, verbose=0)
 
 
+@pytest.mark.long
 def test_draws_are_new_at_every_step_and_are_the_seed_s():
     def losses(seed):
         model = make(optimizer=keras.optimizers.SGD(0.0), discriminator_batch=3, seed=seed)

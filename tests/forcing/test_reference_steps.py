@@ -22,7 +22,14 @@ ON_BOTH = {
 }
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case in ON_BOTH or not ON_JAX])
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, marks=() if case in ON_BOTH else pytest.mark.long)
+        for case in CASES
+        if case in ON_BOTH or not ON_JAX
+    ],
+)
 def test_steps_are_those_of_the_first_edition(case, monkeypatch):
     if ON_JAX:
         monkeypatch.setattr(keras.random, "uniform", tensorflows_noise)

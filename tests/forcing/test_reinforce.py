@@ -298,6 +298,7 @@ def weights_of(model):
     return [np.array(variable) for variable in model.trainable_variables]
 
 
+@pytest.mark.long
 def test_learns_what_to_remember_compiled():
     environment = MemoryChain(2)
     model = small({"jit_compile": "auto"}, environment, baseline="critic", entropy=0.01)

@@ -143,6 +143,7 @@ def test_a_constant_reward_sharpens_the_generator_only_without_a_baseline(baseli
     assert largest < 1e-6 or moves
 
 
+@pytest.mark.long
 def test_learns_what_its_discriminator_likes_compiled():
     """Data of ones only: the samples become ones."""
     options = {"generator": small_tokens(), "rollouts": 2, "baseline": "critic"}

@@ -163,6 +163,7 @@ def test_checkpoints_that_cannot_be_used_are_named(monkeypatch, small, tmp_path)
     assert (out / "last.keras").read_bytes() == b"half"
 
 
+@pytest.mark.long
 def test_a_resumed_run_ends_as_an_uninterrupted_one(monkeypatch, small, generation_run, tmp_path):
     """Interrupted in the middle of the second of two epochs."""
     monkeypatch.setattr(sequence_generation, "draw", lambda *arguments: None)

@@ -252,6 +252,7 @@ run(pathlib.Path(sys.argv[1]))
 """
 
 
+@pytest.mark.long
 def test_a_real_kill_while_a_checkpoint_is_written(whole, tmp_path):
     """The first is renamed once, the others twice: killed between the renames of the third."""
     broken = tmp_path / "run"
