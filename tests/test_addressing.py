@@ -260,6 +260,7 @@ def test_the_public_functions_show_their_own_arguments_and_the_bare_ones_have_th
         _ = addressing.over(layouts.BATCH_LAST).content_weight
 
 
+@pytest.mark.long
 def test_xla_agrees_with_eager():
     s = Sizes(b=2, r=3, h=2, n=4, w=3, k=1)
     inputs = {name: _inputs(name, 0, s, "float32") for name in INPUTS}

@@ -336,6 +336,7 @@ def test_dropout_of_the_controller_has_the_masks_of_keras_rnn(name):
     close(still.hidden, layer(controlled(cell, x, still)), 1e-6)
 
 
+@pytest.mark.long
 def test_masks_are_those_of_the_backward_loop_of_every_layout_core_and_chunk(monkeypatch):
     """Gradients of one tape over a Python loop of steps; rows are split with their masks."""
     monkeypatch.setattr(cores, "count", lambda: 2)

@@ -341,6 +341,7 @@ def test_float64_is_float64_throughout_and_agrees_with_float32(name):
 # Training and compilation.
 
 
+@pytest.mark.long
 @COMPILED_CELLS
 def test_fit_lowers_the_loss_and_moves_every_weight(name):
     cell = _cell(name)
@@ -364,6 +365,7 @@ def test_xla_agrees_with_the_plain_graph(name):
     _assert_close(model.predict(_inputs(), verbose=0), expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.long
 def test_a_layer_trains_under_xla():
     """With many slots allocation sorts, whose gradient goes through gathers; so do sparse links."""
     options = {"memory_size": 65, "linkage": "sparse", "num_links": 2}
@@ -391,6 +393,7 @@ def test_a_learned_initial_memory_is_trained(cell_class):
     assert (gradient != 0).any(axis=-1).all()
 
 
+@pytest.mark.long
 def test_memory_forcing_export_and_pictures_take_a_kanerva_cell_as_it_is(tmp_path):
     cell, x = KanervaCell(keras.layers.SimpleRNNCell(3), 1, 3, 2), binary(4, 4, 1)
     generator = SequenceGenerator(cell)

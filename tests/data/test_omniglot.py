@@ -162,6 +162,7 @@ def test_binary_images_are_1_where_strokes_cover_half_of_a_pixel(monkeypatch):
 # The data.
 
 
+@pytest.mark.long
 @needs_data
 def test_the_published_images_are_dark_strokes_on_bright_paper():
     streams = {

@@ -60,6 +60,7 @@ print(json.dumps([x.numpy().tolist() for x in (drawn["samples"], drawn["nll"], s
 """
 
 
+@pytest.mark.long
 def test_tensorflow_alone_gives_the_same_answers_after_a_restart(exported):
     generator, folder = exported
     samples, nll, scores = (
@@ -209,6 +210,7 @@ def test_half_precision_exports_alike(policy, tmp_path):
     assert functions["trace"](sequences=drawn["samples"])["memory"].dtype == tf.float32
 
 
+@pytest.mark.long
 def test_weights_of_a_distribution_strategy_export_alike(exported, signatures, tmp_path):
     with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
         generator = small_generator(kind=DNCCell, num_reads=2)

@@ -259,6 +259,7 @@ def test_strokes_are_moves_and_states_of_the_pen():
         functions["score"](wrong)
 
 
+@pytest.mark.long
 def test_contexts_and_unequal_lengths(tmp_path):
     """Of tokens: as the generator itself, from the SavedModel, whose warm-up requests fit."""
     keras.utils.set_random_seed(2)

@@ -108,6 +108,7 @@ def test_padded_tokens():
     assert np.isfinite(model.train_on_batch(x, sample_weight=WEIGHTS)).all()
 
 
+@pytest.mark.long
 def test_a_context_is_read_at_every_step():
     """In training, scoring, sampling and completion; what it is changes what comes out."""
     generator = SequenceGenerator(small_cell(), context_size=2)

@@ -187,6 +187,7 @@ def test_the_discriminator_takes_a_plain_step_on_the_steps_that_count(reward):
         np.testing.assert_allclose(a, b, atol=1e-6)
 
 
+@pytest.mark.long
 def test_warm_up_is_teacher_forcing_with_a_learning_discriminator():
     x = tokens(4, 3)
     model, teacher = small(warm_up_steps=2, rollouts=2), TeacherForcing(small_tokens())
@@ -201,6 +202,7 @@ def test_warm_up_is_teacher_forcing_with_a_learning_discriminator():
     assert history["loss"][0] == pytest.approx(history["c_s"][0], rel=1e-5)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("reward", ["final", "per_step"])
 def test_what_padding_holds_makes_no_difference(reward):
     weights, found = np.float32([[1, 1, 1, 1], [1, 1, 0, 0]]), []
@@ -221,6 +223,7 @@ def test_several_steps_of_the_discriminator_are_on_new_samples():
     assert int(model.optimizer.iterations) == 1
 
 
+@pytest.mark.long
 def test_a_saved_run_resumes_to_the_bit(tmp_path):
     options = {"baseline": "critic", "discount": 0.9, "normalize": True, "clip": 1.0}
     options |= {"nll_weight": 0.5, "discriminator_steps": 2, "seed": 4, "gate": (0.0, 1.0)}

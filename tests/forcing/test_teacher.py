@@ -102,6 +102,7 @@ def test_steps_whose_gradients_are_accumulated_are_counted_one_by_one(tmp_path):
     assert keras.models.load_model(tmp_path / "model.keras").trained_steps == 5
 
 
+@pytest.mark.long
 def test_datasets_callbacks_schedules_and_several_steps_per_execution():
     schedule = keras.optimizers.schedules.ExponentialDecay(1e-2, 4, 0.5)
     optimizer = keras.optimizers.Adam(schedule, clipnorm=1.0)
@@ -114,6 +115,7 @@ def test_datasets_callbacks_schedules_and_several_steps_per_execution():
     assert int(model.optimizer.iterations) == 8
 
 
+@pytest.mark.long
 def test_eager_and_compiled_steps_agree():
     x, start = binary(4, 3, 1), small_generator().get_weights()
     results = []

@@ -68,6 +68,7 @@ def assert_same(first, second):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("compiling", [{}, {"jit_compile": True, "steps_per_execution": 4}])
 def test_a_run_with_a_bad_batch_is_the_run_without_it_to_the_bit(compiling):
     model, batches = teacher(**compiling), data(1)

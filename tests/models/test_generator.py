@@ -239,6 +239,7 @@ def test_samples_with_adapters():
     np.testing.assert_array_equal(generator.sample(8, 12, seed=0), expected)
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method:UserWarning")
 def test_samples_of_a_quantized_model_are_its_own():
     """Compiled for many rows, a cell reads the weights of its layers itself."""

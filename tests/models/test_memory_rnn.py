@@ -135,6 +135,7 @@ def test_bidirectional_functional_and_nested_models_are_those_of_keras(tmp_path)
     close_all(loaded(tokens), model(tokens), 0)
 
 
+@pytest.mark.long
 def test_fits_as_keras_rnn_does_with_compiled_loops():
     """One compiled `fit`: the same losses, in a graph with loops that XLA compiles."""
     cell, losses = make_cell(), []

@@ -282,6 +282,7 @@ def test_half_precision_keeps_weights_and_their_gradients_in_float32():
     assert any(np.abs(g).max() > 0 for g in gradients)
 
 
+@pytest.mark.long
 def test_ten_thousand_steps_run():
     cell = make("dnc", linkage=None)  # links take longest to compile
 

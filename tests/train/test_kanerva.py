@@ -41,6 +41,7 @@ def rows_of(path, seed=0):
     return RunFolder.open(path, Options)[0].history(f"seed_{seed}.csv")
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run_functions")
 def test_runs_leave_tables_and_pictures_and_are_resumed_to_the_same_rows(
     small, tmp_path, monkeypatch

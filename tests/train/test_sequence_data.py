@@ -76,6 +76,7 @@ def test_music_counts_frames(music, tmp_path, capsys):
     assert generator.cell.controller.dropout == generator.cell.controller.recurrent_dropout == 0.2
 
 
+@pytest.mark.long
 def test_runs_of_unequal_lengths_are_measured_drawn_and_exported(music, tmp_path, monkeypatch):
     monkeypatch.setitem(STEPS, "validation", (4, 3, 5))
     folder, results, _ = run(tmp_path, "--dataset", "music", *SIZES)
@@ -96,6 +97,7 @@ def test_runs_of_unequal_lengths_are_measured_drawn_and_exported(music, tmp_path
     assert f"{results['test']['nll_per_step']:.3f} nats a frame" in given["card"]["NLL"]
 
 
+@pytest.mark.long
 def test_a_gru_without_memory_is_the_baseline(music, tmp_path):
     folder, _, generator = run(tmp_path, "--dataset", "music", *GRU)
     piece = next(made("test").as_numpy_iterator())
@@ -109,6 +111,7 @@ def test_a_gru_without_memory_is_the_baseline(music, tmp_path):
     assert not (folder / "memory.png").exists()
 
 
+@pytest.mark.long
 def test_an_interrupted_run_of_unequal_lengths_ends_as_one_that_was_not(
     music, monkeypatch, tmp_path
 ):
