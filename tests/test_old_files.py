@@ -96,6 +96,7 @@ def test_there_are_files_of_this_version_from_every_framework():
     assert {__version__, f"{__version__}-jax"} <= set(VERSIONS)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(ON_JAX, reason="SavedModels are TensorFlow's")
 def test_a_generator_that_jax_trained_is_exported_by_tensorflow(tmp_path):
     model = keras.models.load_model(FOLDER / f"{__version__}-jax" / "memory_forcing.keras")

@@ -190,6 +190,7 @@ def test_the_card_says_what_is_known(exported):
     assert "float32 (B, 6, 1)" in card
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("policy", ["bfloat16", "mixed_bfloat16"])
 def test_half_precision_exports_alike(policy, tmp_path):
     keras.config.set_dtype_policy(policy)

@@ -273,6 +273,7 @@ def test_trains_under_other_policies(policy):
     assert any((a != b).any() for a, b in zip(before, weights_of(model.generator), strict=True))
 
 
+@pytest.mark.long
 def test_trains_a_transducer_and_counts_correct_predictions():
     x, y, weights = triples()
     model = compiled(small_transducer(), optimizer=keras.optimizers.Adam(3e-2), **GRAPH)

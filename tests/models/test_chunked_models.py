@@ -91,6 +91,7 @@ def test_the_chunk_reaches_both_runs_of_a_forcing_step(monkeypatch):
         np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.long
 def test_free_running_is_the_same():
     plain = small_generator()
     chunked = with_chunk(plain, "sqrt")

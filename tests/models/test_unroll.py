@@ -251,6 +251,7 @@ def test_a_known_number_of_steps_stays_known(compiled):
     assert [shape[1] for shape in shapes] == [6, 6]
 
 
+@pytest.mark.long
 def test_sparse_links_pass_gradients_out_of_a_graph():
     """Their slots are integers, of which no gradient comes back."""
     cell = DNCCell(keras.layers.GRUCell(4), 2, 5, 3, linkage="sparse", num_links=2)
@@ -264,6 +265,7 @@ def test_sparse_links_pass_gradients_out_of_a_graph():
         close(a, b)
 
 
+@pytest.mark.long
 def test_half_precision_keeps_weights_and_their_gradients_in_float32():
     keras.config.set_dtype_policy("mixed_bfloat16")
     cell = CELLS["dnc"]()

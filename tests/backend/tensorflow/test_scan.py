@@ -29,6 +29,7 @@ def test_what_is_not_kept_is_none_and_changes_nothing(chunk, sums):
     assert_close([stacked["h"], last, gradients], [everything[0]["h"], *everything[1:]])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_chunks_work_compiled_and_for_lengths_unknown_while_tracing(jit_compile):
     step, weights, start, inputs = problem(7)
