@@ -30,6 +30,7 @@ def test_few_steps_stay_finite(number):
     assert outcome.loss_scale >= 2**-12
 
 
+@pytest.mark.long
 def test_five_thousand_steps_stay_finite_in_float16():
     configuration = configurations.draw(30)
     assert configuration["policy"] == "mixed_float16"

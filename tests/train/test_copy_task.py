@@ -85,6 +85,7 @@ class Interrupt(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
+@pytest.mark.long
 def test_an_interrupted_run_resumes_to_the_same_numbers(small, monkeypatch, copy_run, tmp_path):
     path = tmp_path / "interrupted"
     with monkeypatch.context() as patch:
