@@ -154,6 +154,7 @@ def test_without_it_the_gradient_is_not_the_derivative(monkeypatch):
     assert np.abs(gaps(model, gradient, x, weights)).min() > 1e-3
 
 
+@pytest.mark.long
 def test_each_row_has_the_other_ones_as_its_baseline():
     x, weights, model = binary(2, 2, 1), np.ones((2, 2)), exact(watch=("memory",))
     gradient = of_all_pairs(model, x, weights)
