@@ -3,6 +3,9 @@
 Its parts are imported when they run, so that `mf-keras --help` needs neither Keras nor TensorFlow.
 """
 
+import ast
+import pathlib
+import runpy
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -16,8 +19,9 @@ from mf_keras.version import __version__
 EXAMPLES = """\b
 Examples:
   mf-keras page digits
-  mf-keras sample --url http://localhost:8501 --out grid.png
+  mf-keras train sequence_generation --dataset digits --out runs/mine
   mf-keras export runs/mine/best.keras --out saved_models/mine/1 --length 64
+  mf-keras sample --url http://localhost:8501 --out grid.png
 
 \b
 Completion of commands and options in bash (zsh and fish likewise):
@@ -66,7 +70,75 @@ def export(file: str, out: str, **options: Any) -> None:
     click.echo(f"SavedModel: {out}")
 
 
-for command in (page, *client.commands.values()):
+# The experiments are not installed: they lie beside the package in a clone of the repository.
+EXPERIMENTS = pathlib.Path(__file__).resolve().parent.parent / "train"
+_PASSED_ON = {"ignore_unknown_options": True, "help_option_names": []}
+
+
+def experiments() -> dict[str, str]:
+    """Names of the experiments, and the first line of what each says of itself.
+
+    Raises:
+        click.ClickException: there are none, since the package was installed without them.
+    """
+    paths = sorted(EXPERIMENTS.glob("*.py")) if (EXPERIMENTS / "runs").is_dir() else []
+    sources = {path.stem: path.read_text(encoding="utf-8") for path in paths}
+    runnable = {name: text for name, text in sources.items() if "__main__" in text}
+    if not runnable:
+        raise click.ClickException(
+            "the experiments are in the repository only: clone it and `pip install --editable` it."
+        )
+    lines = {name: ast.get_docstring(ast.parse(text)) or "" for name, text in runnable.items()}
+    return {name: text.split("\n")[0] for name, text in lines.items()}
+
+
+def run_experiment(name: str, arguments: Sequence[str]) -> None:
+    """`python -m train.NAME ARGUMENTS`, from whatever folder."""
+    known = experiments()
+    if name not in known:
+        raise click.UsageError(f"NAME must be one of {', '.join(known)}, got {name!r}.")
+    sys.path.insert(0, str(EXPERIMENTS.parent))
+    sys.argv = [f"python -m train.{name}", *arguments]
+    runpy.run_module(f"train.{name}", run_name="__main__")
+
+
+@cli.command(
+    options_metavar="",
+    context_settings=_PASSED_ON,
+    epilog="""\b
+Examples:
+  mf-keras train copy_task --help
+  mf-keras train sequence_generation --dataset digits --out runs/mine
+""",
+)
+@click.argument("name", required=False)
+@click.argument("options", nargs=-1, type=click.UNPROCESSED)
+@click.pass_context
+def train(context: click.Context, name: str | None, options: Sequence[str]) -> None:
+    """Run the experiment NAME with its OPTIONS; without NAME, list the experiments."""
+    if name in (None, "-h", "--help"):
+        formatter = context.make_formatter()
+        with formatter.section("Experiments"):
+            formatter.write_dl(list(experiments().items()))
+        click.echo(f"{context.get_help()}\n\n{formatter.getvalue()}", nl=False)
+    else:
+        run_experiment(name, options)
+
+
+def _analysis(name: str, summary: str) -> click.Command:
+    """A command that is an experiment's module of the same name."""
+
+    @click.argument("options", nargs=-1, type=click.UNPROCESSED)
+    def run(options):
+        run_experiment(name, options or ["--help"])
+
+    return click.command(name, help=summary, context_settings=_PASSED_ON)(run)
+
+
+compare = _analysis("compare", "Compare the methods of finished runs over paired seeds.")
+figures = _analysis("figures", "Draw the paper's figures from finished runs.")
+
+for command in (page, compare, figures, *client.commands.values()):
     cli.add_command(command)
 
 

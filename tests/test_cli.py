@@ -7,6 +7,7 @@ import click
 from click.testing import CliRunner
 
 from mf_keras import SequenceGenerator, checkpoints, export
+from mf_keras import cli as commands
 from mf_keras.cli import cli
 from mf_keras.page import __main__ as page_command
 from mf_keras.page import server
@@ -27,8 +28,9 @@ def test_commands():
     status, text = run("--help")
     assert status == 0
     names = {"complete", "export", "page", "sample", "score", "status"}
-    assert names == set(cli.commands)
-    assert all(f"\n  {name}" in text for name in names)
+    passed_on = {"train", "compare", "figures"}  # to the experiments, with all options
+    assert names | passed_on == set(cli.commands)
+    assert all(f"\n  {name}" in text for name in names | passed_on)
     assert cli.commands["sample"] is client.commands["sample"]
     for name in names:
         status, text = run(name, "--help")
@@ -36,6 +38,47 @@ def test_commands():
     assert "Examples:" in run("page", "--help")[1]
     assert run("--version")[1].startswith("mf-keras, version 0.")
     assert run("nothing")[0] == 2
+
+
+def test_train_lists_the_experiments_of_the_repository():
+    for arguments in ((), ("--help",)):
+        status, text = run("train", *arguments)
+        assert status == 0
+        assert "Usage: cli train" in text
+        assert "  copy_task " in text
+        assert "  sequence_generation " in text
+        assert "drawings" not in text  # no experiment
+    status, text = run("train", "nothing")
+    assert status == 2
+    assert "NAME must be one of babi, behaviour," in text
+
+
+def test_an_experiment_gets_its_options(tmp_path, monkeypatch):
+    """From any folder."""
+    (tmp_path / "train" / "runs").mkdir(parents=True)
+    (tmp_path / "train" / "__init__.py").touch()
+    (tmp_path / "train" / "compare.py").write_text(
+        '"""A line.\n\nMore."""\nimport sys\nif __name__ == "__main__":\n    print(sys.argv)\n'
+    )
+    monkeypatch.setattr(commands, "EXPERIMENTS", tmp_path / "train")
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "argv", list(sys.argv))
+    for name in [name for name in sys.modules if name.split(".")[0] == "train"]:
+        monkeypatch.delitem(sys.modules, name)
+    for arguments in (("train", "compare"), ("compare",)):
+        status, text = run(*arguments, "--out", "there", "-x")
+        assert (status, text) == (0, "['python -m train.compare', '--out', 'there', '-x']\n")
+    assert "['python -m train.compare', '--help']" in run("compare")[1]
+    assert run("train")[1].endswith("Experiments:\n  compare  A line.\n")
+    for name in [name for name in sys.modules if name.split(".")[0] == "train"]:
+        monkeypatch.delitem(sys.modules, name)
+
+
+def test_an_installation_without_experiments_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(commands, "EXPERIMENTS", tmp_path)
+    status, text = run("train", "copy_task")
+    assert status == 1
+    assert "the experiments are in the repository only" in text
 
 
 def test_every_option_has_a_help():
