@@ -17,7 +17,7 @@ import click
 Examples:
   mf-keras page digits
   mf-keras page saved_models/digits/1 --open
-  mf-keras page runs/mine --shape 28 28
+  mf-keras page presets/mine --shape 28 28
   mf-keras page --url http://localhost:8501 --model digits
   mf-keras page saved_models/text/1 --alphabet alphabet.txt
 """
