@@ -44,7 +44,7 @@ Example:
 @click.argument("file", type=click.Path(exists=True, dir_okay=False))
 @click.option("--out", required=True, help="ROOT/NAME/VERSION, e.g. saved_models/mine/1.")
 @click.option("--length", required=True, type=click.IntRange(1), help="Steps of a sequence.")
-@click.option("--max-rows", default=256, show_default=True, help="Of a request.")
+@click.option("--max-rows", default=256, show_default=True, help="Rows of a request, at most.")
 @click.option("--unequal-lengths", is_flag=True, help="Let `score` take lengths.")
 @click.option("--jit-compile", is_flag=True, help="Let XLA compile the loop over time.")
 @click.option("--overwrite", is_flag=True, help="Replace the version if it is there.")

@@ -62,7 +62,9 @@ SERVER = (
     ),
 )
 DRAW = (
-    click.option("--seed", default=0, show_default=True, help="Of the first row."),
+    click.option(
+        "--seed", default=0, show_default=True, help="Of the first row; each next row adds 1."
+    ),
     click.option("--temperature", default=1.0, show_default=True, help="Above 0."),
 )
 OUT = (
@@ -120,7 +122,10 @@ def sample(
 def complete(
     file: str, seed: int, temperature: float, out: str, shape: Sequence[int] | None, **server: Any
 ) -> None:
-    """Continue the sequences of FILE, a .npy file of 0 and 1."""
+    """Continue the sequences of FILE, a .npy file of 0 and 1.
+
+    FILE holds the known first steps, (B, t0, units).
+    """
     with _errors_in_a_line():
         check_out(out)
         prefix = load(file)
@@ -133,7 +138,10 @@ def complete(
 @click.argument("file")
 @_with(*SERVER)
 def score(file: str, **server: Any) -> None:
-    """Print the NLL of the sequences of FILE, one a line."""
+    """Print the NLL of the sequences of FILE, one a line.
+
+    FILE is a .npy file of 0 and 1, (B, length, units). The NLL is in nats per sequence.
+    """
     with _errors_in_a_line():
         sequences = load(file)
         with Client(**server) as client:
