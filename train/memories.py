@@ -1,4 +1,4 @@
-"""Draw what the memories of several copy tasks did with one and the same sequence.
+"""Draw what the memories of several copy tasks did with the same sequence.
 
 python -m train.memories runs/copy-ntm runs/copy-dnc runs/copy-mann --out memories.png
 
