@@ -8,21 +8,23 @@ the bonus of a discriminator on the memory (`MemoryReward`); `behaviour`, of one
 actions (GASIL, Guo et al. 2018); `untrained`, of one on the memory that does not learn. Counts the
 episodes until 90 % of a batch of new episodes are right. Writes a run folder: config.json; for each
 seed and method seed_K-METHOD.csv (a row per interval of 20 updates: return, bonus, entropy, right
-episodes, seconds); results.json and results.csv. `--resume RUN` trains what is not finished.
+episodes, seconds); results.json and results.csv. Ctrl-C saves; `--resume RUN` resumes an
+interrupted run from its last checkpoint, of which there is one every 10 intervals, to the same
+rows.
 """
 
 import dataclasses
-import time
 from typing import Any
 
 import keras
 import numpy as np
 import pandas as pd
 
-from mf_keras import DNCCell, MemoryReplay, MemoryReward, Policy, Reinforce
+from mf_keras import DNCCell, MemoryReplay, MemoryReward, Policy, Reinforce, checkpoints
 from mf_keras.environments import CopyEnvironment, Environment, MemoryChain
 from train.runs import resuming
 from train.runs.folder import RunFolder, write_text
+from train.runs.intervals import Intervals, Row
 from train.runs.options import (
     ExperimentOptions,
     Role,
@@ -109,25 +111,33 @@ def make_model(options: Options, method: str, seed: int) -> Reinforce:
     return model
 
 
-def run_one(options: Options, method: str, seed: int, folder: RunFolder) -> dict[str, Any]:
-    """Train one method until it succeeds; how many episodes that took."""
-    model, environment = make_model(options, method, seed), options.task()
-    tests = environment.tasks(4 * options.batch_size, TEST_SEED)
-    rows: list[dict[str, float]] = []
-    start, episodes = time.time(), None
-    for interval in range(options.updates // INTERVAL):
-        drawn = environment.tasks(INTERVAL * options.batch_size, seed * 10_000 + interval)
-        history = model.fit(drawn, batch_size=options.batch_size, shuffle=False, verbose=0).history
-        returns = model.predict(tests, batch_size=len(tests), verbose=0)
-        right = right_share(options, tests, returns)
-        count = (interval + 1) * INTERVAL * options.batch_size
-        row = {"episodes": count, **{k: float(v[-1]) for k, v in history.items()}, "right": right}
-        rows.append({**row, "seconds": round(time.time() - start, 1)})
-        if right >= options.success:
-            episodes = count
-            break
-    write_text(folder / f"seed_{seed}-{method}.csv", pd.DataFrame(rows).to_csv(index=False))
-    return {"episodes": episodes, "right": rows[-1]["right"], "seconds": rows[-1]["seconds"]}
+def run_one(options: Options, method: str, seed: int, folder: RunFolder) -> Intervals:
+    """Train one method from its last checkpoint until it succeeds, or to the end."""
+    name = f"seed_{seed}-{method}"
+    count, shown = options.updates // INTERVAL, ("return", "entropy", "right")
+    training = Intervals(make_model(options, method, seed), folder, name, count, INTERVAL, shown)
+    model, environment, size = training.model, options.task(), options.batch_size
+    tests = environment.tasks(4 * size, TEST_SEED)
+
+    def advance(interval: int, done: int) -> None:
+        drawn = environment.tasks(INTERVAL * size, seed * 10_000 + interval)[done * size :]
+        if len(drawn):
+            before = [resuming.RestoreMeans(checkpoints.metric_values(model))] if done else []
+            model.fit(drawn, batch_size=size, shuffle=False, verbose=0, callbacks=before)
+
+    def measure(interval: int, logs: Row) -> Row:
+        actions = model.predict(tests, batch_size=len(tests), verbose=0)
+        count = (interval + 1) * INTERVAL * size
+        return {"episodes": count, **logs, "right": right_share(options, tests, actions)}
+
+    training.run(advance, measure, ends=lambda row: row["right"] >= options.success)
+    return training
+
+
+def result(options: Options, row: Row) -> dict[str, Any]:
+    """How many episodes a training took, if it succeeded, by its last row."""
+    episodes = row["episodes"] if row["right"] >= options.success else None
+    return {"episodes": episodes, "right": row["right"], "seconds": row["seconds"]}
 
 
 def right_share(options: Options, tasks: np.ndarray, actions: np.ndarray) -> float:
@@ -146,8 +156,11 @@ def main(arguments: list[str] | None = None) -> None:
             for method in options.methods:
                 name = f"{seed}-{method}"
                 if name not in results:
-                    results[name] = run_one(options, method, seed, folder)
+                    print(name, flush=True)
+                    training = run_one(options, method, seed, folder)
+                    results[name] = result(options, training.rows[-1])
                     folder.write_json(RESULTS, results)
+                    training.finish()
                     print(f"{name}: {results[name]}", flush=True)
     rows = [
         {"seed": int(name.partition("-")[0]), "method": name.partition("-")[2], **found}

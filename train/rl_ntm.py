@@ -11,11 +11,11 @@ below the threshold. Writes a run folder: config.json; for each seed seed_K.csv 
 of 20 updates: level, errors per symbol at it and over all levels, return, entropy, seconds),
 seed_K.keras, the policy, and seed_K.png, the paths of the heads in one example; results.json. The
 authors' code reaches 6.6 to 8 % wrong symbols of two repetitions of 13 symbols in 2000 updates, and
-30 to 50 % of its seeds succeed. `--resume RUN` trains the seeds that are not finished.
+30 to 50 % of its seeds succeed. Ctrl-C saves; `--resume RUN` resumes an interrupted run from its
+last checkpoint, of which there is one every 10 intervals, to the same weights and rows.
 """
 
 import dataclasses
-import time
 from typing import Any
 
 import keras
@@ -26,7 +26,8 @@ from mf_keras import Policy, Reinforce, TapeCell, checkpoints, data
 from mf_keras.environments import Tapes
 from mf_keras.models import Episodes
 from train.runs import resuming
-from train.runs.folder import RunFolder, write_text
+from train.runs.folder import RunFolder
+from train.runs.intervals import Intervals, Row
 from train.runs.options import (
     ExperimentOptions,
     Role,
@@ -136,34 +137,66 @@ def errors_of(model: Reinforce, options: Options, level: int) -> float:
     return float(logs["symbol_errors"])
 
 
-def train(model: Reinforce, options: Options, seed: int, folder: RunFolder) -> dict[str, Any]:
-    """Train one seed; what came of it."""
-    random = np.random.default_rng(seed)
-    level, average, last = 1, 1.0, 0
-    rows: list[dict[str, float]] = []
-    solved_at, start = None, time.time()
-    for update in range(1, options.updates + 1):
-        lengths = curriculum(level, options.batch_size, options.length, random)
-        x = options.examples(lengths, int(random.integers(2**32)))
-        model.reset_metrics()
-        logs = {k: float(v) for k, v in model.train_on_batch(x, return_dict=True).items()}
-        if update % INTERVAL:
-            continue
-        errors = errors_of(model, options, level)
-        average = AVERAGE * average + (1.0 - AVERAGE) * errors if average < 1.0 else errors
-        row = {"update": update, "level": level, "level_errors": errors, **logs}
-        rows.append({**row, "seconds": round(time.time() - start, 1)})
-        lines = [",".join(rows[0]), *(",".join(f"{v:g}" for v in row.values()) for row in rows)]
-        write_text(folder / f"seed_{seed}.csv", "\n".join(lines) + "\n")
-        if average < options.threshold and update - last >= options.patience:
-            if level == options.length:
-                solved_at = solved_at or update
+@dataclasses.dataclass
+class Lessons:
+    """Where a training is in the curriculum, which follows from the errors of its intervals.
+
+    Attributes:
+        level: the current one.
+        average: moving average of the share of wrong symbols at the level; 1 before the first.
+        last: update of the last change of the level.
+        solved_at: the update at which the highest level was below the threshold; None before.
+    """
+
+    level: int = 1
+    average: float = 1.0
+    last: int = 0
+    solved_at: int | None = None
+
+    def add(self, update: int, errors: float, options: Options) -> None:
+        """Count the errors at the level after an interval, and perhaps go to the next level."""
+        if self.average < 1.0:
+            errors = AVERAGE * self.average + (1.0 - AVERAGE) * errors
+        self.average = errors
+        if errors < options.threshold and update - self.last >= options.patience:
+            if self.level == options.length:
+                self.solved_at = self.solved_at or update
             else:
-                level, average, last = level + 1, 1.0, update
-    checkpoints.save_model(model.policy, folder / f"seed_{seed}.keras")
-    by_level = [errors_of(model, options, each) for each in range(1, options.length + 1)]
-    found = {"level": level, "succeeded_at": solved_at, "errors": by_level}
-    return {**found, "seconds": round(time.time() - start, 1)}
+                self.level, self.average, self.last = self.level + 1, 1.0, update
+
+
+def train(options: Options, seed: int, folder: RunFolder) -> tuple[Intervals, Lessons]:
+    """Train one seed from its last checkpoint to the end."""
+    count, shown = options.updates // INTERVAL, ("level", "level_errors", "return")
+    new = make_model(options, seed)
+    training = Intervals(new, folder, f"seed_{seed}", count, INTERVAL, shown)
+    model, lessons, random = training.model, Lessons(), np.random.default_rng(seed)
+
+    def drawn() -> list[tuple[np.ndarray, int]]:
+        """Levels and seeds of the batches of an interval."""
+        size, longest = options.batch_size, options.length
+        return [
+            (curriculum(lessons.level, size, longest, random), int(random.integers(2**32)))
+            for _ in range(INTERVAL)
+        ]
+
+    for row in training.rows:
+        drawn()
+        lessons.add(row["update"], row["level_errors"], options)
+
+    def advance(interval: int, done: int) -> None:
+        for lengths, seed_of_batch in drawn()[done:]:
+            model.reset_metrics()  # a row has the logs of its last update
+            model.train_on_batch(options.examples(lengths, seed_of_batch), return_dict=True)
+
+    def measure(interval: int, logs: Row) -> Row:
+        update, level = (interval + 1) * INTERVAL, lessons.level
+        errors = errors_of(model, options, level)
+        lessons.add(update, errors, options)
+        return {"update": update, "level": level, "level_errors": errors, **logs}
+
+    training.run(advance, measure)
+    return training, lessons
 
 
 def draw_paths(episodes: Episodes, options: Options, x: np.ndarray) -> Figure:
@@ -199,14 +232,19 @@ def draw_paths(episodes: Episodes, options: Options, x: np.ndarray) -> Figure:
 
 def run_seed(options: Options, seed: int, folder: RunFolder, results: dict[str, Any]) -> None:
     """Train and draw one seed, and add it to the results."""
-    model = make_model(options, seed)
-    results[str(seed)] = train(model, options, seed, folder)
+    print(f"seed {seed}", flush=True)
+    training, lessons = train(options, seed, folder)
+    model, seconds = training.model, training.rows[-1]["seconds"]
+    checkpoints.save_model(model.policy, folder / f"seed_{seed}.keras")
+    by_level = [errors_of(model, options, each) for each in range(1, options.length + 1)]
+    found = {"level": lessons.level, "succeeded_at": lessons.solved_at, "errors": by_level}
+    results[str(seed)] = {**found, "seconds": seconds}
     folder.write_json(RESULTS, results)
+    training.finish()
     x = options.examples(np.full(1, options.length), TEST_SEED)
     episodes = model.policy.run(x, seed=0, temperature=0.0)
     folder.save_figure(f"seed_{seed}.png", draw_paths(episodes, options, x))
-    found = results[str(seed)]
-    errors = " ".join(f"{100 * each:.1f}" for each in found["errors"])
+    errors = " ".join(f"{100 * each:.1f}" for each in by_level)
     print(f"seed {seed}: level {found['level']}, succeeded at {found['succeeded_at']}, % {errors}")
 
 

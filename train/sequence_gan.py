@@ -10,10 +10,13 @@ nothing of the data. At the end it measures nats per token of the generator's sa
 oracle, which do not see diversity; the NLL of held-out data; and the share of distinct samples; of
 `teacher` also at temperatures below 1. Writes a run folder: config.json; for each seed seed_K.csv
 (a row per method and temperature); results.csv with means over the seeds, and nll.png: nats under
-the oracle over nats of held-out data. `--resume RUN` trains the seeds that are not finished.
+the oracle over nats of held-out data. Ctrl-C saves; `--resume RUN` resumes an interrupted run to
+the same rows: the method that was being trained from its last checkpoint, of which there is one
+every 100 updates, and the pretraining from its beginning.
 """
 
 import dataclasses
+import pathlib
 import time
 from typing import Any
 
@@ -23,10 +26,11 @@ import pandas as pd
 from keras import ops
 from matplotlib.figure import Figure
 
-from mf_keras import SequenceGAN, SequenceGenerator, TeacherForcing
+from mf_keras import SequenceGAN, SequenceGenerator, TeacherForcing, callbacks, checkpoints
 from mf_keras.outputs import Categorical
 from train.runs import resuming
 from train.runs.folder import RunFolder, write_text
+from train.runs.intervals import ProgressBar
 from train.runs.memoryless import MemorylessCell
 from train.runs.options import (
     ExperimentOptions,
@@ -40,6 +44,7 @@ from train.runs.options import (
 METHODS = ("teacher", "final", "per_step", "constant", "random")
 TEMPERATURES = (1.0, 0.9, 0.8, 0.7)
 RESULTS = "results.csv"
+SHOWN_EVERY, SAVED_EVERY = 20, 100  # updates
 ORACLE_SEED, TEST_SEED, SAMPLE_SEED = 2**31, 2**31 + 1, 2**31 + 2
 
 
@@ -88,6 +93,7 @@ class Options(ExperimentOptions):
         return oracle
 
 
+@keras.saving.register_keras_serializable(package="mf_keras.train")
 class UninformedGAN(SequenceGAN):
     """A SequenceGAN whose rewards do not come from its discriminator."""
 
@@ -101,6 +107,7 @@ class UninformedGAN(SequenceGAN):
         return rewards, keras.random.uniform(shape, seed=self.seed_generator, dtype=gains.dtype)
 
 
+@keras.saving.register_keras_serializable(package="mf_keras.train")
 class RandomGAN(UninformedGAN):
     """One whose rewards are random."""
 
@@ -143,42 +150,93 @@ def measure(
     }
 
 
-def run_seed(options: Options, seed: int, folder: RunFolder) -> None:
-    """All methods from one pretrained generator."""
-    oracle = options.oracle()
-    x = np.asarray(oracle.sample(options.sequences, options.length, seed))
-    held_out = np.asarray(oracle.sample(options.sequences, options.length, TEST_SEED))
+def pretrain(options: Options, seed: int, x: np.ndarray, path: pathlib.Path) -> SequenceGenerator:
+    """The generator that all methods of a seed begin with, from its file or by training."""
+    if path.exists():
+        return checkpoints.load(path)
     keras.utils.set_random_seed(seed)
     generator = options.generator(options.units)
-    teacher = TeacherForcing(generator)
-    teacher.compile(keras.optimizers.Adam(options.learning_rate, clipnorm=5.0))
-    fitted = {"batch_size": options.batch_size, "verbose": 0}
-    teacher.fit(x, epochs=options.pretraining, **fitted)
-    start = [np.array(variable) for variable in generator.trainable_variables]
-    data = {"oracle_nats": float(np.mean(oracle.nll(held_out))) / options.length}
-    rows = [{"method": "data", "temperature": 1.0, **data, "distinct": _distinct(held_out)}]
-    rows.append(
-        {
-            "method": "pretrained",
-            "temperature": 1.0,
-            **measure(generator, oracle, held_out, options),
-        }
-    )
+    model = TeacherForcing(generator)
+    model.compile(keras.optimizers.Adam(options.learning_rate, clipnorm=5.0))
+    per_epoch = -(-len(x) // options.batch_size)
+    bar = ProgressBar(options.pretraining * per_epoch, ("nll",), "batch", per_epoch)
+    fitted: dict[str, Any] = {"batch_size": options.batch_size, "verbose": 0, "callbacks": [bar]}
+    model.fit(x, epochs=options.pretraining, **fitted)
+    checkpoints.save_model(generator, path)
+    return generator
+
+
+def train(
+    options: Options, method: str, seed: int, start: pathlib.Path, x: np.ndarray, path: pathlib.Path
+) -> SequenceGenerator:
+    """The generator that a method trains, from its last checkpoint to the end.
+
+    Args:
+        options: of the run.
+        method: one of `METHODS`.
+        seed: of noise and discriminator.
+        start: file of the generator before.
+        x: the sequences of all updates.
+        path: of the checkpoint.
+
+    Raises:
+        KeyboardInterrupt: after saving.
+    """
+    generator = checkpoints.load(start)
+    keras.utils.set_random_seed(seed)
+    model = resuming.latest_or(make_model(method, generator, options, seed), path)
+    left = x[model.trained_steps * options.batch_size :]
+    bar = ProgressBar(options.updates, ("nll", "reward"), "update", SHOWN_EVERY)
+    checkpoint = callbacks.Checkpoint(path, every=SAVED_EVERY)
+    if len(left):
+        fitted: dict[str, Any] = {"batch_size": options.batch_size, "verbose": 0}
+        try:
+            model.fit(left, shuffle=False, callbacks=[bar, checkpoint], **fitted)
+        except KeyboardInterrupt:
+            checkpoint.save()
+            raise
+    return model.generator
+
+
+def run_seed(options: Options, seed: int, folder: RunFolder) -> None:
+    """All methods from one pretrained generator, but for those that have rows already."""
+    oracle, table = options.oracle(), folder / f"seed_{seed}.csv"
+    x = np.asarray(oracle.sample(options.sequences, options.length, seed))
+    held_out = np.asarray(oracle.sample(options.sequences, options.length, TEST_SEED))
+    start = folder / f"seed_{seed}-pretrained.keras"
+    print(f"seed {seed}, pretrained", flush=True)
+    generator = pretrain(options, seed, x, start)
+    if table.exists():
+        rows = pd.read_csv(table).to_dict("records")
+    else:
+        data = {"oracle_nats": float(np.mean(oracle.nll(held_out))) / options.length}
+        found = measure(generator, oracle, held_out, options)
+        rows = [
+            {"method": "data", "temperature": 1.0, **data, "distinct": _distinct(held_out)},
+            {"method": "pretrained", "temperature": 1.0, **found},
+        ]
     random = np.random.default_rng(seed)
     chosen = random.integers(len(x), size=(options.updates * options.batch_size,))
-    for method in options.methods:
-        for variable, value in zip(generator.trainable_variables, start, strict=True):
-            variable.assign(value)
-        keras.utils.set_random_seed(seed)
-        model, began = make_model(method, generator, options, seed), time.time()
-        model.fit(x[chosen], shuffle=False, **fitted)
+    for method in missing(options, seed, folder):
+        print(f"seed {seed}, {method}", flush=True)
+        last, began = folder / f"seed_{seed}-{method}-last.keras", time.time()
+        generator = train(options, method, seed, start, x[chosen], last)
         seconds = round(time.time() - began, 1)
         for temperature in TEMPERATURES if method == "teacher" else (1.0,):
             found = measure(generator, oracle, held_out, options, temperature)
             row = {"method": method, "temperature": temperature, **found, "seconds": seconds}
             rows.append(row)
             print(f"seed {seed} {row}", flush=True)
-    write_text(folder / f"seed_{seed}.csv", pd.DataFrame(rows).to_csv(index=False))
+        write_text(table, pd.DataFrame(rows).to_csv(index=False))
+        checkpoints.remove(last)
+    start.unlink()
+
+
+def missing(options: Options, seed: int, folder: RunFolder) -> list[str]:
+    """The methods of a seed that have no rows yet."""
+    table = folder / f"seed_{seed}.csv"
+    done = set(pd.read_csv(table)["method"]) if table.exists() else ()
+    return [method for method in options.methods if method not in done]
 
 
 def _distinct(x):
@@ -206,7 +264,7 @@ def main(arguments: list[str] | None = None) -> None:
     seeds = range(options.first_seed, options.first_seed + options.seeds)
     with resuming.report_interruption(f"python -m {Options.command} --resume {folder.path}"):
         for seed in seeds:
-            if not (folder / f"seed_{seed}.csv").exists():
+            if missing(options, seed, folder):
                 run_seed(options, seed, folder)
     rows = pd.concat([pd.read_csv(folder / f"seed_{seed}.csv") for seed in seeds])
     groups = rows.groupby(["method", "temperature"], sort=False)

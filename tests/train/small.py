@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mf_keras import DNCCell, SequenceGenerator, checkpoints
+from mf_keras import DNCCell, SequenceGenerator, callbacks, checkpoints
 from train import copy_task, sequence_data, sequence_generation
 from train.runs.folder import RunFolder
 
@@ -49,6 +49,22 @@ def small_experiments():
             yield
         finally:
             tf.config.run_functions_eagerly(False)
+
+
+@contextlib.contextmanager
+def interrupted(steps):
+    """Ctrl-C once a model has been trained for so many steps in `fit`."""
+    on_train_batch_end = callbacks.StopOnNonFinite.on_train_batch_end
+
+    def interrupt(self, batch, logs=None):
+        on_train_batch_end(self, batch, logs)
+        if self.model.trained_steps == steps:
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(callbacks.StopOnNonFinite, "on_train_batch_end", interrupt)
+        with pytest.raises(SystemExit, match="stopped and saved; to resume: python"):
+            yield
 
 
 def finished_generator(path, method, seed, bias=0.0, *options):

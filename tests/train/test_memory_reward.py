@@ -1,9 +1,12 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
+from pandas.testing import assert_frame_equal
 
+from tests.train.small import interrupted, without
 from train import memory_reward
 
 SIZES = (
@@ -22,17 +25,24 @@ def small(monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run_functions")
-def test_a_run_has_a_result_of_every_method(small, tmp_path, capsys):
-    folder = tmp_path / "run"
+def test_a_run_has_a_result_of_every_method_and_resumes_within_an_interval(small, tmp_path, capsys):
+    folder, other = tmp_path / "run", tmp_path / "interrupted"
     memory_reward.main([*SIZES.split(), "--out", str(folder)])
     results = json.loads((folder / "results.json").read_text())
     assert set(results) == {f"0-{method}" for method in memory_reward.METHODS}
     assert all(0.0 <= each["right"] <= 1.0 for each in results.values())
-    for name in ("seed_0-memory.csv", "results.csv"):
-        assert "right" in (folder / name).read_text()
-    assert "untrained: " in capsys.readouterr().out
+    assert "right" in (folder / "results.csv").read_text()
+    text = capsys.readouterr().out
+    assert "untrained: " in text
+    assert "right: " in text  # in the progress bar
     memory_reward.main(["--resume", str(folder)])
     assert json.loads((folder / "results.json").read_text()) == results
+    with interrupted(1):
+        memory_reward.main([*SIZES.split(), "--methods", "memory", "--out", str(other)])
+    memory_reward.main(["--resume", str(other)])
+    rows = [pd.read_csv(run / "seed_0-memory.csv") for run in (folder, other)]
+    assert_frame_equal(without(rows[0]), without(rows[1]), check_exact=True)
+    assert not list(other.glob("*.keras"))
 
 
 def test_episodes_are_right_by_their_last_actions():

@@ -1,9 +1,15 @@
+import contextlib
 import json
+import re
 
+import keras
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
+from pandas.testing import assert_frame_equal
 
+from tests.train.small import without
 from train import rl_ntm
 from train.runs.folder import RunFolder
 
@@ -31,11 +37,51 @@ def test_a_run_leaves_rows_policies_and_pictures_and_goes_on(small, tmp_path, ca
     assert {"level", "level_errors", "symbol_errors", "return", "entropy", "seconds"} <= set(rows)
     results = json.loads((folder / "results.json").read_text())
     assert len(results["0"]["errors"]) == 2
-    assert "seeds succeeded" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "seeds succeeded" in text
+    lines = re.split(r"[\n\r\b]", re.sub(r"\x1b\[\d+m", "", text))
+    assert any("level_errors: " in line for line in lines)
+    assert max(map(len, lines)) <= 100
     rl_ntm.main(["--resume", str(folder)])  # nothing is left to do
     assert json.loads((folder / "results.json").read_text()) == results
     with pytest.raises(SystemExit, match="exists and is not empty"):
         rl_ntm.main(["--out", str(folder)])
+    resumes(folder, tmp_path / "interrupted")
+
+
+def resumes(folder, other):
+    """A run that is interrupted in a test, and in the second interval, ends as the one before."""
+    words = ["--resume", str(other)]
+    with interrupted_after(rl_ntm, "errors_of", 1):
+        rl_ntm.main([*SIZES.split(), "--task", "repeat_copy", "--out", str(other)])
+    with interrupted_after(rl_ntm.Reinforce, "train_on_batch", 1):
+        rl_ntm.main(words)
+    rl_ntm.main(words)
+    rows = [pd.read_csv(run / "seed_0.csv") for run in (folder, other)]
+    assert_frame_equal(without(rows[0]), without(rows[1]), check_exact=True)
+    models = [keras.models.load_model(run / "seed_0.keras") for run in (folder, other)]
+    for a, b in zip(*(model.trainable_variables for model in models), strict=True):
+        np.testing.assert_array_equal(a, b)
+    results = [json.loads((run / "results.json").read_text())["0"] for run in (folder, other)]
+    assert results[0]["errors"] == results[1]["errors"]
+    assert not list(other.glob("*-last.keras"))
+
+
+@contextlib.contextmanager
+def interrupted_after(owner, name, calls):
+    """Ctrl-C at the end of a call of a function."""
+    function, seen = getattr(owner, name), []
+
+    def interrupt(*args, **kwargs):
+        function(*args, **kwargs)
+        seen.append(name)
+        if len(seen) == calls:
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(owner, name, interrupt)
+        with pytest.raises(SystemExit, match="stopped and saved; to resume: python"):
+            yield
 
 
 def test_the_curriculum_has_its_shares():

@@ -2,11 +2,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
+from pandas.testing import assert_frame_equal
 
+from tests.train.small import interrupted, without
 from train import sequence_gan
 
 SIZES = (
-    "--classes 3 --length 3 --oracle-units 3 --units 3 --sequences 8 --pretraining 1 --updates 2 "
+    "--classes 3 --length 3 --oracle-units 3 --units 3 --sequences 4 --pretraining 1 --updates 3 "
     "--rollouts 1 --batch-size 4 --seeds 1"
 )
 
@@ -20,7 +22,7 @@ def small():
 
 
 @pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run_functions")
-def test_a_run_has_a_row_for_every_method_and_control(small, tmp_path, capsys):
+def test_a_run_has_a_row_for_every_method_and_resumes_within_one(small, tmp_path, capsys):
     folder = tmp_path / "run"
     sequence_gan.main([*SIZES.split(), "--out", str(folder)])
     rows = pd.read_csv(folder / "results.csv").set_index(["method", "temperature"])
@@ -31,6 +33,16 @@ def test_a_run_has_a_row_for_every_method_and_control(small, tmp_path, capsys):
     assert rows["distinct"].between(0.0, 1.0).all()
     assert (folder / "nll.png").stat().st_size > 1000
     assert "final" in capsys.readouterr().out
+    other = tmp_path / "interrupted"
+    words = [*SIZES.split(), "--methods", "teacher", "per_step", "--out", str(other)]
+    with interrupted(2):  # the pretraining has one step
+        sequence_gan.main(words)
+    assert (other / "seed_0-teacher-last.keras").exists()
+    sequence_gan.main(["--resume", str(other)])
+    rows = [pd.read_csv(run / "seed_0.csv") for run in (folder, other)]
+    rows[0] = rows[0][~rows[0]["method"].isin(["final", "constant", "random"])]
+    assert_frame_equal(*(without(each).reset_index(drop=True) for each in rows), check_exact=True)
+    assert not list(other.glob("*.keras"))
 
 
 def test_controls_have_rewards_that_know_nothing_of_the_data():

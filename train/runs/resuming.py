@@ -1,6 +1,7 @@
 """Resuming an interrupted run, so that it ends as if it had not been interrupted."""
 
 import contextlib
+import pathlib
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -41,10 +42,28 @@ def new_or_resumed(options: Any) -> tuple[RunFolder, Any]:
     """
     try:
         if options.resume:
-            return RunFolder.open(options.resume, type(options))
+            folder, own = RunFolder.open(options.resume, type(options))
+            folder.remove_left_over()
+            return folder, own
         return RunFolder(options.out, options), options
     except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")
+
+
+def latest_or(new: Any, path: pathlib.Path) -> Any:
+    """The model from its last checkpoint; `new`, which it must be like, where there is none.
+
+    Raises:
+        SystemExit: there are checkpoints, but none can be used.
+    """
+    try:
+        model = checkpoints.load_latest(path, like=new)
+    except ValueError as error:
+        sys.exit(f"error: {error}")
+    if model is None:
+        return new
+    print(f"resuming from step {model.trained_steps}")
+    return model
 
 
 def cut_history(folder: RunFolder, history: str, done: int, per_epoch: int, every: int = 1) -> None:
@@ -128,7 +147,7 @@ def fit_from_checkpoint(
         if finished > rows and not started:
             _end_epoch(model, finished - 1, callbacks, arguments.get("validation_data"))
         if started:
-            means = _RestoreMeans(checkpoints.metric_values(model))
+            means = RestoreMeans(checkpoints.metric_values(model))
             fit(finished, finished + 1, per_epoch - started, [means, *callbacks])
             finished += 1
         if finished < epochs:
@@ -152,13 +171,18 @@ def _end_epoch(
     container.on_train_end()
 
 
-class _RestoreMeans(keras.callbacks.Callback):
-    """Puts the means of an interrupted epoch back, once, after `fit` has reset them."""
+class RestoreMeans(keras.callbacks.Callback):
+    """Puts the means of an interrupted epoch back, once, after `fit` has reset them.
 
-    def __init__(self, values):
+    Args:
+        values: of `checkpoints.metric_values`.
+    """
+
+    def __init__(self, values: list[Any]) -> None:
         super().__init__()
         self.values = values
 
     def on_epoch_begin(self, epoch, logs=None):
+        """Put them back."""
         checkpoints.set_metric_values(self.values)
         self.values = []
