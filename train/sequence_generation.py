@@ -5,9 +5,10 @@ python -m train.sequence_generation --dataset music --collection jsb --epochs 10
 
 Writes a run folder: config.json, history.csv (nats per sequence, each epoch), last.keras (all that
 a resumed run needs) and last.previous.keras (the checkpoint before), best.keras (the generator of
-the best validation NLL), samples as pictures or text, pictures of memory and learning curves, and
-results.json with the NLL of the whole test split. Ctrl-C saves; `--resume RUN` ends with the same
-weights and history as a run without the interruption, also after a kill or a full disk.
+the best validation NLL; of sequence_gan, which does not minimise the NLL, that of the last epoch),
+samples as pictures or text, pictures of memory and learning curves, and results.json with the NLL
+of the whole test split. Ctrl-C saves; `--resume RUN` ends with the same weights and history as a
+run without the interruption, also after a kill or a full disk.
 """
 
 import dataclasses
@@ -25,6 +26,7 @@ import tensorflow as tf
 from mf_keras import (
     MemoryForcing,
     ProfessorForcing,
+    SequenceGAN,
     SequenceGenerator,
     TeacherForcing,
     callbacks,
@@ -34,7 +36,14 @@ from mf_keras import (
 from train.runs import machine, resuming
 from train.runs.devices import DeviceOptions, make_strategy
 from train.runs.folder import RunFolder, write_text
-from train.runs.model import NO_MEMORY, ForcingOptions, ModelOptions, make_optimizer
+from train.runs.model import (
+    NO_MEMORY,
+    SEQUENCE_GAN,
+    ForcingOptions,
+    ModelOptions,
+    SequenceGANOptions,
+    make_optimizer,
+)
 from train.runs.options import (
     BASELINE,
     ExperimentOptions,
@@ -62,6 +71,7 @@ METHODS = {
     BASELINE: TeacherForcing,
     "professor_forcing": ProfessorForcing,
     "memory_forcing": MemoryForcing,
+    SEQUENCE_GAN: SequenceGAN,
 }
 HISTORY, RESULTS = "history.csv", "results.json"
 LAST, BEST = "last.keras", "best.keras"
@@ -70,7 +80,7 @@ EVALUATION_BATCH = 200  # divides every evaluated split, so nothing is compiled 
 
 
 @dataclasses.dataclass(kw_only=True)
-class Options(ForcingOptions, ModelOptions, DeviceOptions, ExperimentOptions):
+class Options(SequenceGANOptions, ForcingOptions, ModelOptions, DeviceOptions, ExperimentOptions):
     """The options of a run."""
 
     command = "train.sequence_generation"
@@ -211,7 +221,9 @@ def make_model(options: Options, steps: int | None = None) -> keras.Model:
         model = TeacherForcing(generator)
         model.compile(optimizer, **compiling)
     else:
-        model = METHODS[options.method](generator, seed=options.seed, **options.gate())
+        of_gan = options.method == SEQUENCE_GAN
+        arguments = options.sequence_gan() if of_gan else options.gate()
+        model = METHODS[options.method](generator, seed=options.seed, **arguments)
         discriminators = options.discriminator_optimizer()
         model.compile(optimizer, discriminator_optimizer=discriminators, **compiling)
     return model
@@ -267,9 +279,10 @@ def train(model: keras.Model, splits: Splits, options: Options, folder: RunFolde
     batch_size, per_epoch = batching(splits["train"], options, lengths)
     history = folder.history(HISTORY)
     # Of one validation split the NLL per sequence and that per step have the same order.
-    best = callbacks.SaveBest(folder / BEST, model.generator)
+    kind = SaveLast if options.method == SEQUENCE_GAN else callbacks.SaveBest
+    best = kind(folder / BEST, model.generator)
     if len(history):
-        row = int(history["val_nll"].argmin())
+        row = chosen_row(history, options.method)
         best.best, best.best_epoch = float(history["val_nll"][row]), row + 1
     with folder.csv_logger(HISTORY) as logger:
         resuming.fit_from_checkpoint(
@@ -288,6 +301,20 @@ def train(model: keras.Model, splits: Splits, options: Options, folder: RunFolde
             ],
         )
     return best.best_epoch
+
+
+class SaveLast(callbacks.SaveBest):
+    """Keeps the generator of the last epoch."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Save."""
+        self.best = math.inf
+        super().on_epoch_end(epoch, logs)
+
+
+def chosen_row(history: pd.DataFrame, method: str) -> int:
+    """The row of the epoch whose generator is kept."""
+    return len(history) - 1 if method == SEQUENCE_GAN else int(history["val_nll"].argmin())
 
 
 def pictures(
@@ -407,7 +434,8 @@ def finish(options: Options, splits: Splits, best_epoch: int, folder: RunFolder)
     }
     folder.write_json(RESULTS, results)
     draw(generator, splits, options, folder)
-    print(f"test NLL: {kind.describe(test)}, at the best epoch by validation, {best_epoch}")
+    chosen = "the last" if options.method == SEQUENCE_GAN else "the best epoch by validation"
+    print(f"test NLL: {kind.describe(test)}, at {chosen}, {best_epoch}")
     print(f"run folder: {folder.path}")
     try:
         check_possible(options.dataset, test["nll"])

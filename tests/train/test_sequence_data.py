@@ -140,21 +140,24 @@ def test_an_interrupted_run_of_unequal_lengths_ends_as_one_that_was_not(
     assert_frame_equal(*map(without, rows))
 
 
-def test_lines_are_written_as_text(tmp_path, capsys):
+def test_a_sequence_gan_of_lines_writes_text(tmp_path, capsys):
     texts = {"train": "abc\nacbb\nb\ncaab\n", "validation": "ab\n", "test": "cab\nbb\n"}
     paths = []
     for name, text in texts.items():
         (tmp_path / f"{name}.txt").write_text(text)
         paths.append(str(tmp_path / f"{name}.txt"))
-    folder, results, generator = run(tmp_path, *GRU, "--dataset", "lines", "--files", *paths)
+    words = [*GRU, "--method", "sequence_gan", "--warm-up-steps", "1", "--dataset", "lines"]
+    folder, results, generator = run(tmp_path, *words, "--files", *paths)
     vocabulary = data.vocabulary_of(paths[0])
     found = nll_of(generator, data.text_lines(paths[2], vocabulary))
     assert results["test"]["nll"] == pytest.approx(np.mean(found), rel=1e-5)
     assert f"{np.mean(found):.2f} nats a line" in capsys.readouterr().out
     assert (folder / "data.txt").read_text() == texts["train"]
-    samples = (folder / "samples.txt").read_text()
-    assert len(samples.splitlines()) == 8
-    assert set(samples) <= set("abc\n")
+    text = (folder / "samples.txt").read_text()
+    assert len(text.splitlines()) == 8
+    assert set(text) <= set("abc\n")
+    history = RunFolder.open(folder, Options)[0].history("history.csv")
+    assert {"reward", "critic_loss", "c_s", "discriminator_accuracy"} <= set(history)
 
 
 def test_characters_have_bits(monkeypatch, tmp_path, capsys):
@@ -228,6 +231,9 @@ def test_lengths_divide_the_training_sequences():
         (["--dataset", "music", "--pictures-every", "1"], "--pictures-every: --dataset music is"),
         (["--cell", "gru", "--num-reads", "2"], "--num-reads: --cell gru has no memory"),
         (["--cell", "gru", "--method", "memory_forcing"], "--method: --cell gru has no memory"),
+        (["--method", "professor_forcing", "--rollouts", "2"], "goes with --method sequence_gan"),
+        (["--method", "sequence_gan", "--rollouts", "2"], "--rollouts: goes with --reward final"),
+        (["--method", "sequence_gan", "--no-gate"], "--no-gate: --method sequence_gan has no"),
         (["--dropout", "1"], r"--dropout: must be a number in [0, 1), got '1'"),
     ],
 )

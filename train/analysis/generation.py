@@ -55,7 +55,9 @@ class Generation(Experiment):
             results |= {name: found.get(name) for name in ("best_epoch", *MACHINE)}
             results["test_nll"] = found["test"]["nll"]
             results["test_bits_per_pixel"] = found["test"]["bits_per_step"]
-        yield Run(options.variant(), options.seed, results | _summary(history), history)
+        yield Run(
+            options.variant(), options.seed, results | _summary(history, options.method), history
+        )
 
     def first(self, run: Run, count: int, settings: dict[str, Any]) -> dict[str, Any]:
         """As in the base class.
@@ -63,8 +65,9 @@ class Generation(Experiment):
         The test NLL stays where the generator that it is of would have been chosen then, too.
         """
         history = run.progress[:count]
-        best = int(history["val_nll"].argmin()) + 1
-        results = run.results | _summary(history) | {"epochs": count, "best_epoch": best}
+        method = run.variant.split(" ")[0]
+        best = sequence_generation.chosen_row(history, method) + 1
+        results = run.results | _summary(history, method) | {"epochs": count, "best_epoch": best}
         if best != run.results.get("best_epoch"):
             results |= {"test_nll": None, "test_bits_per_pixel": None}
         return results
@@ -110,10 +113,11 @@ class Generation(Experiment):
         return plots.curves(curves, "epoch", f"validation NLL (nats per {sequence})", caption)
 
 
-def _summary(history: pd.DataFrame) -> dict[str, float]:
+def _summary(history: pd.DataFrame, method: str) -> dict[str, float]:
     """The results that follow from the epochs."""
     if history.empty:
         return {}
     # The first runs did not measure their seconds.
     seconds = history["seconds"].median() if "seconds" in history else float("nan")
-    return {"validation_nll": history["val_nll"].min(), "seconds_per_epoch": seconds}
+    row = sequence_generation.chosen_row(history, method)
+    return {"validation_nll": history["val_nll"].iloc[row], "seconds_per_epoch": seconds}

@@ -28,6 +28,7 @@ METHODS = {
     BASELINE: "teacher forcing",
     "professor_forcing": "Professor Forcing",
     "memory_forcing": "Memory Forcing",
+    "sequence_gan": "sequence GAN",
     "positive_negative": "positive/negative",
 }
 

@@ -1,6 +1,7 @@
 """The memory cell and the optimizer of a run."""
 
 import dataclasses
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ from train.runs.memoryless import memoryless
 from train.runs.options import Options, Role, flag, fraction, option, positive_float, positive_int
 
 NO_MEMORY = "gru"
+SEQUENCE_GAN = "sequence_gan"  # the method
 CELLS: dict[str, Callable[..., MemoryCell]] = {
     "dnc": DNCCell,
     NO_MEMORY: memoryless,
@@ -80,6 +82,51 @@ class ForcingOptions(Options):
     def discriminator_optimizer(self) -> keras.optimizers.Optimizer:
         """The optimizer of the discriminators."""
         return keras.optimizers.Adam(self.discriminator_learning_rate)
+
+
+@dataclasses.dataclass(kw_only=True)
+class SequenceGANOptions(Options):
+    """Options of `SequenceGAN`."""
+
+    title = f"{SEQUENCE_GAN} (it learns from samples; --warm-up-steps or --nll-weight keep the NLL)"
+    warm_up_steps: int = option(
+        0, "first steps, by the NLL only; the discriminator learns", positive_int, role=Role.VARIANT
+    )
+    nll_weight: float = option(
+        0.0, "of the NLL, after these steps", positive_float, role=Role.VARIANT
+    )
+    reward: str = option(
+        "per_step",
+        "final: the discriminator's answer to the whole; per_step: its answers at every step, "
+        "discounted by 0.9 a step, with a critic",
+        role=Role.VARIANT,
+        choices=("per_step", "final"),
+    )
+    rollouts: int = option(
+        0, "of --reward final: completions of each beginning", positive_int, role=Role.VARIANT
+    )
+
+    def check(self) -> None:
+        """Refuse these options of other methods, and what this one lacks."""
+        super().check()
+        method = getattr(self, "method", None)
+        if method == SEQUENCE_GAN:
+            if getattr(self, "no_gate", False):
+                raise ValueError(f"argument --no-gate: --method {method} has no gate")
+            if self.rollouts and self.reward != "final":
+                raise ValueError("argument --rollouts: goes with --reward final")
+            return
+        for name in inspect.get_annotations(SequenceGANOptions):
+            if getattr(self, name) != type(self).__dataclass_fields__[name].default:
+                raise ValueError(
+                    f"argument {flag(name)}: goes with --method {SEQUENCE_GAN}, not {method}"
+                )
+
+    def sequence_gan(self) -> dict[str, Any]:
+        """The arguments of the model."""
+        dense = {"baseline": "critic", "discount": 0.9} if self.reward == "per_step" else {}
+        names = inspect.get_annotations(SequenceGANOptions)
+        return {**dense, **{name: getattr(self, name) for name in names}}
 
 
 def make_optimizer(
