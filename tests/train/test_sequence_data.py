@@ -140,7 +140,7 @@ def test_an_interrupted_run_of_unequal_lengths_ends_as_one_that_was_not(
     assert_frame_equal(*map(without, rows))
 
 
-def test_a_sequence_gan_of_lines_writes_text(tmp_path, capsys):
+def test_a_sequence_gan_of_lines_writes_text_that_is_scored(tmp_path, capsys):
     texts = {"train": "abc\nacbb\nb\ncaab\n", "validation": "ab\n", "test": "cab\nbb\n"}
     paths = []
     for name, text in texts.items():
@@ -158,6 +158,14 @@ def test_a_sequence_gan_of_lines_writes_text(tmp_path, capsys):
     assert set(text) <= set("abc\n")
     history = RunFolder.open(folder, Options)[0].history("history.csv")
     assert {"reward", "critic_loss", "c_s", "discriminator_accuracy"} <= set(history)
+    out = tmp_path / "samples"
+    few = ["--samples", "20", "--temperatures", "0.5", "1", "--out", str(out)]
+    samples.main([str(folder), *few])
+    assert "| test lines | | - | | 1.000 | | 1.000 |" in (out / "samples.md").read_text()
+    scored = pd.read_csv(out / "samples.csv")
+    assert scored["method"].tolist() == ["sequence_gan --warm-up-steps 1"] * 2
+    assert scored[["unique", "new"]].stack().between(0.0, 1.0).all()
+    assert (out / "samples.png").stat().st_size > 1000
 
 
 def test_characters_have_bits(monkeypatch, tmp_path, capsys):
