@@ -24,6 +24,7 @@ def small(monkeypatch):
     tf.config.run_functions_eagerly(False)
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run_functions")
 def test_a_run_has_a_result_of_every_method_and_resumes_within_an_interval(small, tmp_path, capsys):
     folder, other = tmp_path / "run", tmp_path / "interrupted"

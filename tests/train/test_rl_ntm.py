@@ -26,6 +26,7 @@ def small(monkeypatch):
     tf.config.run_functions_eagerly(False)
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run_functions")
 def test_a_run_leaves_rows_policies_and_pictures_and_goes_on(small, tmp_path, capsys):
     folder = tmp_path / "run"

@@ -21,6 +21,7 @@ def small():
     tf.config.run_functions_eagerly(False)
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run_functions")
 def test_a_run_has_a_row_for_every_method_and_resumes_within_one(small, tmp_path, capsys):
     folder = tmp_path / "run"
