@@ -159,25 +159,6 @@ def make_model(options: Options, seed: int) -> keras.Model:
     return model
 
 
-def checkpoint_of(folder: RunFolder, seed: int) -> pathlib.Path:
-    """Where the training of a seed is saved until it is finished."""
-    return folder / f"seed_{seed}-last.keras"
-
-
-def load_or_make_model(options: Options, seed: int, folder: RunFolder) -> keras.Model:
-    """The model of a seed from its last checkpoint, or a new one.
-
-    Raises:
-        ValueError: there are checkpoints, but none can be used.
-    """
-    new = make_model(options, seed)
-    model = checkpoints.load_latest(checkpoint_of(folder, seed), like=new)
-    if model is None:
-        return new
-    print(f"resuming from step {model.trained_steps}")
-    return model
-
-
 def train(model: keras.Model, options: Options, seed: int, folder: RunFolder) -> None:
     """Train one seed from the model's step to the end.
 
@@ -196,7 +177,7 @@ def train(model: keras.Model, options: Options, seed: int, folder: RunFolder) ->
             INTERVAL,
             options.intervals,
             len(folder.history(history)),
-            callbacks.Checkpoint(checkpoint_of(folder, seed), epochs=every),
+            callbacks.Checkpoint(resuming.checkpoint_of(folder, seed), epochs=every),
             callbacks=[
                 Progress(options),
                 logger,
@@ -310,11 +291,9 @@ def run_seed(
 ) -> None:
     """Train and evaluate one seed, and add it to the results."""
     print(f"seed {seed}")
-    try:
-        with strategy.scope():
-            model = load_or_make_model(options, seed, folder)
-    except ValueError as error:
-        sys.exit(f"error: {error}")
+    with strategy.scope():
+        new = make_model(options, seed)
+        model = resuming.latest_or(new, resuming.checkpoint_of(folder, seed))
     train(model, options, seed, folder)
     result = summarize(folder.history(f"seed_{seed}.csv"), options.batch_size)
     results[str(seed)] = {**result, "test": evaluate(model.generator, options)}
@@ -336,7 +315,7 @@ def main(arguments: list[str] | None = None) -> None:
         for seed in seeds:
             if str(seed) not in results:
                 run_seed(options, seed, folder, results, strategy)
-            checkpoints.remove(checkpoint_of(folder, seed))
+            checkpoints.remove(resuming.checkpoint_of(folder, seed))
         draw(folder, seeds)
     print(f"run folder: {folder.path}")
 

@@ -16,7 +16,6 @@ and rows.
 """
 
 import dataclasses
-import pathlib
 import sys
 from typing import Any
 
@@ -245,25 +244,6 @@ def make_model(options: Options, seed: int) -> TrainsOnImageSets:
     return model
 
 
-def checkpoint_of(folder: RunFolder, seed: int) -> pathlib.Path:
-    """Where the training of a seed is saved until it is finished."""
-    return folder / f"seed_{seed}-last.keras"
-
-
-def load_or_make_model(options: Options, seed: int, folder: RunFolder) -> TrainsOnImageSets:
-    """The model of a seed from its last checkpoint, or a new one.
-
-    Raises:
-        ValueError: there are checkpoints, but none can be used.
-    """
-    new = make_model(options, seed)
-    model = checkpoints.load_latest(checkpoint_of(folder, seed), like=new)
-    if model is None:
-        return new
-    print(f"resuming from batch {model.trained_steps}")
-    return model
-
-
 class Progress(keras.callbacks.Callback):
     """One progress bar for a whole training, in intervals, with the bounds."""
 
@@ -298,7 +278,7 @@ def train(
             INTERVAL,
             options.steps // INTERVAL,
             len(folder.history(history)),
-            callbacks.Checkpoint(checkpoint_of(folder, seed), epochs=every),
+            callbacks.Checkpoint(resuming.checkpoint_of(folder, seed), epochs=every),
             callbacks=[Progress(options), logger, callbacks.StopOnNonFinite()],
             validation_data=tf.data.Dataset.from_tensor_slices(watched).batch(EVALUATED_SETS),
             verbose=0,
@@ -400,10 +380,8 @@ def run_seed(
 ) -> None:
     """Train and evaluate one seed, and add it to the results."""
     print(f"seed {seed}")
-    try:
-        model = load_or_make_model(options, seed, folder)
-    except ValueError as error:
-        sys.exit(f"error: {error}")
+    path = resuming.checkpoint_of(folder, seed)
+    model = resuming.latest_or(make_model(options, seed), path)
     model = train(model, options, seed, folder, images)
     if not model.compiled:
         model.compile()
@@ -520,7 +498,7 @@ def main(arguments: list[str] | None = None) -> None:
         for seed in range(options.first_seed, options.first_seed + options.seeds):
             if str(seed) not in results:
                 run_seed(options, seed, folder, results, images)
-            checkpoints.remove(checkpoint_of(folder, seed))
+            checkpoints.remove(resuming.checkpoint_of(folder, seed))
         report(folder, options, results)
     print(f"run folder: {folder.path}")
 

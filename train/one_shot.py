@@ -13,7 +13,6 @@ resumes an interrupted run from its last checkpoint to the same weights and rows
 """
 
 import dataclasses
-import pathlib
 import sys
 from typing import Any
 
@@ -222,25 +221,6 @@ def make_model(options: Options, seed: int) -> TeacherForcing:
     return model
 
 
-def checkpoint_of(folder: RunFolder, seed: int) -> pathlib.Path:
-    """Where the training of a seed is saved until it is finished."""
-    return folder / f"seed_{seed}-last.keras"
-
-
-def load_or_make_model(options: Options, seed: int, folder: RunFolder) -> TeacherForcing:
-    """The model of a seed from its last checkpoint, or a new one.
-
-    Raises:
-        ValueError: there are checkpoints, but none can be used.
-    """
-    new = make_model(options, seed)
-    model = checkpoints.load_latest(checkpoint_of(folder, seed), like=new)
-    if model is None:
-        return new
-    print(f"resuming from batch {model.trained_steps}")
-    return model
-
-
 class Watch(keras.callbacks.Callback):
     """Adds the accuracies in new episodes to the logs, and shows them beside a progress bar."""
 
@@ -278,7 +258,7 @@ def train(model: TeacherForcing, options: Options, seed: int, folder: RunFolder)
             INTERVAL,
             options.steps // INTERVAL,
             len(folder.history(history)),
-            callbacks.Checkpoint(checkpoint_of(folder, seed), epochs=every),
+            callbacks.Checkpoint(resuming.checkpoint_of(folder, seed), epochs=every),
             callbacks=[Watch(options), logger, callbacks.StopOnNonFinite()],
             verbose=0,
         )
@@ -298,10 +278,8 @@ def evaluate(model: TeacherForcing, options: Options) -> dict[str, list[float]]:
 def run_seed(options: Options, seed: int, folder: RunFolder, results: dict[str, Any]) -> None:
     """Train and evaluate one seed, and add it to the results."""
     print(f"seed {seed}")
-    try:
-        model = load_or_make_model(options, seed, folder)
-    except ValueError as error:
-        sys.exit(f"error: {error}")
+    path = resuming.checkpoint_of(folder, seed)
+    model = resuming.latest_or(make_model(options, seed), path)
     train(model, options, seed, folder)
     seconds = folder.history(f"seed_{seed}.csv")["seconds"].sum(skipna=False)
     results[str(seed)] = {**evaluate(model, options), "seconds": round(float(seconds), 1)}
@@ -432,7 +410,7 @@ def main(arguments: list[str] | None = None) -> None:
         for seed in range(options.first_seed, options.first_seed + options.seeds):
             if str(seed) not in results:
                 run_seed(options, seed, folder, results)
-            checkpoints.remove(checkpoint_of(folder, seed))
+            checkpoints.remove(resuming.checkpoint_of(folder, seed))
         if "nearest neighbour" not in results:
             inputs, targets = fixed_episodes(options, "test", TEST_EPISODES)
             images = inputs[..., : options.image_size**2]

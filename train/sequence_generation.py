@@ -457,10 +457,7 @@ def start(options: Options) -> tuple[Options, Splits, RunFolder, keras.Model]:
     per_epoch = batching(splits["train"], options, lengths_of(splits, options))[1]
     with strategy.scope():
         new = make_model(options, options.epochs * per_epoch)
-        model = checkpoints.load_latest(folder / LAST, like=new)
-    if model is not None:
-        print(f"resuming from step {model.trained_steps}")
-    model = new if model is None else model
+        model = resuming.latest_or(new, folder / LAST)
     started = math.ceil(model.trained_steps / per_epoch)
     if options.epochs < started:
         raise ValueError(

@@ -50,6 +50,11 @@ def new_or_resumed(options: Any) -> tuple[RunFolder, Any]:
         sys.exit(f"error: {error}")
 
 
+def checkpoint_of(folder: RunFolder, seed: int) -> pathlib.Path:
+    """Where the training of a seed is saved until it is finished."""
+    return folder / f"seed_{seed}-last.keras"
+
+
 def latest_or(new: Any, path: pathlib.Path) -> Any:
     """The model from its last checkpoint; `new`, which it must be like, where there is none.
 
