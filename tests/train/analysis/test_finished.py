@@ -5,8 +5,10 @@ from train import behaviour, samples, sequence_generation
 from train.runs.folder import RunFolder
 
 
-@pytest.mark.parametrize("command", [samples, behaviour])
-def test_refuses_runs_that_cannot_be_compared(small, generators, tmp_path, command):
+@pytest.mark.parametrize(
+    ("command", "written"), [(samples, "samples.md"), (behaviour, "behaviour.md")]
+)
+def test_refuses_runs_that_cannot_be_compared(small, generators, tmp_path, command, written):
     with pytest.raises(SystemExit, match="occurs twice"):
         command.main([*generators, generators[0]])
     with pytest.raises(SystemExit, match="is no run folder"):
@@ -31,7 +33,7 @@ def test_refuses_runs_that_cannot_be_compared(small, generators, tmp_path, comma
     with pytest.raises(SystemExit, match="no finished seed in common"):
         command.main([generators[0], finished_generator(tmp_path / "other", "teacher_forcing", 7)])
     (tmp_path / "out").mkdir()
-    mine = tmp_path / "out" / next(iter(command.MARKS))
+    mine = tmp_path / "out" / written
     mine.write_text("mine")
     with pytest.raises(SystemExit, match="was not written by this program"):
         command.main([*generators, "--out", str(tmp_path / "out")])
