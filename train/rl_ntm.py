@@ -21,6 +21,7 @@ from typing import Any
 import keras
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from mf_keras import Policy, Reinforce, TapeCell, checkpoints, data
 from mf_keras.environments import Tapes
@@ -224,6 +225,8 @@ def draw_paths(episodes: Episodes, options: Options, x: np.ndarray) -> Figure:
         axes.imshow(path, cmap="gray_r", vmin=0.0, vmax=1.0, aspect="auto")
         axes.set_title(name, fontsize=9)
         axes.set_ylabel("step", fontsize=8)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(MaxNLocator(integer=True))
         if symbols is not None:
             axes.set_xticks(range(len(symbols)), [str(s) if s >= 0 else "" for s in symbols])
         axes.tick_params(labelsize=7)
