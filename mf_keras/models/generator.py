@@ -193,7 +193,8 @@ class SequenceGenerator(SequenceModel):
         Args:
             num_samples: how many.
             length: number of steps T.
-            seed: int >= 0, or a `keras.random.SeedGenerator`.
+            seed: int in [0, 2^32), or a `keras.random.SeedGenerator`. On TensorFlow Keras takes it
+                modulo 2^31 - 2, so larger ones repeat the samples of smaller ones.
             temperature: divides the logits; 1 for the model itself, 0 for the mode of each step.
             context: (num_samples, C), if the generator has a context.
 

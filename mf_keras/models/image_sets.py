@@ -16,7 +16,9 @@ from mf_keras.models.streams import checked_stream
 from mf_keras.types import ArrayLike, Config, Function, Shape, Tensor
 
 _PIXELS = "pixels in [0, 1]"
-_EVALUATION = 2**31  # where the draws of an evaluation begin; a training does not get there
+# Where the draws of an evaluation begin. A training does not get there; on TensorFlow Keras takes
+# numbers of draws modulo 2^31 - 2.
+_EVALUATION = 2**30
 
 
 def checked(method: Function) -> Function:
