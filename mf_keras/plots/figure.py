@@ -23,9 +23,14 @@ class Picture(Figure):
     """A figure that a notebook shows as it is, without pyplot."""
 
     def _repr_png_(self) -> bytes:
-        file = io.BytesIO()
-        self.savefig(file, format="png")
-        return file.getvalue()
+        return as_png(self)
+
+
+def as_png(figure: Figure) -> bytes:
+    """A figure as a PNG, of the pixels that it has on a screen."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    return file.getvalue()
 
 
 def save(figure: Figure, path: Path, dpi: int = 150) -> pathlib.Path:

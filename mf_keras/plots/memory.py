@@ -12,7 +12,6 @@ from mf_keras.plots.figure import (
     SMALL,
     WHOLE_TICKS,
     as_array,
-    check_range,
     empty_figure,
 )
 from mf_keras.types import ArrayLike
@@ -20,6 +19,7 @@ from mf_keras.validation import positive_int, real_number, shape_of
 
 _SIGNED = "RdBu_r"
 _WEIGHTS = "viridis"
+_ROUNDING = 0.01  # of weights in half precision
 _MOST_PANELS = 100
 
 
@@ -129,8 +129,11 @@ def memory_comparison(
 def weights_over_time(weights: ArrayLike, title: str | None = None) -> Figure:
     """The weights of the heads of one sequence: slots over time, one row per head.
 
+    The colours reach from 0 to 1; where weights are outside of that, as a `KanervaCell`'s may be,
+    they are those of signed numbers, and reach as far as the largest weight.
+
     Args:
-        weights: (T, heads, N), read or write weights in [0, 1].
+        weights: (T, heads, N), read or write weights.
         title: a line above the pictures.
 
     Returns:
@@ -138,13 +141,13 @@ def weights_over_time(weights: ArrayLike, title: str | None = None) -> Figure:
 
     Raises:
         TypeError: `weights` is no array of numbers.
-        ValueError: it is not of rank 3, or a value is NaN or outside [0, 1].
+        ValueError: it is not of rank 3, or a value is NaN or infinite.
     """
     weights = _weights("weights", weights, ("T", "heads", "N"))
     heads = weights.shape[1]
     figure = empty_figure(9.0, 0.7 + 1.5 * heads, title)
     panels = figure.subplots(heads, 1, sharex=True, squeeze=False)[:, 0]
-    image = _draw_heads(panels, weights, "head")
+    image = _draw_heads(panels, weights, "head", *_weight_colours(weights))
     panels[-1].set_xlabel("time step t", fontsize=NORMAL)
     _colour_bar(figure, image, panels, "weight", height=1.5 * heads)
     return figure
@@ -164,8 +167,8 @@ def memory_over_time(
 
     Args:
         memory: (T, N, W).
-        write_weights: (T, H, N), in [0, 1]; None of a cell whose state has none.
-        read_weights: (T, R, N), in [0, 1].
+        write_weights: (T, H, N); None of a cell whose state has none.
+        read_weights: (T, R, N). The colours of weights are as in `weights_over_time`.
         title: a line above the pictures.
         limit: the memory's colours reach from -limit to limit; None for its largest entry. Give the
             same to figures that are to be compared.
@@ -176,8 +179,7 @@ def memory_over_time(
 
     Raises:
         TypeError: an argument has the wrong type.
-        ValueError: shapes do not fit, a value is not finite, a weight is outside [0, 1], or `limit`
-            is not positive.
+        ValueError: shapes do not fit, a value is not finite, or `limit` is not positive.
     """
     memory = as_array("memory", memory)
     shape_of("memory", memory, ("T", "N", "W"))
@@ -199,9 +201,10 @@ def memory_over_time(
         top.hlines(np.arange(1, slots) + 0.5, 0.5, steps + 0.5, colors="#808080", linewidth=0.3)
     _row_title(top, "memory", f"slot ({words} cells each)")
     _colour_bar(figure, image, [top], "memory", height=1.35 * ratios[0])
+    colours = _weight_colours(*(each for each in (write_weights, read_weights) if each is not None))
     if write_weights is not None:
-        _draw_heads(panels[:num_writes], write_weights, "write head")
-    image = _draw_heads(panels[num_writes:], read_weights, "read head")
+        _draw_heads(panels[:num_writes], write_weights, "write head", *colours)
+    image = _draw_heads(panels[num_writes:], read_weights, "read head", *colours)
     panels[-1].set_xlabel("time step t", fontsize=NORMAL)
     _colour_bar(figure, image, panels, "weight", height=1.35 * len(panels))
     return figure
@@ -210,8 +213,16 @@ def memory_over_time(
 def _weights(name, value, shape):
     weights = as_array(name, value)
     shape_of(name, weights, shape)
-    check_range(name, weights, 0.0, 1.0, tolerance=0.01)  # what half precision may round to
     return weights
+
+
+def _weight_colours(*weights):
+    """The colours of all these weights, and the lowest and the highest number of their scale."""
+    low, high = min(each.min() for each in weights), max(each.max() for each in weights)
+    if low >= -_ROUNDING and high <= 1.0 + _ROUNDING:
+        return _WEIGHTS, 0.0, 1.0
+    limit = max(-low, high)
+    return _SIGNED, -limit, limit
 
 
 def _interval(steps):
@@ -252,10 +263,10 @@ def _row_title(axes, title, ylabel):
     axes.set_ylabel(ylabel, fontsize=NORMAL)
 
 
-def _draw_heads(panels, weights, name):
+def _draw_heads(panels, weights, name, colours, low, high):
     """One heat map of slots over time for each head of weights (T, heads, N)."""
     for head, axes in enumerate(panels):
-        image = _heatmap(axes, weights[:, head].T, _WEIGHTS, 0.0, 1.0)
+        image = _heatmap(axes, weights[:, head].T, colours, low, high)
         _row_title(axes, f"{name} {head + 1}", "slot")
     return image
 
