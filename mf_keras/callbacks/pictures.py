@@ -8,6 +8,7 @@ import numpy as np
 
 from mf_keras import backend, plots, validation, viewer
 from mf_keras.backend import EventFile
+from mf_keras.plots.figure import as_png
 from mf_keras.types import ArrayLike, Logs, Path
 
 
@@ -21,7 +22,10 @@ class Pictures(keras.callbacks.Callback):
     * `memory.html`: the same of the last epoch, step by step in a browser, with the weights;
     * `nll.png` and, where there are discriminators, `discriminators.png`: the logs so far.
 
-    With `tensorboard`, the PNGs and all logs are also written there, as event files.
+    With `tensorboard`, the PNGs and all logs are also written there, as event files. TensorBoard
+    runs no program of a page, so its Images have what `memory.html` shows in one picture a run, of
+    all steps, as `memory_over_time/teacher-forced` and `memory_over_time/free-running`; its Text
+    names the page.
 
     Args:
         folder: where; created if need be.
@@ -79,6 +83,13 @@ class Pictures(keras.callbacks.Callback):
         self.history: dict[str, list[tuple[int, float]]] = {}
         self._undrawn: int | None = None  # the last epoch, where it was not time to draw
 
+    def on_train_begin(self, logs: Logs = None) -> None:
+        """Name the page in the event files."""
+        if self.events:
+            # Without its folder: event files are looked at on other machines too.
+            text = "`memory.html`, beside the pictures, shows memory and weights step by step."
+            self.events.text("memory", text, 0)
+
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Keep the logs, and draw in every `every`-th epoch."""
         # Some metrics of Keras log an array, which is no point of a curve.
@@ -103,7 +114,11 @@ class Pictures(keras.callbacks.Callback):
         for name, figure in self._figures(epoch, runs).items():
             path = plots.save(figure, self.folder / f"{name}.png")
             if self.events:
-                self.events.picture(name.removesuffix(f"_{epoch:04d}"), path, epoch)
+                tag = name.removesuffix(f"_{epoch:04d}")
+                self.events.picture(tag, path.read_bytes(), epoch)
+        if self.events:
+            for label, figure in _over_time(runs, f"epoch {epoch}").items():
+                self.events.picture(f"memory_over_time/{label}", as_png(figure), epoch)
         image_shape = self.image_shape if self.example.shape[2:] == (1,) else None
         page = self.folder / "memory.html"
         viewer.write_page(page, runs, image_shape, title=f"Memory after epoch {epoch}")
@@ -132,6 +147,15 @@ class Pictures(keras.callbacks.Callback):
         }
         logs = {name: tuple(zip(*log, strict=True)) for name, log in self.history.items()}
         return figures | plots.training_curves(logs)
+
+
+def _over_time(runs, title):
+    """Label -> figure of memory and weights over time, of the runs of cells that have weights."""
+    return {
+        label: plots.memory_over_time(run.memory, run.write_weights, run.read_weights, title=title)
+        for label, run in runs.items()
+        if run.read_weights is not None
+    }
 
 
 def _shown(sequence, trace):

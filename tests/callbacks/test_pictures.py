@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from mf_keras import callbacks, viewer
+from mf_keras.callbacks import pictures as pictures_module
 from tests.backends import ON_JAX, tf
 from tests.small import binary, small_generator
 
@@ -61,6 +62,7 @@ def test_pictures_of_samples_memory_and_logs(tmp_path):
         num_samples=4,
         tensorboard=EVENTS and tmp_path / "events",
     )
+    pictures.on_train_begin()
     for epoch in range(3):
         logs = {"nll": 3.0 - epoch, "val_nll": 4.0, "hidden_discriminator_accuracy": 0.5}
         pictures.on_epoch_end(epoch, logs)
@@ -78,5 +80,22 @@ def test_pictures_of_samples_memory_and_logs(tmp_path):
     assert scalars["nll", 2] == 2.0
     images = {(tag, step): x for tag, step, plugin, x in values if plugin == "images"}
     assert {("samples", 2), ("memory", 2), ("samples", 3), ("nll", 3)} <= set(images)
-    width, height, png = images["memory", 2]
-    assert tf.io.decode_png(png).shape[:2] == (int(height), int(width))
+    views = {f"memory_over_time/{label}" for label in ("teacher-forced", "free-running")}
+    assert {(view, epoch) for view in views for epoch in (2, 3)} <= set(images)
+    for tag in ("memory", *views):
+        width, height, png = images[tag, 2]
+        assert tf.io.decode_png(png).shape[:2] == (int(height), int(width))
+    texts = {(tag, step): x for tag, step, plugin, x in values if plugin == "text"}
+    assert b"memory.html" in texts["memory", 0].item()
+
+
+def test_pictures_of_weights_in_tensorboard_are_those_that_a_cell_has():
+    memory, weights = np.zeros((4, 3, 2)), np.full((4, 1, 3), -0.5)
+    runs = {
+        "none": viewer.Run(binary(4, 1), memory),
+        "signed": viewer.Run(binary(4, 1), memory, weights, weights),
+        "no writes": viewer.Run(binary(4, 1), memory, read_weights=weights),
+    }
+    figures = pictures_module._over_time(runs, "epoch 1")
+    panels = {label: len(figure.axes) - 2 for label, figure in figures.items()}
+    assert panels == {"signed": 3, "no writes": 2}

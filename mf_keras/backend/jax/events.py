@@ -22,5 +22,8 @@ class EventFile:
     def scalars(self, values: Mapping[str, float], step: int) -> None:
         """Never called."""
 
-    def picture(self, name: str, path: Path, step: int) -> None:
+    def picture(self, name: str, png: bytes, step: int) -> None:
+        """Never called."""
+
+    def text(self, name: str, text: str, step: int) -> None:
         """Never called."""
