@@ -3,6 +3,7 @@
 # make test-long     the tests that take long: whole trainings, several processes
 # make test-package  wheel and sdist, each installed and tried in an environment without the repository
 # make test-jax      the tests on JAX, in an environment of its own without TensorFlow
+# make test-oldest   some of the tests on the oldest Keras, TensorFlow and NumPy that setup.cfg allows
 # make docs   the documentation as a site, in site/
 # make test-kserve    the tests of KServe's server, in an environment of its own
 # make saved-model    train a generator of digits and export it as saved_models/digits/1
@@ -17,11 +18,13 @@ INSTALLED := $(VENV)/.installed
 DEMO := runs/demo
 RUNS ?= $(DEMO)
 FIGURES ?= runs/figures
+OLDEST ?= tests/test_package.py tests/test_checkpoints.py tests/forcing/test_reference_steps.py \
+	tests/cells/test_contract.py
 
 # Without a GPU TensorFlow logs at the level of errors that it found none.
 export TF_CPP_MIN_LOG_LEVEL ?= $(if $(wildcard /dev/nvidia*),2,3)
 
-.PHONY: demo saved-model test test-long test-jax test-package test-kserve lint docs format figures bench clean
+.PHONY: demo saved-model test test-long test-jax test-package test-oldest test-kserve lint docs format figures bench clean
 
 demo: $(INSTALLED)
 	rm -rf $(DEMO)
@@ -61,6 +64,12 @@ test-package: $(INSTALLED)
 	cd build/package && KERAS_BACKEND=jax bin/python try_package.py
 	build/package/bin/pip install --quiet --no-deps --force-reinstall dist/*.tar.gz
 	cd build/package && KERAS_BACKEND=jax bin/python try_package.py
+
+# What versions of Keras and TensorFlow differ in: layers, training, files. Their warnings are theirs.
+test-oldest:
+	$(PYTHON) -m venv build/oldest
+	build/oldest/bin/pip install --quiet --requirement requirements-oldest.txt
+	build/oldest/bin/python -m pytest -W default $(OLDEST)
 
 test-kserve:
 	$(PYTHON) -m venv .venv-kserve

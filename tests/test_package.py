@@ -1,8 +1,10 @@
 """The package's names, and what an import of them imports."""
 
+import configparser
 import importlib
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -28,6 +30,19 @@ def test_what_a_package_exports_under_a_name_is_that():
         package = importlib.import_module(f"mf_keras.{name}")
         for each in set(package.__all__) & set(mf_keras.__all__):
             assert getattr(mf_keras, each) is getattr(package, each)
+
+
+def test_the_oldest_versions_that_are_tried_are_the_lower_bounds():
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    extras = setup["options.extras_require"]
+    wanted = setup["options"]["install_requires"] + extras["tensorflow"] + extras["plots"]
+    bounds = dict(re.findall(r"^(\w+) >=([\d.]+)$", wanted, re.MULTILINE))
+    oldest = (ROOT / "requirements-oldest.txt").read_text("utf-8")
+    tried = dict(re.findall(r"^(\w+)==([\d.]+)$", oldest, re.MULTILINE))
+    assert bounds.keys() == tried.keys() >= {"keras", "numpy", "tensorflow"}
+    for name, bound in bounds.items():
+        assert tried[name] in (bound, f"{bound}.0"), name
 
 
 BEFORE_KERAS = """

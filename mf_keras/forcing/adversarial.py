@@ -164,7 +164,8 @@ class AdversarialForcing(Forcing):
                 copied is built already, or `optimizer` is a `keras.optimizers.MultiOptimizer`.
         """
         optimizer = get_optimizer("optimizer", optimizer)
-        if isinstance(inner(optimizer), keras.optimizers.MultiOptimizer):
+        # Which is new in Keras 3.15.
+        if isinstance(inner(optimizer), getattr(keras.optimizers, "MultiOptimizer", ())):
             # Keras hands it the weights of all players at the end of `fit`, where it fails.
             raise ValueError(
                 f"optimizer must be one optimizer for the whole model, got {optimizer!r}."
