@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mf_keras import data
+from mf_keras.data import algorithmic, omniglot
 from mf_keras.data.lengths import stream_of
 
 NOTEBOOKS = sorted((pathlib.Path(__file__).parent.parent / "docs" / "notebooks").glob("*.ipynb"))
@@ -15,6 +16,8 @@ SMALL = {
     "digits": "epochs, train_size, test_size = 1, 16, 20; "
     "units, slots, word_size, reads = 4, 3, 2, 1",
     "music": "epochs, pieces, units = 1, 4, 4\nlengths = (4, 8)",
+    "one_shot": "intervals, batches, test_episodes = 1, 2, 3; "
+    "classes, shots, image_size = 2, 2, 4; units, slots, word_size = 4, 3, 2",
 }
 EACH = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
@@ -47,6 +50,9 @@ def test_the_code_of_a_notebook_runs(path, tmp_path, monkeypatch):
     pieces = [rng.integers(0, 2, (t, data.PIANO_KEYS)).astype("uint8") for t in (20, 3, 8, 5)]
     made = [pieces[0][:8], *pieces[1:]]
     monkeypatch.setattr(data, "polyphonic_music", lambda *arguments: stream_of(made, "float32"))
+    characters = rng.integers(0, 256, (1623, 20, 8, 8), "uint8")
+    monkeypatch.setattr(omniglot, "_characters", lambda *arguments: characters)
+    monkeypatch.setattr(algorithmic, "_LARGEST_BLOCK", 20)
     monkeypatch.chdir(tmp_path)
     names = {"__name__": "notebook"}
     for cell in code_cells(path):
