@@ -49,9 +49,9 @@ def canonical(lines: Sequence[str]) -> list[str]:
         ImportError: RDKit is not installed.
     """
     try:
-        from rdkit import Chem, RDLogger
+        from rdkit import Chem, rdBase
     except ImportError as error:
         raise ImportError("--smiles needs RDKit: pip install rdkit") from error
-    RDLogger.DisableLog("rdApp.*")  # it names every line that is none
+    rdBase.DisableLog("rdApp.*")  # it names every line that is none
     molecules = [Chem.MolFromSmiles(line) if line else None for line in lines]
     return [Chem.MolToSmiles(molecule) for molecule in molecules if molecule is not None]
