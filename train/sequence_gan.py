@@ -250,17 +250,23 @@ def _distinct(x):
 
 
 def draw(means: pd.DataFrame) -> Figure:
-    """Nats under the oracle over nats of held-out data, a point for each method."""
+    """Nats under the oracle over nats of held-out data, a mark for each method."""
     figure = Figure(figsize=(6, 4.5), layout="constrained")
     axes = figure.subplots()
-    for row in means.dropna(subset="held_out_nats").reset_index().to_dict("records"):
-        hot = row["temperature"] == 1.0
-        name = row["method"] if hot else f"{row['method']}, T = {row['temperature']:g}"
-        point = row["held_out_nats"], row["oracle_nats"]
-        axes.scatter(*point, s=18, color="#0072B2")
-        axes.annotate(name, point, fontsize=7)
+    points = means.dropna(subset="held_out_nats")[["held_out_nats", "oracle_nats"]]
+    for marker, (method, found) in zip(
+        "osD^vX", points.groupby("method", sort=False), strict=False
+    ):
+        axes.plot(*found.to_numpy().T, marker=marker, linewidth=0.8, markersize=6, label=method)
+    for (_, temperature), point in points.iterrows():
+        if temperature != 1.0:
+            words = f"T = {temperature:g}"
+            axes.annotate(
+                words, point, (-7, -3), textcoords="offset points", ha="right", fontsize=8
+            )
     axes.set_xlabel("held-out data under the model (nats per token)")
     axes.set_ylabel("samples under the oracle (nats per token)")
+    axes.legend(fontsize=8)
     return figure
 
 
