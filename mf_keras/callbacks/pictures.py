@@ -88,7 +88,7 @@ class Pictures(keras.callbacks.Callback):
         if self.events:
             # Without its folder: event files are looked at on other machines too.
             text = "`memory.html`, beside the pictures, shows memory and weights step by step."
-            self.events.text("memory", text, 0)
+            self.events.text("memory.html", text, 0)
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Keep the logs, and draw in every `every`-th epoch."""
@@ -115,6 +115,8 @@ class Pictures(keras.callbacks.Callback):
             path = plots.save(figure, self.folder / f"{name}.png")
             if self.events:
                 tag = name.removesuffix(f"_{epoch:04d}")
+                # TensorBoard shows a tag of two kinds as the first only, and `nll` is a scalar.
+                tag = f"curves/{name}" if tag == name else tag
                 self.events.picture(tag, path.read_bytes(), epoch)
         if self.events:
             for label, figure in _over_time(runs, f"epoch {epoch}").items():

@@ -79,14 +79,16 @@ def test_pictures_of_samples_memory_and_logs(tmp_path):
     scalars = {(tag, step): float(x) for tag, step, plugin, x in values if plugin == "scalars"}
     assert scalars["nll", 2] == 2.0
     images = {(tag, step): x for tag, step, plugin, x in values if plugin == "images"}
-    assert {("samples", 2), ("memory", 2), ("samples", 3), ("nll", 3)} <= set(images)
+    assert {("samples", 2), ("memory", 2), ("samples", 3), ("curves/nll", 3)} <= set(images)
     views = {f"memory_over_time/{label}" for label in ("teacher-forced", "free-running")}
     assert {(view, epoch) for view in views for epoch in (2, 3)} <= set(images)
     for tag in ("memory", *views):
         width, height, png = images[tag, 2]
         assert tf.io.decode_png(png).shape[:2] == (int(height), int(width))
     texts = {(tag, step): x for tag, step, plugin, x in values if plugin == "text"}
-    assert b"memory.html" in texts["memory", 0].item()
+    assert b"`memory.html`" in texts["memory.html", 0].item()
+    tags = {(tag, plugin) for tag, _, plugin, _ in values}
+    assert len(tags) == len({tag for tag, _ in tags})
 
 
 def test_pictures_of_weights_in_tensorboard_are_those_that_a_cell_has():
