@@ -141,6 +141,7 @@ def test_free_running_samples_the_same():
     close(fast[1:], slow[1:], 1e-5)
 
 
+@pytest.mark.long
 def test_shapes_may_be_unknown_and_parts_of_the_batch_empty(monkeypatch):
     monkeypatch.setattr(cores, "count", lambda: 2)
     cell, x = make(), sequences()

@@ -284,6 +284,7 @@ def test_symbolic_states_have_the_sizes_of_the_cell(name):
     assert [x.shape for x in state] == [(None, size) for size in cell.state_size]
 
 
+@pytest.mark.long
 @FEW_CELLS
 def test_batch_and_length_are_free(name):
     cell = _cell(name)
@@ -357,6 +358,7 @@ def test_fit_lowers_the_loss_and_moves_every_weight(name):
         assert not np.array_equal(old, new.numpy()), new.path
 
 
+@pytest.mark.long
 @COMPILED_CELLS
 def test_xla_agrees_with_the_plain_graph(name):
     model = _functional(_cell(name))

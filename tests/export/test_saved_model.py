@@ -117,6 +117,7 @@ def test_signatures_are_typed_and_have_a_free_batch(signatures):
     }
 
 
+@pytest.mark.long
 def test_only_the_generator_s_weights_are_saved(tmp_path):
     model = MemoryForcing(SequenceGenerator(small_cell()))
     model.compile(keras.optimizers.Adam(1e-3), jit_compile=False)

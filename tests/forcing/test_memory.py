@@ -239,6 +239,7 @@ def test_clipping_schedules_and_several_steps_per_execution():
     assert int(model.optimizer.iterations) == 4
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16", "float64"])
 def test_trains_under_other_policies(policy):
     keras.config.set_dtype_policy(policy)

@@ -303,6 +303,7 @@ def test_a_resumed_run_is_the_same_run_to_the_bit_with_its_buffers(tmp_path):
     np.testing.assert_array_equal(resumed.seed_generator.state, whole.seed_generator.state)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16", "float64"])
 def test_trains_under_other_policies(policy):
     keras.config.set_dtype_policy(policy)

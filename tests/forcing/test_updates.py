@@ -100,6 +100,7 @@ def test_the_log_is_the_mean_over_what_was_finite():
     assert np.isnan(mean.result())
 
 
+@pytest.mark.long
 def test_many_in_a_row_stop_with_the_term_named_and_the_good_file_kept(tmp_path):
     model, path = teacher(), tmp_path / "last.keras"
     options = {"callbacks": [callbacks.Checkpoint(path, every=1)], "verbose": 0}

@@ -96,6 +96,7 @@ def test_free_running_is_no_training(keep):
     assert np.abs(logits - generator(samples, training=True)).max() > 1e-3
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("compiling", [False, True])
 def test_both_modes_are_teacher_forcing_and_free_running(generator, compiling):
     x, variables = tf.constant(binary(3, 6, 1)), [v.value for v in generator.trainable_variables]
@@ -217,6 +218,7 @@ def test_takes_variables_as_tensors(generator):
     np.testing.assert_array_equal(generator(tf.Variable(x)), generator(x))
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method:UserWarning")
 @pytest.mark.parametrize("through", [lambda generator: generator, TeacherForcing])
 def test_nothing_is_sampled_with_the_weights_of_before(through):

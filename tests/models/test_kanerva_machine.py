@@ -72,6 +72,7 @@ def test_the_bound_is_the_sum_of_its_parts_each_by_hand():
     np.testing.assert_allclose(found["nll"], np.mean(losses), rtol=0.05)
 
 
+@pytest.mark.long
 def test_fit_lowers_the_bound_and_evaluate_logs_its_parts(tmp_path):
     machine, x = make_machine(), np.tile(images(1, 4), (4, 1, 1))
     machine.compile(keras.optimizers.Adam(3e-2))  # compiled by XLA, as by default

@@ -76,6 +76,7 @@ def test_equals_keras_rnn_in_outputs_state_and_gradients(name, masked):
     close_all(actual, expected)
 
 
+@pytest.mark.long
 def test_xla_and_eager_agree():
     cell, x = make("ntm"), sequences(time=4)
     eager = with_gradients(through_unroll, cell, x)
@@ -96,6 +97,7 @@ def test_trace_holds_the_state_of_every_step(name):
     assert trace.hidden.shape == (2, 6, cell.hidden_size)
 
 
+@pytest.mark.long
 def test_gradients_flow_through_the_trace_alone():
     """The same gradient as of a Python loop over steps, for a loss that sees only the trace."""
     cell, x = make("dnc_two_writes"), tf.constant(sequences(time=4))

@@ -140,6 +140,7 @@ def test_an_interrupted_run_of_unequal_lengths_ends_as_one_that_was_not(
     assert_frame_equal(*map(without, rows))
 
 
+@pytest.mark.long
 def test_a_sequence_gan_of_lines_writes_text_that_is_scored(tmp_path, capsys):
     texts = {"train": "abc\nacbb\nb\ncaab\n", "validation": "ab\n", "test": "cab\nbb\n"}
     paths = []
@@ -180,6 +181,7 @@ def test_characters_have_bits(monkeypatch, tmp_path, capsys):
     assert f"{bits:.3f} bits per character" in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_strokes_are_drawn(tmp_path):
     rng = np.random.default_rng(0)
     drawings = {

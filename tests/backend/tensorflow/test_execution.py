@@ -7,6 +7,7 @@ from mf_keras.backend.tensorflow import execution
 from tests.backend.tensorflow.loops import XLA_ROUNDS, assert_close, problem, run
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("parts", "chunk", "known"),
     # Parts are made around the loop and chunks in it, so that not every pair is compiled.

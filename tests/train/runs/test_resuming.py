@@ -137,6 +137,7 @@ def whole(tmp_path_factory):
     return path
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("moment", "place", "error", "every"),
     [
@@ -164,6 +165,7 @@ def test_ctrl_c_loses_no_step(tmp_path):
     assert int(model.optimizer.iterations) == 7
 
 
+@pytest.mark.long
 def test_twice_broken_in_one_epoch(whole, tmp_path):
     """The second time while the epoch's validation is made up for."""
     for moment in (("validation", 1), ("validation", 2), ("batch", 1)):
@@ -185,6 +187,7 @@ def test_skipped_updates_count_as_steps(tmp_path):
     assert_same(tmp_path / "whole", tmp_path / "broken")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("damage", ["cut short", "foreign", "missing"])
 def test_falls_back_to_the_checkpoint_before(whole, tmp_path, damage):
     broken = tmp_path / "run"
