@@ -26,6 +26,13 @@ def main():
     command = pathlib.Path(sys.executable).with_name("mf-keras")
     shown = subprocess.run([command, "--help"], check=True, capture_output=True, text=True).stdout
     assert "page" in shown, shown
+    serving = subprocess.Popen(
+        [command, "page", "digits", "--port", "0"], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert "64 steps" in serving.stdout.readline()
+    finally:
+        serving.kill()
 
     generator = mf_keras.SequenceGenerator.from_preset("digits")
     images = np.array(generator.sample(2, length=64, seed=0))

@@ -9,6 +9,8 @@ from mf_keras import checkpoints, validation
 from mf_keras.types import Path
 
 FILE = "generator.keras"  # in the folder of a preset, or of a version of an exported model
+# Steps of the named presets' sequences: their exports know them, but are not installed.
+LENGTHS = {"digits": 64}
 _FOLDER = "saved_models"
 # Where named presets are: beside the package in a checkout, or where `pip` installs them.
 ROOTS = (

@@ -99,12 +99,15 @@ def run(
 
 
 def _local(preset, length):
-    from mf_keras import export
     from mf_keras.models import SequenceGenerator, presets
     from mf_keras.page.models import LocalModel
 
     file = presets.find(preset)
     if length is None:
+        length = presets.LENGTHS.get(preset)
+    if length is None:
+        from mf_keras import export  # which needs TensorFlow
+
         length = export.length_of(file.parent)
     if length is None:
         raise ValueError(

@@ -12,7 +12,9 @@ import pytest
 import tensorflow as tf
 
 from mf_keras import SequenceGenerator, data
+from mf_keras.export.saved_model import length_of
 from mf_keras.export.signatures import endpoints
+from mf_keras.models import presets
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 FOLDER = ROOT / "saved_models" / "digits" / "1"
@@ -94,6 +96,11 @@ def freeze():
     frozen = {"seeds": seeds, "temperatures": temperatures, "samples": samples}
     frozen["nll"] = [round(float(x), 4) for x in nll]
     FROZEN.write_text(json.dumps(frozen, indent=1) + "\n", encoding="utf-8")
+
+
+def test_an_installed_preset_has_the_length_of_its_export():
+    """The page asks for it where the export is not installed."""
+    assert length_of(FOLDER) == presets.LENGTHS["digits"]
 
 
 if __name__ == "__main__":
