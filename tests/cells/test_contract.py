@@ -138,6 +138,7 @@ def test_a_config_with_numpy_numbers_is_json(cell_class):
     assert json.loads(json.dumps(cell.get_config()))["clip"] == 2.0
 
 
+@pytest.mark.long
 @EACH_CELL
 def test_a_saved_model_gives_the_same_numbers_to_the_bit(name, tmp_path):
     model = _functional(_cell(name), return_state=True)
@@ -297,6 +298,7 @@ def test_batch_and_length_are_free(name):
 # Precision.
 
 
+@pytest.mark.long
 @EACH_HALF
 def test_mixed_precision_stays_finite_and_close(name, policy):
     expected = _rnn(_cell(name))(_inputs(length=3))

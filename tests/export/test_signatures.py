@@ -177,6 +177,7 @@ def test_refuses_bad_requests(ask, name, inputs, words):
         ask(name, **inputs)
 
 
+@pytest.mark.long
 def test_ntm_and_several_units():
     cell = NTMCell(keras.layers.GRUCell(4), 3, memory_size=4, word_size=2, num_reads=1)
     functions = endpoints(SequenceGenerator(cell), 4)
@@ -217,6 +218,7 @@ def known_weights(generator):
         variable.assign(np.reshape(np.sin(np.arange(size) + i), variable.shape))
 
 
+@pytest.mark.long
 def test_tokens_are_integers_of_one_axis():
     cell = NTMCell(keras.layers.GRUCell(4), 3, memory_size=4, word_size=2, num_reads=1)
     generator = SequenceGenerator(cell, outputs.Categorical(3, embedding=2))
@@ -237,6 +239,7 @@ def test_tokens_are_integers_of_one_axis():
         functions["score"](tf.constant([[0, 1, 2, 3]]))
 
 
+@pytest.mark.long
 def test_strokes_are_moves_and_states_of_the_pen():
     output = outputs.Joint({"move": outputs.GaussianMixture(2, 2), "pen": outputs.Categorical(3)})
     cell = NTMCell(keras.layers.GRUCell(4), output.size, memory_size=4, word_size=2, num_reads=1)

@@ -101,6 +101,7 @@ def test_padding_cannot_change_the_logit(pooling, normalized):
     np.testing.assert_array_equal(discriminator(other, mask=mask), discriminator(x, mask=mask))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("masked", "count"), [((), 2), ((0, 1), 2), ((0,), 1), ((1,), 1), ((1,), 2)]
 )

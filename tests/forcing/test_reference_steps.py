@@ -20,12 +20,13 @@ ON_BOTH = {
     *("teacher_transducer", "professor_reverse", "memory_gate", "memory_warm_up"),
     *("memory_accumulated", "chunked", "sparse", "positive_negative", "positive_negative_gate"),
 }
+QUICK = ON_BOTH - {"memory_accumulated", "chunked", "sparse"}
 
 
 @pytest.mark.parametrize(
     "case",
     [
-        pytest.param(case, marks=() if case in ON_BOTH else pytest.mark.long)
+        pytest.param(case, marks=() if case in QUICK else pytest.mark.long)
         for case in CASES
         if case in ON_BOTH or not ON_JAX
     ],

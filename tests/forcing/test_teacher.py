@@ -57,6 +57,7 @@ def test_regularizers_are_gate_open():
     np.testing.assert_allclose(moved[0.5] - moved[0.0], -0.1 * 2.0 * 0.5 * before, atol=1e-5)
 
 
+@pytest.mark.long
 def test_fit_learns_and_logs():
     x = np.repeat(binary(1, 8, 1), 32, axis=0)
     model = compiled(**GRAPH)

@@ -220,6 +220,7 @@ def test_help_takes_half_a_second_of_cpu():
     assert min(seconds() for _ in range(3)) < 0.5
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("transport", ["grpc", "rest"])
 def test_concurrent_clients_get_their_own_answers(served, transport):
     """For two seconds; for a minute: python -m benchmarks.clients."""

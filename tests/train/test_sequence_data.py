@@ -61,6 +61,7 @@ def nll_of(generator, split):
     return [float(generator.nll(x[None])[0]) for x in split.as_numpy_iterator()]
 
 
+@pytest.mark.long
 def test_music_counts_frames(music, tmp_path, capsys):
     folder, results, generator = run(tmp_path, "--dataset", "music", "--dropout", "0.2", *SIZES)
     found, frames = nll_of(generator, made("test")), sum(STEPS["test"])

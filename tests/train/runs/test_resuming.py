@@ -175,6 +175,7 @@ def test_twice_broken_in_one_epoch(whole, tmp_path):
     assert_same(whole, tmp_path / "run")
 
 
+@pytest.mark.long
 def test_skipped_updates_count_as_steps(tmp_path):
     """No optimizer counts them, but their batches are used up and their epoch continues."""
     batches = BATCHES.copy()
