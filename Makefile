@@ -1,5 +1,5 @@
 # make demo   train a generator by Memory Forcing on real handwritten digits and draw pictures
-# make test   lint, the site, and tests, in some 15 minutes of CPU time
+# make test   lint, the site, and tests, in some 12 minutes of CPU time
 # make test-long     the tests that take long: whole trainings, several processes
 # make test-package  wheel and sdist, each installed and tried in an environment without the repository
 # make test-jax      the tests on JAX, in an environment of its own without TensorFlow
