@@ -21,8 +21,8 @@ FIGURES ?= runs/figures
 OLDEST ?= tests/test_package.py tests/test_checkpoints.py tests/forcing/test_reference_steps.py \
 	tests/cells/test_contract.py
 
-# Without a GPU TensorFlow logs at the level of errors that it found none.
-export TF_CPP_MIN_LOG_LEVEL ?= $(if $(wildcard /dev/nvidia*),2,3)
+# TensorFlow's errors only, not its notes and warnings.
+export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .PHONY: demo saved-model test test-long test-jax test-package test-oldest test-kserve lint docs format figures bench clean
 

@@ -70,7 +70,7 @@ def export(file: str, out: str, **options: Any) -> None:
     click.echo(f"SavedModel: {out}")
 
 
-# The experiments are not installed: they lie beside the package in a clone of the repository.
+# The experiments are not installed: they are beside the package in a clone of the repository.
 EXPERIMENTS = pathlib.Path(__file__).resolve().parent.parent / "train"
 _PASSED_ON = {"ignore_unknown_options": True, "help_option_names": []}
 

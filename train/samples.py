@@ -16,7 +16,8 @@ Writes samples.md, a table over the seeds that all methods have, samples.csv and
 import dataclasses
 import pathlib
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -136,6 +137,31 @@ def at_temperatures(
     return measure(runs, of)
 
 
+def compared(found: pd.DataFrame, differences: dict[str, int]) -> Iterator[tuple[Any, ...]]:
+    """Of every temperature and method: its title, the temperature, means, and paired differences.
+
+    Args:
+        found: the scores, a row a run and temperature.
+        differences: of which scores, and their digits.
+    """
+    for temperature, group in found.groupby("temperature", sort=False):
+        scored = group.droplevel("temperature")
+        for variant in scored.index.unique("method"):
+            pairs = [difference(scored[name], variant, n) for name, n in differences.items()]
+            yield title(variant), f"{temperature:g}", scored.loc[[variant]].mean(), *pairs
+
+
+def curves_of(found: pd.DataFrame, names: list[str]) -> tuple[dict[str, Any], str]:
+    """Means of two scores, a line of temperatures for each method, and a caption."""
+    means = found[names].groupby(["method", "temperature"], sort=False).mean()
+    curves: dict[str, Any] = {
+        title(variant): tuple(means.loc[variant][name].to_numpy() for name in names)
+        for variant in means.index.unique("method")
+    }
+    temperatures = means.index.unique("temperature")
+    return curves, f"temperatures of {min(temperatures):g} to {max(temperatures):g}"
+
+
 def table(found: pd.DataFrame, real: dict[str, float], accuracy: float) -> str:
     """Every method at every temperature in Markdown, and the test images."""
     head = [
@@ -154,18 +180,7 @@ def table(found: pd.DataFrame, real: dict[str, float], accuracy: float) -> str:
         quality = [f"{nll:.2f}", nll_difference, f"{confidence:.3f}", f"{entropy:.3f}"]
         return [name, temperature, *quality, f"{diversity:.3f}", diversity_difference]
 
-    rows = [
-        row(
-            title(variant),
-            f"{temperature:g}",
-            scored.loc[[variant]].mean(),
-            difference(scored["judged_nll"], variant, 2),
-            difference(scored["diversity"], variant, 3),
-        )
-        for temperature, group in found.groupby("temperature", sort=False)
-        for scored in [group.droplevel("temperature")]
-        for variant in scored.index.unique("method")
-    ]
+    rows = [row(*each) for each in compared(found, {"judged_nll": 2, "diversity": 3})]
     rows.append(row("test images", "", real, "", ""))
     return markdown(head, rows) + f"\nThe classifier is right on {accuracy:.1%} of new images.\n"
 
@@ -173,16 +188,10 @@ def table(found: pd.DataFrame, real: dict[str, float], accuracy: float) -> str:
 def figure(found: pd.DataFrame, real: dict[str, float]) -> Figure:
     """The NLL by the MADE over diversity, a line of temperatures for each method."""
     names = ["diversity", "judged_nll"]
-    means = found[names].groupby(["method", "temperature"], sort=False).mean()
-    curves = {
-        title(variant): tuple(means.loc[variant][name].to_numpy() for name in names)
-        for variant in means.index.unique("method")
-    }
+    curves, caption = curves_of(found, names)
     curves["test images"] = tuple([real[name]] for name in names)
-    temperatures = means.index.unique("temperature")
-    caption = f"temperatures of {min(temperatures):g} to {max(temperatures):g}, left to right"
     labels = "diversity (share of the data's)", "NLL by the judge (nats)"
-    return plots.curves(curves, *labels, caption)
+    return plots.curves(curves, *labels, f"{caption}, left to right")
 
 
 def lines_table(found: pd.DataFrame, real: dict[str, float]) -> str:
@@ -195,18 +204,7 @@ def lines_table(found: pd.DataFrame, real: dict[str, float]) -> str:
         valid, unique, new = (number(values[score], 3) for score in line_scorers.FORMATS)
         return [name, temperature, valid, valid_difference, unique, unique_difference, new]
 
-    rows = [
-        row(
-            title(variant),
-            f"{temperature:g}",
-            scored.loc[[variant]].mean(),
-            difference(scored["valid"], variant, 3),
-            difference(scored["unique"], variant, 3),
-        )
-        for temperature, group in found.groupby("temperature", sort=False)
-        for scored in [group.droplevel("temperature")]
-        for variant in scored.index.unique("method")
-    ]
+    rows = [row(*each) for each in compared(found, {"valid": 3, "unique": 3})]
     rows.append(row("test lines", "", real, "", ""))
     return markdown(head, rows)
 
@@ -214,13 +212,7 @@ def lines_table(found: pd.DataFrame, real: dict[str, float]) -> str:
 def lines_figure(found: pd.DataFrame, smiles: bool) -> Figure:
     """Valid lines, or new ones, over different ones, a line of temperatures for each method."""
     names = ["unique", "valid" if smiles else "new"]
-    means = found[names].groupby(["method", "temperature"], sort=False).mean()
-    curves = {
-        title(variant): tuple(means.loc[variant][name].to_numpy() for name in names)
-        for variant in means.index.unique("method")
-    }
-    temperatures = means.index.unique("temperature")
-    caption = f"temperatures of {min(temperatures):g} to {max(temperatures):g}"
+    curves, caption = curves_of(found, names)
     return plots.curves(curves, "different (share)", f"{names[1]} (share)", caption)
 
 
