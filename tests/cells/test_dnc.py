@@ -213,6 +213,7 @@ def test_clip_bounds_the_controllers_output():
     rng = np.random.default_rng(0)
     controller = keras.layers.SimpleRNNCell(4, activation="linear")
     cell = DNCCell(controller, 1, memory_size=3, word_size=2, clip=0.5)
+    cell.build((None, 3))
     _, state = cell.step(rng.normal(size=(2, 3)).astype("float32") * 100, cell.initial_state(2))
     np.testing.assert_allclose(np.abs(state.hidden), 0.5)
     assert np.abs(state.controller[0]).max() > 0.5
