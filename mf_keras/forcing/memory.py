@@ -71,6 +71,9 @@ class MemoryForcing(AdversarialForcing):
         discriminators: field -> discriminator, of watched fields other than these two.
         weights: field -> weight of its cost, of watched fields other than these two; 1 by default.
         score_function: whether the generator's gradient has its second part.
+        discriminator_steps: updates of each discriminator for one of the generator's. All but the
+            last see further free runs, from noise of their own, before the generator's gradient is
+            taken. Each is a part of the compiled step, which takes longer to compile.
         **kwargs: `name`, as for every Keras model.
 
     Raises:
@@ -95,6 +98,7 @@ class MemoryForcing(AdversarialForcing):
         discriminators: Mapping[str, Any] | None = None,
         weights: Mapping[str, float] | None = None,
         score_function: bool = False,
+        discriminator_steps: int = 1,
         **kwargs: Any,
     ) -> None:
         if not isinstance(generator, SequenceGenerator):
@@ -112,6 +116,7 @@ class MemoryForcing(AdversarialForcing):
         }
         reverse_weight = validation.real_number("reverse_weight", reverse_weight, 0.0)
         score_function = validation.boolean("score_function", score_function)
+        discriminator_steps = validation.positive_int("discriminator_steps", discriminator_steps)
         super().__init__(
             generator,
             watched={field: f"{field}_discriminator" for field in fields},
@@ -129,6 +134,7 @@ class MemoryForcing(AdversarialForcing):
         self.reverse_weight = reverse_weight
         self.watch = fields
         self.score_function = score_function
+        self.discriminator_steps = discriminator_steps
 
     @property
     def hidden_discriminator(self) -> keras.layers.Layer:
@@ -151,6 +157,8 @@ class MemoryForcing(AdversarialForcing):
         loss, terms = nll, {"nll": mean_nll}
         to_free, to_real = [], []
         to_choices: Any = 0.0  # of log p of the samples, (B,)
+        for _ in range(self.discriminator_steps - 1):
+            self._teach(batch, real, mask)
         # One discriminator after the other: side by side they need twice the memory.
         before: list[Tensor] = []
         for index, (field, adversary) in enumerate(self.adversaries.items()):
@@ -181,6 +189,16 @@ class MemoryForcing(AdversarialForcing):
         self._updates.apply(self.optimizer, gradients, variables, terms)
         self._logs.track({"loss": loss})
         return self.get_metrics_result()
+
+    def _teach(self, batch, real, mask):
+        """Let the discriminators learn from another free run; the generator stays as it is."""
+        thresholds = self.generator.output.thresholds(self._noise(batch.targets), 1.0)
+        inputs = free_running.with_context(thresholds, parts_of(batch.inputs)[1])
+        _, _, trace = free_running.free_run(
+            self.generator.cell, self.generator.output, inputs, training=True, keep=self.watch
+        )
+        for index, (field, adversary) in enumerate(self.adversaries.items()):
+            adversary.learn(real[index], getattr(trace, field), mask)
 
     def _side_by_side(self, batch, variables):
         """`(mean_nll, nll, real, free, pull)` of both modes, which run side by side.
@@ -266,6 +284,7 @@ class MemoryForcing(AdversarialForcing):
         """The constructor's arguments, models serialized."""
         config = {**super().get_config(), "reverse_weight": self.reverse_weight}
         config["score_function"] = self.score_function
+        config["discriminator_steps"] = self.discriminator_steps
         others = [field for field in self.watch if field not in _COSTS]
         for field in set(self.watch) & set(_COSTS):
             discriminator = self.adversaries[field].discriminator

@@ -36,6 +36,7 @@ class ProfessorForcing(MemoryForcing):
         seed: of the free-running noise.
         score_function: whether the generator's gradient has its second part, of the choice of
             samples.
+        discriminator_steps: updates of the discriminator for one of the generator's.
         **kwargs: `name`, as for every Keras model.
 
     Raises:
@@ -54,6 +55,7 @@ class ProfessorForcing(MemoryForcing):
         label_smoothing: float = 0.0,
         seed: int = 0,
         score_function: bool = False,
+        discriminator_steps: int = 1,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -67,6 +69,7 @@ class ProfessorForcing(MemoryForcing):
             seed=seed,
             watch=("hidden",),
             score_function=score_function,
+            discriminator_steps=discriminator_steps,
             **kwargs,
         )
 

@@ -486,3 +486,38 @@ def test_any_field_of_the_trace_may_be_watched():
 def test_wrong_fields_to_watch_are_refused(options, error, words):
     with pytest.raises(error, match=words):
         MemoryForcing(small_generator(), **options)
+
+
+@pytest.mark.parametrize("method", WATCHED)
+def test_discriminator_steps_learn_from_further_free_runs(method, monkeypatch):
+    """They are the steps of a game whose generator stands still, in another order of the noise."""
+    x = binary(4, 6, 1)
+    noise = [np.random.default_rng(seed).random((4, 6, 1), "float32") for seed in range(3)]
+    found = []
+    for steps, order in ((3, (0, 1, 2)), (1, (1, 2, 0))):
+        model = make(method, optimizer=keras.optimizers.SGD(0.0), discriminator_steps=steps)
+        left = [noise[i] for i in order]
+        monkeypatch.setattr(model, "_noise", lambda _, left=left: left.pop(0))
+        for _ in range(3 // steps):
+            model.train_on_batch(x)
+        assert not left
+        found.append(weights_of(model))
+    assert_close(*found)
+
+
+def test_the_generator_learns_from_the_discriminators_of_the_last_update():
+    x, found = binary(4, 6, 1), []
+    for rate in (0.0, 0.5):
+        optimizer = keras.optimizers.SGD(rate)
+        model = make(discriminator_optimizer=optimizer, gate=None, discriminator_steps=2)
+        before = weights_of(model.generator)
+        model.train_on_batch(x)
+        found.append([a - b for a, b in zip(weights_of(model.generator), before, strict=True)])
+    assert max(np.abs(a - b).max() for a, b in zip(*found, strict=True)) > 1e-6
+
+
+def test_discriminator_steps_are_kept_in_a_file():
+    model = ProfessorForcing(small_generator(), discriminator_steps=4)
+    assert ProfessorForcing.from_config(model.get_config()).discriminator_steps == 4
+    with pytest.raises(ValueError, match="discriminator_steps"):
+        MemoryForcing(small_generator(), discriminator_steps=0)
