@@ -2,11 +2,19 @@
 
 from typing import Any
 
+from mf_keras.callbacks.discriminators import DiscriminatorScores
 from mf_keras.callbacks.saving import Checkpoint, SaveBest
 from mf_keras.callbacks.stopping import StopOnNonFinite
 from mf_keras.checkpoints import save_model
 
-__all__ = ["Checkpoint", "Pictures", "SaveBest", "StopOnNonFinite", "save_model"]
+__all__ = [
+    "Checkpoint",
+    "DiscriminatorScores",
+    "Pictures",
+    "SaveBest",
+    "StopOnNonFinite",
+    "save_model",
+]
 
 
 def __getattr__(name: str) -> Any:

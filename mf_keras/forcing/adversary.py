@@ -147,19 +147,23 @@ class Adversary(keras.layers.Layer):
         self._learn(learns, lambda: pull(slopes, own_scale)[0])
         return self._outcome(logits, accuracy, gate_open, cost, {"own": gradient})
 
-    def learn(self, real: Tensor, fake: Tensor, mask: Tensor | None = None) -> None:
-        """One update of the discriminator, of which the model does not learn.
+    def learn(self, real: Tensor, fake: Tensor, mask: Tensor | None = None) -> Outcome:
+        """One update of the discriminator alone.
 
         Args:
             real: (B, T, ...), the behaviour to imitate.
             fake: (B', T, ...), the imitation.
-            mask: (B, T) of bool, as for `play`.
+            mask: (B + B', T) of bool, of both together; None for all steps.
+
+        Returns:
+            An `Outcome` without gradients.
         """
-        both = None if mask is None else ops.concatenate([mask, mask])
-        logits, pull = self._logits_of_both(real, fake, both)
-        learns = self._gates(*logits)[2]
+        logits, pull = self._logits_of_both(real, fake, mask)
+        accuracy, gate_open, learns = self._gates(*logits)
         own_scale = self._own_scale(logits[0].dtype)
         self._learn(learns, lambda: pull(self._slopes(*logits), own_scale)[0])
+        cost = replicas.mean(ops.softplus(-logits[1]))
+        return self._outcome(logits, accuracy, gate_open, cost, {})
 
     # Eq. 7, of the discriminator.
 

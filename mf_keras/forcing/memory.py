@@ -197,8 +197,9 @@ class MemoryForcing(AdversarialForcing):
         _, _, trace = free_running.free_run(
             self.generator.cell, self.generator.output, inputs, training=True, keep=self.watch
         )
+        both = None if mask is None else ops.concatenate([mask, mask])
         for index, (field, adversary) in enumerate(self.adversaries.items()):
-            adversary.learn(real[index], getattr(trace, field), mask)
+            adversary.learn(real[index], getattr(trace, field), both)
 
     def _side_by_side(self, batch, variables):
         """`(mean_nll, nll, real, free, pull)` of both modes, which run side by side.

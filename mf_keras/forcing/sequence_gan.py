@@ -318,18 +318,18 @@ class SampleAdversary(Adversary):
         mask = None if counts is None else ops.cast(counts, "bool")
         return ops.stop_gradient(self._logits(samples, mask, training=False))
 
-    def learn(self, real: Tensor, fake: Tensor, counts: Tensor | None = None) -> Outcome:
+    def learn(self, real: Tensor, fake: Tensor, mask: Tensor | None = None) -> Outcome:
         """One update on data and as many samples.
 
         Args:
             real: (B, T, *step).
             fake: (B, T, *step).
-            counts: (2B, T) of 0 and 1, the steps of both that count; None for all.
+            mask: (2B, T) of bool, or of 0 and 1, the steps of both that count; None for all.
 
         Returns:
             An `Outcome` without gradients.
         """
-        mask = None if counts is None else ops.cast(counts, "bool")
+        counts, mask = mask, None if mask is None else ops.cast(mask, "bool")
         logits, pull = self._logits_of_both(real, ops.cast(fake, real.dtype), mask)
         count = ops.shape(real)[0]
         halves = (None, None) if counts is None else (counts[:count], counts[count:])
