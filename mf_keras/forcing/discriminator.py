@@ -12,6 +12,7 @@ from mf_keras.frozen import KeepsFrozenParts
 from mf_keras.types import Config, Shape, Structure, Tensor
 
 POOLINGS = ("mean", "last", "none")
+_EPSILON = 1e-5  # added to the variance: memories are small numbers, to Keras' 1e-3 they are zero
 
 
 @keras.saving.register_keras_serializable(package="mf_keras")
@@ -123,6 +124,8 @@ class SequenceDiscriminator(KeepsFrozenParts, keras.Model):
             al. 2018, arXiv:1802.05957). It works under XLA. The other usual remedy, R1 (Mescheder
             et al. 2018, arXiv:1801.04406), is not offered: its second derivative is right under
             XLA too, but leaves the scan's own gradient for TensorFlow's gradient of a loop.
+        layer_normalization: normalise the numbers of every step before the GRU (Ba et al. 2016,
+            arXiv:1607.06450), so that a memory of small numbers is read as hidden states are.
         **kwargs: `name` and `dtype`, as for every Keras model.
 
     Raises:
@@ -136,6 +139,7 @@ class SequenceDiscriminator(KeepsFrozenParts, keras.Model):
         dense_units: Sequence[int] = (256, 8, 4),
         pooling: str = "mean",
         spectral_normalization: bool = False,
+        layer_normalization: bool = False,
         **kwargs: Any,
     ) -> None:
         gru_units = validation.positive_int("gru_units", gru_units)
@@ -151,6 +155,12 @@ class SequenceDiscriminator(KeepsFrozenParts, keras.Model):
         self.spectral_normalization = validation.boolean(
             "spectral_normalization", spectral_normalization
         )
+        self.layer_normalization = validation.boolean("layer_normalization", layer_normalization)
+        self.normalization = None
+        if layer_normalization:
+            self.normalization = keras.layers.LayerNormalization(
+                epsilon=_EPSILON, dtype=self.dtype_policy, name="normalization"
+            )
         self.gru = PooledGRU(gru_units, pooling, dtype=self.dtype_policy, name="gru")
         self.dense = [self._dense(size, f"dense_{i}") for i, size in enumerate(dense_units)]
         self.logit = self._dense(1, "logit")
@@ -171,6 +181,8 @@ class SequenceDiscriminator(KeepsFrozenParts, keras.Model):
         if isinstance(input_shape[0], (list, tuple)):
             input_shape = input_shape[0]
         self.features = math.prod(input_shape[2:])
+        if self.normalization is not None:
+            self.normalization.build((None, None, self.features))
         self.gru.build((None, None, self.features))
         size = self.gru_units
         for layer, units in zip(self.dense, self.dense_units, strict=True):
@@ -225,7 +237,13 @@ class SequenceDiscriminator(KeepsFrozenParts, keras.Model):
         batch, time = ops.shape(inputs)[:2]
         if masked and mask is None:
             mask = ops.ones((batch, time), "bool")
-        return ops.reshape(inputs, (batch, -1, size)), mask
+        inputs = ops.reshape(inputs, (batch, -1, size))
+        if self.normalization is not None:
+            if mask is not None:  # what padding holds may have no normal form, and a NaN gradient
+                counts = ops.expand_dims(ops.cast(mask, "bool"), -1)
+                inputs = ops.where(counts, inputs, ops.zeros_like(inputs))
+            inputs = self.normalization(inputs)
+        return inputs, mask
 
     def _apply(self, layer, x, training):
         return layer(x, training=training) if self.spectral_normalization else layer(x)
@@ -241,4 +259,5 @@ class SequenceDiscriminator(KeepsFrozenParts, keras.Model):
             "dense_units": list(self.dense_units),
             "pooling": self.pooling,
             "spectral_normalization": self.spectral_normalization,
+            "layer_normalization": self.layer_normalization,
         }

@@ -89,10 +89,11 @@ def test_takes_vectors_and_matrices_of_any_length(shape):
         assert discriminator(sequences(shape[0], time, *shape[1:])).shape == (4, 1)
 
 
-@pytest.mark.parametrize("normalized", [False, True])
+@pytest.mark.parametrize("option", [None, "spectral_normalization", "layer_normalization"])
 @pytest.mark.parametrize("pooling", ["mean", "last"])
-def test_padding_cannot_change_the_logit(pooling, normalized):
-    discriminator = small((None, None, 3), pooling=pooling, spectral_normalization=normalized)
+def test_padding_cannot_change_the_logit(pooling, option):
+    options = {} if option is None else {option: True}
+    discriminator = small((None, None, 3), pooling=pooling, **options)
     x = sequences(2, 6, 3)
     mask = np.array([[1, 1, 1, 1, 0, 0], [1, 1, 0, 0, 0, 0]], bool)
     expected = np.concatenate([discriminator(x[:1, :4]), discriminator(x[1:, :2])])
@@ -234,3 +235,31 @@ def test_spectral_norms_do_not_round_the_weights():
     discriminator(sequences(2, 4, 3), training=True)
     halves = tf.cast(tf.cast(kernel.value, "bfloat16"), "float32")
     assert (np.array(kernel) != np.array(halves)).any()
+
+
+def test_layer_normalization_reads_the_normal_form_of_every_step():
+    plain, normalized = (
+        small((None, None, 2, 3)),
+        small((None, None, 2, 3), layer_normalization=True),
+    )
+    normalized.set_weights([np.ones(6), np.zeros(6), *plain.get_weights()])
+    x = sequences(4, 5, 2, 3)
+    flat = x.reshape(4, 5, 6).astype("float64")
+    flat = (flat - flat.mean(-1, keepdims=True)) / np.sqrt(flat.var(-1, keepdims=True) + 1e-5)
+    wanted = plain(flat.reshape(x.shape).astype("float32"))
+    np.testing.assert_allclose(normalized(x), wanted, atol=1e-5)
+    np.testing.assert_allclose(normalized(1e3 * x), normalized(x), atol=1e-3)
+    again = SequenceDiscriminator.from_config(normalized.get_config())
+    assert again.layer_normalization
+
+
+def test_padding_of_a_normalized_behaviour_may_be_nan():
+    discriminator = small((None, None, 3), layer_normalization=True)
+    x, mask = sequences(2, 4, 3), np.array([[1, 1, 1, 0], [1, 1, 0, 0]], bool)
+    wanted = discriminator(x, mask=mask)
+    x[~mask] = np.nan
+    with tf.GradientTape() as tape:
+        logits = discriminator(x, mask=mask)
+    np.testing.assert_array_equal(logits, wanted)
+    gradients = tape.gradient(logits, discriminator.trainable_variables)
+    assert all(np.isfinite(gradient).all() for gradient in gradients)
