@@ -39,7 +39,8 @@ from train.runs.folder import RunFolder, write_text
 from train.runs.model import (
     NO_MEMORY,
     SEQUENCE_GAN,
-    ForcingOptions,
+    WATCHED,
+    BehaviourOptions,
     ModelOptions,
     SequenceGANOptions,
     make_optimizer,
@@ -63,6 +64,7 @@ from train.sequence_data import (
     bucket_lengths,
     evaluation_batches,
     in_buckets,
+    padded,
     sequences,
     steps_of,
 )
@@ -76,11 +78,12 @@ METHODS = {
 HISTORY, RESULTS = "history.csv", "results.json"
 LAST, BEST = "last.keras", "best.keras"
 SHOWN = 64  # samples in the pictures
+SCORED = 640  # validation sequences, by the discriminators after every epoch
 EVALUATION_BATCH = 200  # divides every evaluated split, so nothing is compiled twice
 
 
 @dataclasses.dataclass(kw_only=True)
-class Options(SequenceGANOptions, ForcingOptions, ModelOptions, DeviceOptions, ExperimentOptions):
+class Options(SequenceGANOptions, BehaviourOptions, ModelOptions, DeviceOptions, ExperimentOptions):
     """The options of a run."""
 
     command = "train.sequence_generation"
@@ -221,8 +224,10 @@ def make_model(options: Options, steps: int | None = None) -> keras.Model:
         model = TeacherForcing(generator)
         model.compile(optimizer, **compiling)
     else:
-        of_gan = options.method == SEQUENCE_GAN
-        arguments = options.sequence_gan() if of_gan else options.gate()
+        if options.method == SEQUENCE_GAN:
+            arguments = options.sequence_gan()
+        else:
+            arguments = options.of_behaviours(WATCHED[options.method])
         model = METHODS[options.method](generator, seed=options.seed, **arguments)
         discriminators = options.discriminator_optimizer()
         model.compile(optimizer, discriminator_optimizer=discriminators, **compiling)
@@ -296,6 +301,7 @@ def train(model: keras.Model, splits: Splits, options: Options, folder: RunFolde
             callbacks=[
                 callbacks.StopOnNonFinite(),
                 best,
+                *scores(splits["validation"], options),
                 logger,
                 *pictures(model, splits, options, folder),
             ],
@@ -315,6 +321,18 @@ class SaveLast(callbacks.SaveBest):
 def chosen_row(history: pd.DataFrame, method: str) -> int:
     """The row of the epoch whose generator is kept."""
     return len(history) - 1 if method == SEQUENCE_GAN else int(history["val_nll"].argmin())
+
+
+def scores(validation: tf.data.Dataset, options: Options) -> list[callbacks.DiscriminatorScores]:
+    """The callback that scores discriminators of behaviours on sequences that they do not see."""
+    if options.method not in WATCHED:
+        return []
+    held_out = sequences(validation.take(SCORED))
+    if not options.kind.unequal:
+        return [callbacks.DiscriminatorScores(np.stack(held_out), seed=options.seed)]
+    weighted = [(x, np.ones(len(x), "float32")) for x in held_out]
+    x, sample_weight = padded(weighted, max(map(len, held_out)))
+    return [callbacks.DiscriminatorScores(x, sample_weight, seed=options.seed)]
 
 
 def pictures(

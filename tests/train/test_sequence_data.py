@@ -245,6 +245,10 @@ def test_lengths_divide_the_training_sequences():
         (["--method", "professor_forcing", "--rollouts", "2"], "goes with --method sequence_gan"),
         (["--method", "sequence_gan", "--rollouts", "2"], "--rollouts: goes with --reward final"),
         (["--method", "sequence_gan", "--no-gate"], "--no-gate: --method sequence_gan has no"),
+        (
+            ["--method", "sequence_gan", "--layer-normalization"],
+            "goes with --method professor_forcing",
+        ),
         (["--dropout", "1"], r"--dropout: must be a number in [0, 1), got '1'"),
     ],
 )

@@ -61,6 +61,20 @@ def test_forces_without_gates_if_asked(tmp_path):
     assert sequence_generation.make_model(free).gate is None
 
 
+def test_discriminators_of_behaviours_are_scored_on_validation_sequences():
+    validation = small_splits()["validation"]
+    assert sequence_generation.scores(validation, Options()) == []
+    (scores,) = sequence_generation.scores(validation, Options(method="professor_forcing"))
+    np.testing.assert_array_equal(scores.x, sequence_generation.images(validation))
+    unequal = Options(method="memory_forcing", dataset="lines", files=["a", "b", "c"])
+    lines = [np.array(line, "int32") for line in ([1, 2, 3], [2])]
+    signature = tf.TensorSpec((None,), tf.int32)
+    stream = tf.data.Dataset.from_generator(lambda: lines, output_signature=signature)
+    (scores,) = sequence_generation.scores(stream, unequal)
+    np.testing.assert_array_equal(scores.x, [[1, 2, 3], [2, 0, 0]])
+    np.testing.assert_array_equal(scores.mask, [[True] * 3, [True, False, False]])
+
+
 def test_discriminators_have_a_learning_rate_of_their_own():
     for options, rate in (((), 1e-3), (("--discriminator-learning-rate", "0.25"), 0.25)):
         parsed = Options.parse(["--method", "memory_forcing", *options])

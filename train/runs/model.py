@@ -2,18 +2,20 @@
 
 import dataclasses
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 
-from mf_keras import DNCCell, KanervaCell, MANNCell, NTMCell
+from mf_keras import DNCCell, KanervaCell, MANNCell, NTMCell, SequenceDiscriminator
 from mf_keras.cells import MemoryCell
 from train.runs.memoryless import memoryless
 from train.runs.options import Options, Role, flag, fraction, option, positive_float, positive_int
 
 NO_MEMORY = "gru"
 SEQUENCE_GAN = "sequence_gan"  # the method
+# Methods -> the fields of the trace that they watch.
+WATCHED = {"professor_forcing": ("hidden",), "memory_forcing": ("hidden", "memory")}
 CELLS: dict[str, Callable[..., MemoryCell]] = {
     "dnc": DNCCell,
     NO_MEMORY: memoryless,
@@ -74,6 +76,9 @@ class ForcingOptions(Options):
     discriminator_learning_rate: float = option(
         1e-3, "of the discriminators' Adam", positive_float, role=Role.VARIANT
     )
+    discriminator_beta_1: float = option(
+        0.9, "of the discriminators' Adam", fraction, role=Role.VARIANT
+    )
 
     def gate(self) -> dict[str, Any]:
         """The argument `gate` of a model, where it is not the default."""
@@ -81,7 +86,53 @@ class ForcingOptions(Options):
 
     def discriminator_optimizer(self) -> keras.optimizers.Optimizer:
         """The optimizer of the discriminators."""
-        return keras.optimizers.Adam(self.discriminator_learning_rate)
+        return keras.optimizers.Adam(
+            self.discriminator_learning_rate, beta_1=self.discriminator_beta_1
+        )
+
+
+@dataclasses.dataclass(kw_only=True)
+class BehaviourOptions(ForcingOptions):
+    """Options of the methods whose discriminators see behaviours."""
+
+    title = "discriminators of professor_forcing and memory_forcing"
+    discriminator_steps: int = option(
+        1, "their updates for one of the generator's", positive_int, role=Role.VARIANT
+    )
+    discriminator_units: int = option(128, "of their GRU", positive_int, role=Role.VARIANT)
+    layer_normalization: bool = option(
+        False, "they read every step in normal form", role=Role.VARIANT
+    )
+    spectral_normalization: bool = option(False, "of their dense layers", role=Role.VARIANT)
+    pooling: str = option(
+        "mean", "of their states over time", role=Role.VARIANT, choices=("last", "mean")
+    )
+
+    def check(self) -> None:
+        """Refuse these options of other methods."""
+        super().check()
+        method = getattr(self, "method", None)
+        if method is None or method in WATCHED:
+            return
+        for name in inspect.get_annotations(BehaviourOptions):
+            if getattr(self, name) != type(self).__dataclass_fields__[name].default:
+                raise ValueError(
+                    f"argument {flag(name)}: goes with --method {' or '.join(WATCHED)}, "
+                    f"not {method}"
+                )
+
+    def of_behaviours(self, fields: Sequence[str]) -> dict[str, Any]:
+        """The arguments of a model whose discriminators watch these fields of the trace."""
+        made = {
+            f"{field}_discriminator": SequenceDiscriminator(
+                self.discriminator_units,
+                pooling=self.pooling,
+                spectral_normalization=self.spectral_normalization,
+                layer_normalization=self.layer_normalization,
+            )
+            for field in fields
+        }
+        return {**self.gate(), **made, "discriminator_steps": self.discriminator_steps}
 
 
 @dataclasses.dataclass(kw_only=True)

@@ -2,7 +2,13 @@ import keras
 import pytest
 
 from mf_keras import DNCCell, KanervaCell, MANNCell, NTMCell
-from train.runs.model import ForcingOptions, ModelOptions, make_optimizer
+from train.runs.model import (
+    WATCHED,
+    BehaviourOptions,
+    ForcingOptions,
+    ModelOptions,
+    make_optimizer,
+)
 
 
 @pytest.mark.parametrize(
@@ -34,3 +40,18 @@ def test_gates_and_the_learning_rate_of_discriminators():
     options = ForcingOptions(no_gate=True, discriminator_learning_rate=0.25)
     assert options.gate() == {"gate": None}
     assert float(options.discriminator_optimizer().learning_rate) == 0.25
+
+
+def test_discriminators_of_behaviours_have_the_options():
+    options = BehaviourOptions(discriminator_steps=3, discriminator_units=5, pooling="last")
+    found = options.of_behaviours(WATCHED["memory_forcing"])
+    assert found.pop("discriminator_steps") == 3
+    assert sorted(found) == ["hidden_discriminator", "memory_discriminator"]
+    for discriminator in found.values():
+        assert (discriminator.gru_units, discriminator.pooling) == (5, "last")
+        assert not discriminator.layer_normalization
+    options = BehaviourOptions(layer_normalization=True, spectral_normalization=True, no_gate=True)
+    found = options.of_behaviours(WATCHED["professor_forcing"])
+    assert found["gate"] is None and "memory_discriminator" not in found
+    assert found["hidden_discriminator"].layer_normalization
+    assert found["hidden_discriminator"].spectral_normalization
