@@ -13,15 +13,17 @@ from matplotlib.figure import Figure
 
 from mf_keras import SequenceGenerator, data, plots
 from mf_keras.outputs import Bernoulli, Categorical, GaussianMixture, Joint, Output
-from train import drawings
+from train import drawings, midi
 
 if TYPE_CHECKING:
+    from train.runs.folder import RunFolder
     from train.sequence_generation import Options
 
 Splits = dict[str, tf.data.Dataset]
 SPLITS = ("train", "validation", "test")
 BUCKETS = 3  # lengths of batches; a model is compiled for each
 MULTIPLE = 8  # of the lengths
+PLAYED = 4  # samples of music that become MIDI files
 
 
 class SequenceData(abc.ABC):
@@ -54,6 +56,11 @@ class SequenceData(abc.ABC):
     @abc.abstractmethod
     def describe(self, logs: dict[str, float]) -> str:
         """The NLL of a split in the unit that people expect."""
+
+    def save(  # noqa: B027  # most data have no such files
+        self, samples: Sequence[np.ndarray], folder: "RunFolder"
+    ) -> None:
+        """Write samples to files of their own kind."""
 
     @abc.abstractmethod
     def picture(self, found: Sequence[np.ndarray], title: str, options: "Options") -> Figure | str:
@@ -157,6 +164,15 @@ class Music(SequenceData):
     def picture(self, found: Sequence[np.ndarray], title: str, options: "Options") -> Figure:
         """Piano rolls."""
         return drawings.piano_rolls([*found[:4]], title)
+
+    def save(self, samples: Sequence[np.ndarray], folder: "RunFolder") -> None:
+        """As MIDI files, `sample_1.mid` and so on."""
+        for number, piece in enumerate(samples[:PLAYED], 1):
+            try:
+                midi.write_midi(folder / f"sample_{number}.mid", piece)
+            except ImportError as error:
+                print(f"no samples to listen to: {error}")
+                return
 
     def step(self, options: "Options") -> str:
         """Frames."""

@@ -385,6 +385,7 @@ def draw(generator: SequenceGenerator, splits: Splits, options: Options, folder:
     real = sequences(splits["train"].take(SHOWN))
     length = max(len(x) for x in real)
     samples = keras.ops.convert_to_numpy(generator.sample(SHOWN, length, seed=options.seed))
+    options.kind.save(samples, folder)
     pictured: dict[str, tuple[str, Sequence[np.ndarray]]] = {
         "samples": ("samples", samples),
         "data": (f"training {options.kind.sequence}s", real),

@@ -52,6 +52,7 @@ def test_discriminators_of_behaviours_have_the_options():
         assert not discriminator.layer_normalization
     options = BehaviourOptions(layer_normalization=True, spectral_normalization=True, no_gate=True)
     found = options.of_behaviours(WATCHED["professor_forcing"])
-    assert found["gate"] is None and "memory_discriminator" not in found
+    assert found["gate"] is None
+    assert "memory_discriminator" not in found
     assert found["hidden_discriminator"].layer_normalization
     assert found["hidden_discriminator"].spectral_normalization
