@@ -11,6 +11,7 @@ from keras import ops
 
 from mf_keras import addressing, layouts, validation
 from mf_keras.addressing import Equations
+from mf_keras.cells import dropout
 from mf_keras.frozen import KeepsFrozenParts
 from mf_keras.layouts import Layout
 from mf_keras.types import Config, Function, Shape, State, Structure, Tensor
@@ -18,12 +19,6 @@ from mf_keras.types import Config, Function, Shape, State, Structure, Tensor
 INITIAL_MEMORY = 1e-6
 MAX_INTEGER = 256 * 256 - 1  # in a state: at the interface of Keras an integer is two digits
 LAYOUTS = ("auto", *layouts.BY_NAME)
-# What a cell with dropout has, besides the rate that shows it.
-_OF_DROPOUT = (
-    *("dropout", "get_dropout_mask", "reset_dropout_mask"),
-    *("recurrent_dropout", "get_recurrent_dropout_mask", "reset_recurrent_dropout_mask"),
-    "seed_generator",
-)
 
 
 class Signal(NamedTuple):
@@ -157,6 +152,8 @@ class MemoryCell(KeepsFrozenParts, keras.layers.Layer):
             )
         super().__init__(**kwargs)
         self.controller = controller
+        # Whether a step in training needs `dropout_masks`.
+        self.uses_dropout = any(True for _ in dropout.dropping_cells(controller))
         self.units = units
         self.memory_size = memory_size
         self.word_size = word_size
@@ -263,7 +260,10 @@ class MemoryCell(KeepsFrozenParts, keras.layers.Layer):
             ValueError: the controller uses dropout, this is training, and there are no masks.
         """
         reads_tm1 = layout.rows(state.read_vectors)  # (B, R W)
-        with self._dropping(masks, training):
+        dropping: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+        if self.uses_dropout:
+            dropping = dropout.taking(self.controller, masks, training)
+        with dropping:
             hidden, controller = self.control(inputs, reads_tm1, state.controller, training)
         # Products of twenty usages or a softmax at strength 20 mean nothing in half precision, so
         # the addressing runs in float32 at least. The state is kept in the compute dtype.
@@ -315,11 +315,6 @@ class MemoryCell(KeepsFrozenParts, keras.layers.Layer):
         sizes = getattr(self.controller, "state_size", ())
         return [sizes] if isinstance(sizes, int) else sizes
 
-    @property
-    def uses_dropout(self) -> bool:
-        """Whether a step in training needs `dropout_masks`."""
-        return any(True for _ in _dropping_cells(self.controller, 0))
-
     def dropout_masks(self, batch_size: int | Tensor) -> Structure:
         """New masks of the controller's dropout, for the steps of one batch of sequences.
 
@@ -334,53 +329,7 @@ class MemoryCell(KeepsFrozenParts, keras.layers.Layer):
         """
         if not self.built:
             raise ValueError("The cell must be built before it has dropout masks.")
-        masks = []
-        for cell, size in _dropping_cells(self.controller, self._controller_input_size):
-            pair = []
-            for rate, drawn, reset, n in (
-                (cell.dropout, cell.get_dropout_mask, cell.reset_dropout_mask, size),
-                (
-                    cell.recurrent_dropout,
-                    cell.get_recurrent_dropout_mask,
-                    cell.reset_recurrent_dropout_mask,
-                    _first_size(cell.state_size),
-                ),
-            ):
-                reset()  # the cell keeps a mask until then
-                mask = None
-                if 0.0 < rate < 1.0:
-                    mask = drawn(ops.ones((batch_size, n), dtype=cell.compute_dtype))
-                pair.append(list(mask) if isinstance(mask, (list, tuple)) else mask)
-                reset()
-            masks.append(pair)
-        return masks or None
-
-    @contextlib.contextmanager
-    def _dropping(self, masks, training):
-        """Within, the controller takes these masks of `dropout_masks` instead of drawing its own.
-
-        The tensors that a cell of Keras keeps would not be those of the backward loop, which runs
-        a step again. Some cells draw them outside of training too, and do not use them.
-        """
-        cells = [cell for cell, _ in _dropping_cells(self.controller, 0)]
-        if not training:
-            masks = [(None, None)] * len(cells)
-        elif cells and masks is None:
-            raise ValueError(
-                "masks must be given to a step in training, since the controller uses dropout with "
-                "one mask a sequence: run the cell by MemoryRNN, unroll or a model, which draw "
-                "them, or pass cell.dropout_masks(batch_size)."
-            )
-        names = ("get_dropout_mask", "get_recurrent_dropout_mask")
-        try:
-            for cell, pair in zip(cells, masks or (), strict=True):
-                for name, mask in zip(names, pair, strict=True):
-                    vars(cell)[name] = lambda step_input, mask=mask: mask
-            yield
-        finally:
-            for cell in cells:
-                for name in names:
-                    vars(cell).pop(name, None)
+        return dropout.masks(self.controller, self._controller_input_size, batch_size)
 
     # The layout.
 
@@ -412,7 +361,7 @@ class MemoryCell(KeepsFrozenParts, keras.layers.Layer):
         """H, the size of the controller's output h_t."""
         size = getattr(self.controller, "output_size", None)
         if size is None and hasattr(self.controller, "state_size"):
-            size = _first_size(self.controller.state_size)
+            size = dropout.first_size(self.controller.state_size)
         if size is None:
             size = self._feed_forward_size
         if size is None:  # until the cell is built
@@ -571,7 +520,7 @@ class MemoryCell(KeepsFrozenParts, keras.layers.Layer):
     def save_own_variables(self, store: Any) -> None:
         """Keep the random states of the controller's dropout, too."""
         super().save_own_variables(store)
-        for name, variable in self._random_states().items():
+        for name, variable in dropout.random_states(self.controller).items():
             store[name] = ops.convert_to_numpy(variable)
 
     def load_own_variables(self, store: Any) -> None:
@@ -579,14 +528,9 @@ class MemoryCell(KeepsFrozenParts, keras.layers.Layer):
         saved = set(store.keys())
         # Keras refuses what it did not save itself.
         super().load_own_variables({key: store[key] for key in saved if key.isdigit()})
-        for name, variable in self._random_states().items():
+        for name, variable in dropout.random_states(self.controller).items():
             if name in saved:
                 variable.assign(store[name])
-
-    def _random_states(self):
-        """The states of the seed generators of dropout, by their names in a file."""
-        cells = [cell for cell, _ in _dropping_cells(self.controller, 0)]
-        return {f"dropout_state_{i}": cell.seed_generator.state for i, cell in enumerate(cells)}
 
     def get_config(self) -> Config:
         """The constructor's arguments, the controller serialized.
@@ -695,27 +639,4 @@ def _check_controller(controller):
             "controller must be a Keras RNN cell, such as keras.layers.GRUCell(64), or a layer "
             f"without a state, such as keras.layers.Dense(64), got {controller!r}."
         )
-    for cell, _ in _dropping_cells(controller, 0):
-        lacking = [name for name in _OF_DROPOUT if not hasattr(cell, name)]
-        if lacking:
-            raise ValueError(
-                "controller must draw its dropout as Keras' cells do, but "
-                f"{type(cell).__name__} has no {', '.join(lacking)}."
-            )
-
-
-def _dropping_cells(controller, input_size):
-    """`(cell, size of its inputs)` of the parts of a controller that use dropout."""
-    if not hasattr(controller, "state_size"):
-        return
-    for cell in getattr(controller, "cells", [controller]):
-        if cell is not controller and hasattr(cell, "cells"):
-            yield from _dropping_cells(cell, input_size)
-        elif getattr(cell, "dropout", 0.0) or getattr(cell, "recurrent_dropout", 0.0):
-            yield cell, input_size
-        size = getattr(cell, "output_size", None)
-        input_size = _first_size(cell.state_size) if size is None else size
-
-
-def _first_size(state_size):
-    return keras.tree.flatten(state_size)[0]
+    dropout.check(controller)

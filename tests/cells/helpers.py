@@ -126,3 +126,24 @@ def check_controller(cell, inputs, state):
     np.testing.assert_allclose(new_state.hidden, hidden, rtol=1e-6)
     for a, b in zip(new_state.controller, keras.tree.flatten(nested), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-6)
+
+
+def close(actual, expected, tolerance):
+    """Assert that nested tensors are equal in dtypes and shapes, and nearly in values."""
+    pairs = zip(keras.tree.flatten(actual), keras.tree.flatten(expected), strict=True)
+    for a, b in pairs:
+        if a is None:
+            assert b is None
+            continue
+        assert a.dtype == b.dtype
+        assert a.shape == b.shape
+        a, b = np.asarray(a, "float64"), np.asarray(b, "float64")
+        np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * max(1.0, np.abs(b).max()))
+
+
+def controlled(cell, x, trace):
+    """What the controller read at every step: x_t and the read vectors of the step before."""
+    vectors = trace.read_vectors.numpy()
+    vectors = vectors.reshape(*vectors.shape[:2], -1)
+    before = np.concatenate([np.zeros_like(vectors[:, :1]), vectors[:, :-1]], axis=1)
+    return np.concatenate([x, before], axis=-1)
