@@ -38,12 +38,11 @@ from train.runs.folder import RunFolder
 from train.runs.model import ForcingOptions, ModelOptions, make_optimizer
 from train.runs.options import (
     BASELINE,
-    ExperimentOptions,
     Role,
+    SeedsOptions,
     option,
     positive_float,
     positive_int,
-    random_seed,
 )
 
 METHODS = (BASELINE, "positive_negative")
@@ -72,15 +71,13 @@ class ReplayOptions(ForcingOptions):
 
 
 @dataclasses.dataclass(kw_only=True)
-class Options(ReplayOptions, ModelOptions, DeviceOptions, ExperimentOptions):
+class Options(ReplayOptions, ModelOptions, DeviceOptions, SeedsOptions):
     """The options of a run."""
 
     command = "train.copy_task"
     marker = "seeds"
 
     method: str = option(BASELINE, "how to train", role=Role.RUN, choices=METHODS)
-    seeds: int = option(1, "how many trainings, one a seed", positive_int, role=Role.RUN)
-    first_seed: int = option(0, "of the trainings", random_seed, role=Role.RUN)
     steps: int = option(
         100_000, f"training steps, a multiple of {INTERVAL}", positive_int, role=Role.RUN
     )
@@ -95,12 +92,6 @@ class Options(ReplayOptions, ModelOptions, DeviceOptions, ExperimentOptions):
         positive_int,
         role=Role.FILES,
         metavar="INTERVALS",
-    )
-    resume: str | None = option(
-        None,
-        "resume the run in this folder with its own options",
-        role=Role.FILES,
-        metavar="RUN",
     )
 
     def __post_init__(self) -> None:
@@ -119,8 +110,6 @@ class Options(ReplayOptions, ModelOptions, DeviceOptions, ExperimentOptions):
                 f"argument --capacity: must be above the {self.discriminator_batch} of "
                 f"--discriminator-batch, got {self.capacity}"
             )
-        if self.first_seed + self.seeds > 2**32:
-            raise ValueError("argument --seeds: the last seed must be below 2^32")
 
     @property
     def intervals(self) -> int:
@@ -310,7 +299,7 @@ def main(arguments: list[str] | None = None) -> None:
         folder, options, results, strategy = start(Options.parse(arguments))
     except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")
-    seeds = range(options.first_seed, options.first_seed + options.seeds)
+    seeds = options.all_seeds()
     with resuming.report_interruption(f"python -m {Options.command} --resume {folder.path}"):
         for seed in seeds:
             if str(seed) not in results:

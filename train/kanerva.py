@@ -31,21 +31,20 @@ from train.runs import resuming
 from train.runs.autoencoder import VariationalAutoencoder
 from train.runs.folder import RunFolder, write_text
 from train.runs.options import (
-    ExperimentOptions,
+    INTERVAL,
+    ImageOptions,
     Role,
     flag,
     fraction,
     option,
     positive_float,
     positive_int,
-    random_seed,
 )
 
 DATASETS = ("omniglot", "mnist")
 METHODS = ("kanerva", "none")
 SHAPE = (28, 28)
 RESULTS = "results.json"
-INTERVAL = 200  # batches of a row of the history, an epoch of Keras
 WATCHED_SETS = 16  # of the test images, after every interval
 RECALLED_SETS = 64  # of the test images, whose corrupted copies are recalled
 ITERATIONS = 10  # of recall
@@ -60,7 +59,7 @@ PUBLISHED = {
 
 
 @dataclasses.dataclass(kw_only=True)
-class Options(ExperimentOptions):
+class Options(ImageOptions):
     """The options of a run."""
 
     command = "train.kanerva"
@@ -97,48 +96,17 @@ class Options(ExperimentOptions):
     set_size: int = option(32, "images of a set", positive_int)
     flipped: float = option(0.15, "share of the pixels that are corrupted for recall", fraction)
 
-    seeds: int = option(1, "how many trainings, one a seed", positive_int, role=Role.RUN)
-    first_seed: int = option(0, "of the trainings", random_seed, role=Role.RUN)
-    steps: int = option(
-        10_000, f"training batches, a multiple of {INTERVAL}", positive_int, role=Role.RUN
-    )
     batch_size: int = option(8, "sets", positive_int)
     learning_rate: float = option(1e-3, "of Adam", positive_float)
-    data_dir: str | None = option(
-        None,
-        "folder with the images as TensorFlow Datasets prepares them; default: its own",
-        role=Role.FILES,
-        resumable=True,
-        metavar="FOLDER",
-    )
     out: str = option("", "run folder, new; default: runs/kanerva-DATASET-MEMORY", role=Role.FILES)
-    checkpoint_intervals: int = option(
-        5, f"intervals of {INTERVAL} batches between two checkpoints", positive_int, role=Role.FILES
-    )
-    beside: tuple[str, ...] = option(
-        (),
-        "finished runs for the tables and the pictures",
-        role=Role.FILES,
-        nargs="+",
-        metavar="RUN",
-    )
-    resume: str | None = option(
-        None, "resume the run in this folder with its own options", role=Role.FILES, metavar="RUN"
-    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.out = self.out or f"runs/kanerva-{self.dataset}-{self.method}"
-        self.beside = tuple(self.beside)
 
     def check(self) -> None:
         """Refuse options that do not go together."""
-        if self.steps % INTERVAL:
-            raise ValueError(
-                f"argument --steps: must be a multiple of {INTERVAL}, got {self.steps}"
-            )
-        if self.first_seed + self.seeds > 2**32:
-            raise ValueError("argument --seeds: the last seed must be below 2^32")
+        super().check()
         for name in self.not_default(Role.VARIANT) if self.method == "none" else ():
             raise ValueError(f"argument {flag(name)}: goes with --memory kanerva, not none")
         for name in ("forcing_weight", "no_gate"):
@@ -495,7 +463,7 @@ def main(arguments: list[str] | None = None) -> None:
     except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")
     with resuming.report_interruption(f"python -m {Options.command} --resume {folder.path}"):
-        for seed in range(options.first_seed, options.first_seed + options.seeds):
+        for seed in options.all_seeds():
             if str(seed) not in results:
                 run_seed(options, seed, folder, results, images)
             checkpoints.remove(resuming.checkpoint_of(folder, seed))

@@ -26,13 +26,12 @@ from train.runs import resuming
 from train.runs.folder import RunFolder, write_text
 from train.runs.intervals import Intervals, Row
 from train.runs.options import (
-    ExperimentOptions,
     Role,
+    SeedsOptions,
     fraction,
     option,
     positive_float,
     positive_int,
-    random_seed,
 )
 
 METHODS = ("none", "memory", "behaviour", "untrained")
@@ -43,7 +42,7 @@ TEST_SEED = 2**31
 
 
 @dataclasses.dataclass(kw_only=True)
-class Options(ExperimentOptions):
+class Options(SeedsOptions):
     """The options of a run."""
 
     command = "train.memory_reward"
@@ -65,11 +64,7 @@ class Options(ExperimentOptions):
     success: float = option(0.9, "share of right episodes that ends a training", fraction)
     updates: int = option(2000, f"at most; a multiple of {INTERVAL}", positive_int, role=Role.RUN)
     seeds: int = option(10, "how many trainings of each method", positive_int, role=Role.RUN)
-    first_seed: int = option(0, "of the trainings", random_seed, role=Role.RUN)
     out: str = option("", "run folder, new; default: runs/memory_reward-TASK", role=Role.FILES)
-    resume: str | None = option(
-        None, "resume the run in this folder with its own options", role=Role.FILES, metavar="RUN"
-    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -152,7 +147,7 @@ def main(arguments: list[str] | None = None) -> None:
     folder, options = resuming.new_or_resumed(Options.parse(arguments))
     results = folder.read_json(RESULTS) if (folder / RESULTS).exists() else {}
     with resuming.report_interruption(f"python -m {Options.command} --resume {folder.path}"):
-        for seed in range(options.first_seed, options.first_seed + options.seeds):
+        for seed in options.all_seeds():
             for method in options.methods:
                 name = f"{seed}-{method}"
                 if name not in results:

@@ -39,17 +39,16 @@ from train.runs.devices import use_few_threads
 from train.runs.folder import RunFolder, write_text
 from train.runs.memoryless import MemorylessCell
 from train.runs.options import (
-    ExperimentOptions,
+    INTERVAL,
+    ImageOptions,
     Role,
     option,
     positive_float,
     positive_int,
-    random_seed,
 )
 
 METHODS = ("mann", "dnc", "kanerva", "lstm")
 RESULTS = "results.json"
-INTERVAL = 200  # batches of a row of the history, an epoch of Keras
 TEST_EPISODES, TEST_SEED = 400, 2**40  # a stream that no seed of a run draws
 WATCHED_EPISODES = 100  # of these, after every interval
 _EPISODES = ("classes", "shots", "image_size")  # options of what is compared
@@ -62,7 +61,7 @@ PUBLISHED = {
 
 
 @dataclasses.dataclass(kw_only=True)
-class Options(ExperimentOptions):
+class Options(ImageOptions):
     """The options of a run."""
 
     command = "train.one_shot"
@@ -78,8 +77,6 @@ class Options(ExperimentOptions):
     word_size: int = option(20, "length of a slot; the paper has 40", positive_int)
     num_reads: int = option(4, "read heads", positive_int)
 
-    seeds: int = option(1, "how many trainings, one a seed", positive_int, role=Role.RUN)
-    first_seed: int = option(0, "of the trainings", random_seed, role=Role.RUN)
     steps: int = option(
         20_000, f"training batches, a multiple of {INTERVAL}", positive_int, role=Role.RUN
     )
@@ -88,41 +85,15 @@ class Options(ExperimentOptions):
     image_size: int = option(14, "pixels of a side; the paper has 20", positive_int)
     batch_size: int = option(16, "episodes", positive_int)
     learning_rate: float = option(1e-3, "of Adam", positive_float)
-    data_dir: str | None = option(
-        None,
-        "folder with Omniglot as TensorFlow Datasets prepares it; default: its own",
-        role=Role.FILES,
-        resumable=True,
-        metavar="FOLDER",
-    )
     out: str = option("", "run folder, new; default: runs/one_shot-METHOD", role=Role.FILES)
-    checkpoint_intervals: int = option(
-        5, f"intervals of {INTERVAL} batches between two checkpoints", positive_int, role=Role.FILES
-    )
-    beside: tuple[str, ...] = option(
-        (),
-        "finished runs for the table and the pictures",
-        role=Role.FILES,
-        nargs="+",
-        metavar="RUN",
-    )
-    resume: str | None = option(
-        None, "resume the run in this folder with its own options", role=Role.FILES, metavar="RUN"
-    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.out = self.out or f"runs/one_shot-{self.method}"
-        self.beside = tuple(self.beside)
 
     def check(self) -> None:
         """Refuse numbers that do not go together."""
-        if self.steps % INTERVAL:
-            raise ValueError(
-                f"argument --steps: must be a multiple of {INTERVAL}, got {self.steps}"
-            )
-        if self.first_seed + self.seeds > 2**32:
-            raise ValueError("argument --seeds: the last seed must be below 2^32")
+        super().check()
         for name in ("strengths", "write_vectors"):
             if getattr(self, name) and self.method != "mann":
                 flag = name.replace("_", "-")
@@ -374,7 +345,7 @@ def report(folder: RunFolder, options: Options, results: dict[str, Any]) -> None
 
     series = {}
     for each, their in [(folder, options), *runs_beside(options)]:
-        seeds = range(their.first_seed, their.first_seed + their.seeds)
+        seeds = their.all_seeds()
         rows = pd.concat([each.history(f"seed_{seed}.csv") for seed in seeds]).groupby("epoch")
         for number in sorted({min(2, their.shots), their.shots}):
             mean = 100 * rows[f"accuracy_{number}"].mean()
@@ -407,7 +378,7 @@ def main(arguments: list[str] | None = None) -> None:
     except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")
     with resuming.report_interruption(f"python -m {Options.command} --resume {folder.path}"):
-        for seed in range(options.first_seed, options.first_seed + options.seeds):
+        for seed in options.all_seeds():
             if str(seed) not in results:
                 run_seed(options, seed, folder, results)
             checkpoints.remove(resuming.checkpoint_of(folder, seed))

@@ -30,13 +30,12 @@ from train.runs import resuming
 from train.runs.folder import RunFolder
 from train.runs.intervals import Intervals, Row
 from train.runs.options import (
-    ExperimentOptions,
     Role,
+    SeedsOptions,
     fraction,
     option,
     positive_float,
     positive_int,
-    random_seed,
 )
 
 RESULTS = "results.json"
@@ -47,7 +46,7 @@ TEST_EXAMPLES, TEST_SEED = 200, 2**31
 
 
 @dataclasses.dataclass(kw_only=True)
-class Options(ExperimentOptions):
+class Options(SeedsOptions):
     """The options of a run."""
 
     command = "train.rl_ntm"
@@ -68,12 +67,7 @@ class Options(ExperimentOptions):
         20, "updates between two levels, at least; the authors: 100", positive_int
     )
     updates: int = option(1000, f"a multiple of {INTERVAL}", positive_int, role=Role.RUN)
-    seeds: int = option(1, "how many trainings, one a seed", positive_int, role=Role.RUN)
-    first_seed: int = option(0, "of the trainings", random_seed, role=Role.RUN)
     out: str = option("", "run folder, new; default: runs/rl_ntm-TASK", role=Role.FILES)
-    resume: str | None = option(
-        None, "resume the run in this folder with its own options", role=Role.FILES, metavar="RUN"
-    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -81,6 +75,7 @@ class Options(ExperimentOptions):
 
     def check(self) -> None:
         """Refuse numbers that do not go together."""
+        super().check()
         if self.updates % INTERVAL:
             raise ValueError(f"argument --updates: must be a multiple of {INTERVAL}")
         if self.symbols < 3 or self.repeats not in (2, 3):
@@ -256,7 +251,7 @@ def main(arguments: list[str] | None = None) -> None:
     folder, options = resuming.new_or_resumed(Options.parse(arguments))
     results = folder.read_json(RESULTS) if (folder / RESULTS).exists() else {}
     with resuming.report_interruption(f"python -m {Options.command} --resume {folder.path}"):
-        for seed in range(options.first_seed, options.first_seed + options.seeds):
+        for seed in options.all_seeds():
             if str(seed) not in results:
                 run_seed(options, seed, folder, results)
     succeeded = [each["succeeded_at"] for each in results.values() if each["succeeded_at"]]

@@ -33,12 +33,11 @@ from train.runs.folder import RunFolder, write_text
 from train.runs.intervals import ProgressBar
 from train.runs.memoryless import MemorylessCell
 from train.runs.options import (
-    ExperimentOptions,
     Role,
+    SeedsOptions,
     option,
     positive_float,
     positive_int,
-    random_seed,
 )
 
 METHODS = ("teacher", "final", "per_step", "constant", "random")
@@ -50,11 +49,12 @@ ORACLE_SEED, TEST_SEED, SAMPLE_SEED = 2**31, 2**31 - 4, 2**31 - 5
 
 
 @dataclasses.dataclass(kw_only=True)
-class Options(ExperimentOptions):
+class Options(SeedsOptions):
     """The options of a run."""
 
     command = "train.sequence_gan"
     marker = "oracle_units"
+    end = SAMPLE_SEED  # the seeds from here on are those of the test
 
     method: str = option("all", "always all", role=Role.RUN, choices=("all",))
     methods: tuple[str, ...] = option(METHODS, "what to compare", nargs="+", choices=METHODS)
@@ -71,20 +71,11 @@ class Options(ExperimentOptions):
     learning_rate: float = option(1e-2, "of Adam, in pretraining", positive_float)
     adversarial_rate: float = option(1e-3, "of Adam, after it", positive_float)
     seeds: int = option(5, "how many trainings of each method", positive_int, role=Role.RUN)
-    first_seed: int = option(0, "of the trainings", random_seed, role=Role.RUN)
     out: str = option("runs/sequence_gan", "run folder, new", role=Role.FILES)
-    resume: str | None = option(
-        None, "resume the run in this folder with its own options", role=Role.FILES, metavar="RUN"
-    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.methods = tuple(self.methods)
-
-    def check(self) -> None:
-        """Refuse seeds that are those of the test."""
-        if self.first_seed + self.seeds > SAMPLE_SEED:
-            raise ValueError(f"argument --seeds: the last seed must be below {SAMPLE_SEED}")
 
     def generator(self, units: int) -> SequenceGenerator:
         """An LSTM around embedded tokens."""
@@ -273,7 +264,7 @@ def draw(means: pd.DataFrame) -> Figure:
 def main(arguments: list[str] | None = None) -> None:
     """Run the experiment."""
     folder, options = resuming.new_or_resumed(Options.parse(arguments))
-    seeds = range(options.first_seed, options.first_seed + options.seeds)
+    seeds = options.all_seeds()
     with resuming.report_interruption(f"python -m {Options.command} --resume {folder.path}"):
         for seed in seeds:
             if missing(options, seed, folder):

@@ -251,3 +251,71 @@ def random_seed(text: str) -> int:
     if not text.isdecimal() or int(text) >= 2**32:
         raise argparse.ArgumentTypeError(f"must be an integer in [0, 2^32), got {text!r}")
     return int(text)
+
+
+@dataclasses.dataclass(kw_only=True)
+class SeedsOptions(ExperimentOptions):
+    """The options of a run that has a training for each of several seeds.
+
+    Attributes:
+        end: of the seeds.
+    """
+
+    end: ClassVar[int] = 2**32
+    seeds: int = option(1, "how many trainings, one a seed", positive_int, role=Role.RUN)
+    first_seed: int = option(0, "of the trainings", random_seed, role=Role.RUN)
+    resume: str | None = option(
+        None, "resume the run in this folder with its own options", role=Role.FILES, metavar="RUN"
+    )
+
+    def check(self) -> None:
+        """Refuse seeds out of range."""
+        super().check()
+        if self.first_seed + self.seeds > self.end:
+            end = "2^32" if self.end == 2**32 else self.end
+            raise ValueError(f"argument --seeds: the last seed must be below {end}")
+
+    def all_seeds(self) -> range:
+        """The seeds, one a training."""
+        return range(self.first_seed, self.first_seed + self.seeds)
+
+
+INTERVAL = 200  # batches of a row of a history, an epoch of Keras
+
+
+@dataclasses.dataclass(kw_only=True)
+class ImageOptions(SeedsOptions):
+    """The options of a run on a stream of images, whose history has a row an interval."""
+
+    steps: int = option(
+        10_000, f"training batches, a multiple of {INTERVAL}", positive_int, role=Role.RUN
+    )
+    data_dir: str | None = option(
+        None,
+        "folder with the images as TensorFlow Datasets prepares them; default: its own",
+        role=Role.FILES,
+        resumable=True,
+        metavar="FOLDER",
+    )
+    checkpoint_intervals: int = option(
+        5, f"intervals of {INTERVAL} batches between two checkpoints", positive_int, role=Role.FILES
+    )
+    beside: tuple[str, ...] = option(
+        (),
+        "finished runs for the tables and the pictures",
+        role=Role.FILES,
+        nargs="+",
+        metavar="RUN",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.beside = tuple(self.beside)
+
+    def check(self) -> None:
+        """Refuse a number of batches that is no multiple of an interval."""
+        super().check()
+        if self.steps % INTERVAL:
+            raise ValueError(
+                f"argument --steps: must be a multiple of {INTERVAL}, got {self.steps}"
+            )
