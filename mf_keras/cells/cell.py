@@ -14,6 +14,7 @@ from mf_keras.addressing import Equations
 from mf_keras.cells import dropout
 from mf_keras.frozen import KeepsFrozenParts
 from mf_keras.layouts import Layout
+from mf_keras.states import KeepsStates
 from mf_keras.types import Config, Function, Shape, State, Structure, Tensor
 
 INITIAL_MEMORY = 1e-6
@@ -41,7 +42,7 @@ class Signal(NamedTuple):
     given: bool = True
 
 
-class MemoryCell(KeepsFrozenParts, keras.layers.Layer):
+class MemoryCell(KeepsFrozenParts, KeepsStates, keras.layers.Layer):
     """A Keras RNN cell that gives a controller cell an external memory.
 
     One step reads as the papers do: the controller sees the input and the last read vectors, its
@@ -517,20 +518,9 @@ class MemoryCell(KeepsFrozenParts, keras.layers.Layer):
         batch = input_shape[0]
         return (batch, self.units), [(batch, n) for n in self.state_size]
 
-    def save_own_variables(self, store: Any) -> None:
-        """Keep the random states of the controller's dropout, too."""
-        super().save_own_variables(store)
-        for name, variable in dropout.random_states(self.controller).items():
-            store[name] = ops.convert_to_numpy(variable)
-
-    def load_own_variables(self, store: Any) -> None:
-        """Restore what `save_own_variables` kept, as far as the file has it."""
-        saved = set(store.keys())
-        # Keras refuses what it did not save itself.
-        super().load_own_variables({key: store[key] for key in saved if key.isdigit()})
-        for name, variable in dropout.random_states(self.controller).items():
-            if name in saved:
-                variable.assign(store[name])
+    def states(self) -> Mapping[str, Any]:
+        """The random states of the controller's dropout."""
+        return dropout.random_states(self.controller)
 
     def get_config(self) -> Config:
         """The constructor's arguments, the controller serialized.

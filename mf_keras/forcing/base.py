@@ -4,16 +4,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
-from keras import ops
 
 from mf_keras import backend, validation
 from mf_keras.backend import datasets, replicas
 from mf_keras.cells import check_dtype, check_losses
 from mf_keras.forcing.checked import checked, stream_checks
 from mf_keras.forcing.data import Batch, data_of
-from mf_keras.forcing.metrics import Logs, SkippedUpdates
+from mf_keras.forcing.metrics import HasLogs, Logs
 from mf_keras.forcing.updates import Updates, get_optimizer, set_settings, settings
 from mf_keras.models import SequenceGenerator, SequenceTransducer
+from mf_keras.states import KeepsStates
 from mf_keras.types import Config, Shape, Tensor
 
 
@@ -27,7 +27,7 @@ class Forward(NamedTuple):
     correct: Any  # (B,) of 0/1, sequences without an error; None for a generator
 
 
-class Forcing(keras.Model):
+class Forcing(HasLogs, KeepsStates, keras.Model):
     """Trains a sequence model under `fit`; subclasses write `train_step`.
 
     Data are batches of x (B, T, *step) for a `SequenceGenerator`, and of (x, y, sample_weight) for
@@ -315,55 +315,14 @@ class Forcing(keras.Model):
         config = {name: value for name, value in config.items() if name != "optimizer_settings"}
         self.compile(**{**config, "optimizer": optimizer})
 
-    # Logs.
-
-    @property
-    def logs(self) -> Logs:
-        """The logs, by name; which way each is better, and what the progress line shows."""
-        return self._logs
-
-    def get_metrics_result(self) -> dict[str, Tensor]:
-        """The values of all logs of `fit`, by name."""
-        return self._logs.results(training=True)
-
-    @property
-    def metrics(self) -> list[keras.metrics.Metric]:
-        """The metrics that `fit` and `evaluate` report and reset."""
-        return self._logs.metrics
-
-    @property
-    def skipped_updates(self) -> SkippedUpdates:
-        """What was skipped since training began."""
-        return self._logs.skipped
-
-    @property
-    def trained_steps(self) -> int:
-        """Training steps so far, those included whose update was skipped."""
-        return int(self._logs.skipped.steps.numpy())
-
     # Saving.
 
     def export(self, *args: Any, **kwargs: Any) -> Any:
         """The `export` of the generator or transducer that is trained."""
         return self.generator.export(*args, **kwargs)
 
-    def save_own_variables(self, store: Any) -> None:
-        """Keep the logs and the random states, too, so that a resumed run is the same run."""
-        super().save_own_variables(store)
-        for name, variable in self._saved_variables().items():
-            store[name] = ops.convert_to_numpy(variable)
-
-    def load_own_variables(self, store: Any) -> None:
-        """Restore what `save_own_variables` kept, as far as the file has it."""
-        saved = set(store.keys())
-        # Keras refuses what it did not save itself.
-        super().load_own_variables({key: store[key] for key in saved if key.isdigit()})
-        for name, variable in self._saved_variables().items():
-            if name in saved:
-                variable.assign(store[name])
-
-    def _saved_variables(self):
-        """What belongs to the state of a training and is no weight, by its name in a file."""
+    def states(self) -> dict[str, Any]:
+        """The logs of the epoch, and the random states."""
         weights = {id(variable) for variable in self.weights}
         random = [variable for variable in self.variables if id(variable) not in weights]
         states = {f"random_state_{index}": variable for index, variable in enumerate(random)}

@@ -8,7 +8,7 @@ from keras import ops
 from mf_keras import backend, validation
 from mf_keras.forcing.adversary import DEFAULT_GATE, Adversary, check_gate
 from mf_keras.forcing.discriminator import SequenceDiscriminator
-from mf_keras.forcing.metrics import Logs, SkippedUpdates
+from mf_keras.forcing.metrics import HasLogs, Logs
 from mf_keras.forcing.updates import Updates, copied, get_optimizer
 from mf_keras.models import KanervaMachine
 from mf_keras.models.image_sets import TrainsOnImageSets
@@ -19,7 +19,7 @@ _GAME = tuple(f"memory_discriminator_{part}" for part in ("loss", "accuracy", "g
 
 
 @keras.saving.register_keras_serializable(package="mf_keras")
-class KanervaMemoryForcing(TrainsOnImageSets):
+class KanervaMemoryForcing(HasLogs, TrainsOnImageSets):
     """Trains a `KanervaMachine` on its own loss and on a discriminator of memories.
 
     Memory Forcing (Asadulaev et al. 2018, eq. 7 to 9), where the memory is that of the Kanerva
@@ -200,25 +200,6 @@ class KanervaMemoryForcing(TrainsOnImageSets):
         self.compile(**{**config, **found})
 
     # Logs and saving.
-
-    def get_metrics_result(self) -> dict[str, Tensor]:
-        """The values of all logs of `fit`, by name."""
-        return self._logs.results(training=True)
-
-    @property
-    def metrics(self) -> list[keras.metrics.Metric]:
-        """The metrics that `fit` and `evaluate` report and reset."""
-        return self._logs.metrics
-
-    @property
-    def skipped_updates(self) -> SkippedUpdates:
-        """What was skipped since training began."""
-        return self._logs.skipped
-
-    @property
-    def trained_steps(self) -> int:
-        """Training steps so far, those included whose update was skipped."""
-        return int(self._logs.skipped.steps.numpy())
 
     def states(self) -> dict[str, Any]:
         """The logs of the epoch, and the random state."""

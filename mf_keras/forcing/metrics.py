@@ -240,3 +240,36 @@ class Logs:
             "trained_steps": self.skipped.steps,
         }
         return {**means, **own}
+
+
+class HasLogs:
+    """What a model that trains inherits from, before `keras.Model`, to report its `Logs`.
+
+    The model makes them, as `_logs`, in its constructor.
+    """
+
+    _logs: Logs
+
+    @property
+    def logs(self) -> Logs:
+        """The logs, by name; which way each is better, and what the progress line shows."""
+        return self._logs
+
+    def get_metrics_result(self) -> dict[str, Tensor]:
+        """The values of all logs of `fit`, by name."""
+        return self._logs.results(training=True)
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """The metrics that `fit` and `evaluate` report and reset."""
+        return self._logs.metrics
+
+    @property
+    def skipped_updates(self) -> SkippedUpdates:
+        """What was skipped since training began."""
+        return self._logs.skipped
+
+    @property
+    def trained_steps(self) -> int:
+        """Training steps so far, those included whose update was skipped."""
+        return int(self._logs.skipped.steps.numpy())

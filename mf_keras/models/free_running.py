@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 from keras import ops
 
 from mf_keras import backend
-from mf_keras.layouts import BATCH_FIRST
+from mf_keras.layouts import BATCH_FIRST, Layout
 from mf_keras.models.unroll import dropout_masks, kept_fields, run
 from mf_keras.outputs import Output
 from mf_keras.types import Chunk, Keep, State, Structure, Tensor
@@ -151,13 +151,32 @@ class FreeRunningState(NamedTuple):
     cell: tuple  # the memory cell's named tuple
 
 
-class _FreeRunningCell:
+class AroundCell:
+    """What `unroll` runs in the place of a memory cell, which decides on layout and dropout."""
+
+    built = True
+    cell: Any
+
+    @property
+    def uses_dropout(self) -> bool:
+        """As `MemoryCell.uses_dropout`."""
+        return getattr(self.cell, "uses_dropout", False)
+
+    def dropout_masks(self, batch_size: int | Tensor) -> Structure:
+        """As `MemoryCell.dropout_masks`."""
+        return self.cell.dropout_masks(batch_size)
+
+    def choose_layout(self, batch_size: int | None) -> Layout:
+        """As `MemoryCell.choose_layout`."""
+        choose = getattr(self.cell, "choose_layout", None)
+        return BATCH_FIRST if choose is None else choose(batch_size)
+
+
+class _FreeRunningCell(AroundCell):
     """A memory cell that reads its own samples; its input sequence is noise, and perhaps a context.
 
     It makes free running one more call of `unroll`, and a pure function of weights and noise.
     """
-
-    built = True
 
     def __init__(self, cell: Any, output: Output, input_size: int) -> None:
         self.cell = cell
@@ -170,20 +189,6 @@ class _FreeRunningCell:
     def initial_state(self, batch_size):
         samples = self.output.start(batch_size, self.compute_dtype)
         return FreeRunningState(samples, self.cell.initial_state(batch_size))
-
-    @property
-    def uses_dropout(self):
-        """As `MemoryCell.uses_dropout`."""
-        return getattr(self.cell, "uses_dropout", False)
-
-    def dropout_masks(self, batch_size):
-        """As `MemoryCell.dropout_masks`."""
-        return self.cell.dropout_masks(batch_size)
-
-    def choose_layout(self, batch_size):
-        """As `MemoryCell.choose_layout`."""
-        choose = getattr(self.cell, "choose_layout", None)
-        return BATCH_FIRST if choose is None else choose(batch_size)
 
     def batch_axes(self, layout):
         """As `MemoryCell.batch_axes`."""

@@ -13,6 +13,7 @@ from keras import ops
 from mf_keras import backend, validation
 from mf_keras.backend import datasets
 from mf_keras.models.streams import checked_stream
+from mf_keras.states import KeepsStates
 from mf_keras.types import ArrayLike, Config, Function, Shape, Tensor
 
 _PIXELS = "pixels in [0, 1]"
@@ -71,7 +72,7 @@ def on_fixed_draws(method: Function) -> Function:
     return run
 
 
-class TrainsOnImageSets(keras.Model):
+class TrainsOnImageSets(KeepsStates, keras.Model):
     """A Keras model whose data are sets of images, and whose training can be resumed: a base class.
 
     What `fit`, `evaluate` and `predict` are given is checked. `evaluate` draws the same numbers
@@ -93,25 +94,6 @@ class TrainsOnImageSets(keras.Model):
     def check_data(self, name: str, x: Any) -> Any:
         """x, which holds sets of images, or a stream that is checked as it is drawn."""
         raise NotImplementedError
-
-    def states(self) -> dict[str, Any]:
-        """What belongs to the state of a training and is no weight, by its name in a file."""
-        raise NotImplementedError
-
-    def save_own_variables(self, store: Any) -> None:
-        """Keep the logs and the random state, too, so that a resumed run is the same run."""
-        super().save_own_variables(store)
-        for name, variable in self.states().items():
-            store[name] = ops.convert_to_numpy(variable)
-
-    def load_own_variables(self, store: Any) -> None:
-        """Restore what `save_own_variables` kept."""
-        saved = set(store.keys())
-        # Keras refuses what it did not save itself.
-        super().load_own_variables({key: store[key] for key in saved if key.isdigit()})
-        for name, variable in self.states().items():
-            if name in saved:
-                variable.assign(store[name])
 
 
 class ImageSetModel(TrainsOnImageSets):

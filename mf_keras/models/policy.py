@@ -8,7 +8,7 @@ from keras import ops
 from mf_keras import backend, validation
 from mf_keras.cells import MemoryCell
 from mf_keras.environments import Environment
-from mf_keras.layouts import BATCH_FIRST
+from mf_keras.models.free_running import AroundCell
 from mf_keras.models.sequence_model import SequenceModel
 from mf_keras.models.unroll import kept_fields, run
 from mf_keras.types import ArrayLike, Chunk, Config, Keep, Seed, Tensor
@@ -206,10 +206,8 @@ class _AgentState(NamedTuple):
     cell: Any  # the memory cell's
 
 
-class _Agent:
+class _Agent(AroundCell):
     """A memory cell in its environment, as a cell whose input sequence is noise; see `unroll`."""
-
-    built = True
 
     def __init__(self, cell: Any, environment: Environment) -> None:
         self.cell = cell
@@ -239,20 +237,6 @@ class _Agent:
         return (
             ops.ones((rows,), self.precise) if running is None else ops.cast(running, self.precise)
         )
-
-    @property
-    def uses_dropout(self):
-        """As `MemoryCell.uses_dropout`."""
-        return getattr(self.cell, "uses_dropout", False)
-
-    def dropout_masks(self, batch_size):
-        """As `MemoryCell.dropout_masks`."""
-        return self.cell.dropout_masks(batch_size)
-
-    def choose_layout(self, batch_size):
-        """As `MemoryCell.choose_layout`."""
-        choose = getattr(self.cell, "choose_layout", None)
-        return BATCH_FIRST if choose is None else choose(batch_size)
 
     def batch_axes(self, layout):
         """As `MemoryCell.batch_axes`."""
