@@ -12,7 +12,6 @@ saves; `--resume RUN` resumes to the same weights and rows.
 """
 
 import dataclasses
-import math
 import sys
 
 import keras
@@ -276,14 +275,8 @@ def start(options: Options) -> tuple[Options, Splits, RunFolder, TeacherForcing]
     keras.utils.set_random_seed(options.seed)
     per_epoch = batching(splits, options)[1]
     new = make_model(options)
-    model = checkpoints.load_latest(folder / LAST, like=new) or new
-    started = math.ceil(model.trained_steps / per_epoch)
-    if options.epochs < started:
-        raise ValueError(
-            f"--epochs must be at least the {started} that the run has, got {options.epochs}."
-        )
-    resuming.cut_history(folder, HISTORY, model.trained_steps, per_epoch)
-    folder.write_options(options)  # perhaps with more epochs
+    model = resuming.latest_or(new, folder / LAST)
+    resuming.go_on(folder, options, HISTORY, model.trained_steps, per_epoch)
     return options, splits, folder, model
 
 

@@ -477,13 +477,7 @@ def start(options: Options) -> tuple[Options, Splits, RunFolder, keras.Model]:
     with strategy.scope():
         new = make_model(options, options.epochs * per_epoch)
         model = resuming.latest_or(new, folder / LAST)
-    started = math.ceil(model.trained_steps / per_epoch)
-    if options.epochs < started:
-        raise ValueError(
-            f"--epochs must be at least the {started} that the run has, got {options.epochs}."
-        )
-    resuming.cut_history(folder, HISTORY, model.trained_steps, per_epoch)
-    folder.write_options(options)  # perhaps with more epochs
+    resuming.go_on(folder, options, HISTORY, model.trained_steps, per_epoch)
     if len(folder.history(HISTORY)) < options.epochs:
         (folder / RESULTS).unlink(missing_ok=True)  # those of fewer
     return options, splits, folder, model

@@ -1,6 +1,7 @@
 """Resuming an interrupted run, so that it ends as if it had not been interrupted."""
 
 import contextlib
+import math
 import pathlib
 import sys
 from collections.abc import Iterator, Sequence
@@ -100,6 +101,23 @@ def cut_history(folder: RunFolder, history: str, done: int, per_epoch: int, ever
             f"{folder / history} has {rows} of the {finished} rows that precede its checkpoint of "
             f"step {done}; put the file back or start a new run."
         )
+
+
+def go_on(folder: RunFolder, options: Any, history: str, done: int, per_epoch: int) -> None:
+    """Prepare the folder of a run of `options.epochs` epochs to go on after so many batches.
+
+    Its history is cut back to them, and the options, perhaps with more epochs, are written.
+
+    Raises:
+        ValueError: the run has had more epochs than that.
+    """
+    started = math.ceil(done / per_epoch)
+    if options.epochs < started:
+        raise ValueError(
+            f"--epochs must be at least the {started} that the run has, got {options.epochs}."
+        )
+    cut_history(folder, history, done, per_epoch)
+    folder.write_options(options)
 
 
 def fit_from_checkpoint(
