@@ -105,7 +105,9 @@ class Options(CsordasOptions, ExperimentOptions):
     blanks: int = option(0, "steps before an answer that have no target", int)
     epochs: int = option(50, "of the training stories", positive_int, role=Role.RUN, resumable=True)
     batch_size: int = option(16, "stories", positive_int)
-    learning_rate: float = option(3e-3, "of Adam", positive_float)
+    learning_rate: float = option(
+        1e-2, "of Adam; a smaller one stays long where it guesses", positive_float
+    )
     seed: int = option(0, "of weights and the order of the stories", random_seed, role=Role.RUN)
     out: str = option("", "run folder, new; default: runs/babi-TASK-SEED", role=Role.FILES)
     resume: str | None = option(
