@@ -455,11 +455,27 @@ def finish(options: Options, splits: Splits, best_epoch: int, folder: RunFolder)
     draw(generator, splits, options, folder)
     chosen = "the last" if options.method == SEQUENCE_GAN else "the best epoch by validation"
     print(f"test NLL: {kind.describe(test)}, at {chosen}, {best_epoch}")
+    for line in game(folder.history(HISTORY), options):
+        print(line)
     print(f"run folder: {folder.path}")
     try:
         check_possible(options.dataset, test["nll"])
     except ValueError as error:
         sys.exit(str(error))
+
+
+def game(history: pd.DataFrame, options: Options) -> list[str]:
+    """What the discriminators of a run did, a line each; none of a run without."""
+    lines = []
+    for field in WATCHED.get(options.method, ()):
+        log = f"{field}_discriminator"
+        opened = 100 * history[f"{log}_gate_open"].mean()
+        line = f"{field}: the generator received the discriminator's gradient in {opened:.0f} % of "
+        line += f"the steps; accuracy in the last epoch {history[f'{log}_accuracy'].iloc[-1]:.2f}"
+        if f"val_{log}_auc" in history:
+            line += f", AUC on held-out behaviours {history[f'val_{log}_auc'].iloc[-1]:.2f}"
+        lines.append(f"{line} (chance: 0.5)")
+    return lines
 
 
 def start(options: Options) -> tuple[Options, Splits, RunFolder, keras.Model]:

@@ -16,8 +16,16 @@ _STYLES = ("-", "--", ":", "-.")
 _TRAINING = {
     "nll": ({"training": "nll", "validation": "val_nll"}, "NLL (nats per sequence)"),
     "discriminators": (
-        {part: f"{part}_discriminator_accuracy" for part in ("hidden", "memory")},
-        "discriminator accuracy",
+        {
+            f"{part}: {label}": log.format(f"{part}_discriminator")
+            for label, log in (
+                ("accuracy", "{}_accuracy"),
+                ("AUC, held out", "val_{}_auc"),
+                ("gate open", "{}_gate_open"),
+            )
+            for part in ("hidden", "memory")
+        },
+        "accuracy, AUC, share of steps",
     ),
 }
 
@@ -70,7 +78,11 @@ def curves(
 
 
 def training_curves(logs: Mapping[str, Sequence[ArrayLike]]) -> dict[str, Figure]:
-    """The NLL of a run, and the accuracies of discriminators of hidden states and of the memory.
+    """The NLL of a run, and the game of its discriminators of hidden states and of the memory.
+
+    Of each discriminator the accuracy in training, the AUC on held-out data where
+    `callbacks.DiscriminatorScores` measures it, and the share of steps in which the generator
+    received its gradient.
 
     Args:
         logs: name of a log of `fit`, such as "val_nll" -> (epochs, values).

@@ -69,3 +69,8 @@ def test_training_curves_are_those_whose_logs_there_are():
     figures = plots.training_curves(logs)
     assert set(figures) == {"nll", "discriminators"}
     assert [line.get_label() for line in figures["nll"].axes[0].lines] == ["training", "validation"]
+    logs["val_memory_discriminator_auc"] = (epochs, [0.5, 0.6, 0.7])
+    logs["memory_discriminator_gate_open"] = (epochs, [0, 0, 1])
+    axes = plots.training_curves(logs)["discriminators"].axes[0]
+    labels = ["hidden: accuracy", "memory: AUC, held out", "memory: gate open"]
+    assert [line.get_label() for line in axes.lines] == labels

@@ -5,6 +5,7 @@ import uuid
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 from matplotlib.image import imread
@@ -73,6 +74,20 @@ def test_discriminators_of_behaviours_are_scored_on_validation_sequences():
     (scores,) = sequence_generation.scores(stream, unequal)
     np.testing.assert_array_equal(scores.x, [[1, 2, 3], [2, 0, 0]])
     np.testing.assert_array_equal(scores.mask, [[True] * 3, [True, False, False]])
+
+
+def test_the_last_lines_say_what_the_discriminators_did():
+    history = pd.DataFrame(
+        {
+            "hidden_discriminator_gate_open": [0.0, 0.5],
+            "hidden_discriminator_accuracy": [0.5, 0.75],
+            "val_hidden_discriminator_auc": [0.5, 0.625],
+        }
+    )
+    (line,) = sequence_generation.game(history, Options(method="professor_forcing"))
+    assert "in 25 % of the steps" in line
+    assert "accuracy in the last epoch 0.75, AUC on held-out behaviours 0.62" in line
+    assert sequence_generation.game(history, Options()) == []
 
 
 def test_discriminators_have_a_learning_rate_of_their_own():
