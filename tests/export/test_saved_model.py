@@ -4,18 +4,15 @@ import pathlib
 import runpy
 import subprocess
 import sys
-import types
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from google.protobuf import text_format
-from tensorflow_serving.apis import prediction_log_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
 from mf_keras import DNCCell, MemoryForcing, SequenceGenerator
-from mf_keras.export import card
 from mf_keras.export.signatures import endpoints
 from tests.small import binary, small_cell, small_generator
 
@@ -134,20 +131,6 @@ def test_only_the_generator_s_weights_are_saved(tmp_path):
         assert word not in graph.lower()
 
 
-def test_there_is_a_warm_up_request_for_every_signature(exported, signatures):
-    file = str(exported[1] / "assets.extra" / "tf_serving_warmup_requests")
-    asked = set()
-    for record in tf.data.TFRecordDataset(file).as_numpy_iterator():
-        request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
-        inputs = {name: tf.make_ndarray(tensor) for name, tensor in request.inputs.items()}
-        signatures[request.model_spec.signature_name](
-            **{name: tf.constant(value) for name, value in inputs.items()}
-        )
-        assert request.model_spec.name == "small"
-        asked.add(request.model_spec.signature_name)
-    assert asked == SIGNATURES
-
-
 def test_batching_config_joins_no_more_rows_than_the_model_takes(exported):
     generator, folder = exported
     assert "max_batch_size { value: 2000 }" in folder.with_name("batching.config").read_text(
@@ -173,22 +156,6 @@ def test_models_config_is_the_server_s(exported):
     config = text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
     (model,) = config.model_config_list.config
     assert (model.name, model.base_path) == ("small", "/models/small")
-
-
-def test_a_card_s_table_holds_bars_and_lines():
-    folder = types.SimpleNamespace(name="x", path=pathlib.Path("1"))
-    entries = {"command": "cat a | python b\nsecond"}
-    written = card.text(folder, small_generator(), 4, False, 256, False, entries)
-    assert r"| command | cat a \| python b<br>second |" in written.splitlines()
-
-
-def test_the_card_says_what_is_known(exported):
-    card = (exported[1] / "model_card.md").read_text()
-    assert "# small, version 1" in card
-    assert "| data | none |" in card
-    assert "| method | not stated |" in card
-    assert f"TensorFlow {tf.__version__}, Keras {keras.__version__}" in card
-    assert "float32 (B, 6, 1)" in card
 
 
 @pytest.mark.long

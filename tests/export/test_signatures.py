@@ -1,38 +1,17 @@
-import time
-
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow_serving.apis import prediction_log_pb2
 
 from mf_keras import NTMCell, SequenceGenerator, outputs
-from mf_keras.export import warmup
 from mf_keras.export.signatures import CHUNK, endpoints, served_fields
+from tests.export.helpers import LENGTH, draw, warmup_requests
 from tests.small import binary, small_cell
-
-LENGTH = 6
 
 
 @pytest.fixture(scope="module")
 def generator(exported):
     return exported[0]
-
-
-@pytest.fixture(scope="module")
-def ask(signatures):
-    """The loaded signatures: `ask(name, **arrays)` gives arrays by name."""
-
-    def ask(name, **inputs):
-        outputs = signatures[name](**{k: tf.constant(x) for k, x in inputs.items()})
-        return {name: x.numpy() for name, x in outputs.items()}
-
-    return ask
-
-
-def draw(seed, temperature=1.0):
-    seed = np.asarray(seed, "int64")
-    return {"seed": seed, "temperature": np.full(seed.shape, temperature, "float32")}
 
 
 def test_a_row_depends_on_its_own_seed_and_temperature_alone(ask):
@@ -120,22 +99,6 @@ def test_rows_are_computed_in_chunks(ask):
         np.testing.assert_array_equal(value[:-4:-1], expected[name])
 
 
-@pytest.mark.parametrize(
-    ("name", "inputs"),
-    [
-        ("sample", draw(np.arange(2001))),
-        ("score", {"sequences": binary(2001, LENGTH, 1)}),
-        ("trace", {"sequences": np.full((2001, LENGTH, 1), np.nan, "f")}),
-        ("complete", {"prefix": binary(2001, 1, 1), **draw(np.arange(2001))}),
-    ],
-)
-def test_too_many_rows_are_refused_at_once(ask, name, inputs):
-    begin = time.process_time()
-    with pytest.raises(tf.errors.InvalidArgumentError, match=r"at most 2000 rows, got.*2001"):
-        ask(name, **inputs)
-    assert time.process_time() - begin < 1.0
-
-
 def test_score_and_trace_have_no_operation_that_onnx_lacks(signatures):
     """Of those that stood in the way of tf2onnx; see docs/guides/converting.md."""
     for name in ("score", "trace"):
@@ -148,33 +111,6 @@ def test_score_and_trace_have_no_operation_that_onnx_lacks(signatures):
 
 def test_no_rows_give_no_rows(ask):
     assert ask("sample", **draw([]))["samples"].shape == (0, LENGTH, 1)
-
-
-@pytest.mark.parametrize(
-    ("name", "inputs", "words"),
-    [
-        ("score", {"sequences": np.full((2, 6, 1), 0.5, "f")}, "sequences must hold only 0 and 1"),
-        ("score", {"sequences": np.full((1, 6, 1), np.nan, "f")}, "must hold only 0 and 1.*nan"),
-        ("score", {"sequences": binary(2, 5, 1)}, r"\[2,5,1\] is not .* expected shape \[\?,6,1\]"),
-        ("score", {"sequences": binary(2, 7, 1)}, "not compatible with expected shape"),
-        ("score", {"sequences": binary(2, 6, 2)}, "not compatible with expected shape"),
-        ("trace", {"sequences": binary(2, 6)}, "not compatible with expected shape"),
-        ("trace", {"sequences": np.full((2, 6, 1), 2.0, "f")}, "must hold only 0 and 1"),
-        ("sample", draw([1], 0.0), "temperature must be finite and above 0"),
-        ("sample", draw([1, 2], -1.0), "temperature must be finite and above 0"),
-        ("sample", draw([1], np.nan), "temperature must be finite and above 0"),
-        ("sample", draw([1], np.inf), "temperature must be finite and above 0"),
-        ("sample", {**draw([1, 2]), "temperature": np.ones(3, "f")}, "one entry a row.*2.*3"),
-        ("sample", draw([[1], [2]]), "not compatible with expected shape"),
-        ("complete", {"prefix": binary(1, 7, 1), **draw([1])}, "prefix must have at most 6 steps"),
-        ("complete", {"prefix": binary(2, 3, 1), **draw([1])}, "prefix and seed must have one"),
-        ("complete", {"prefix": binary(1, 3, 1) + 2, **draw([1])}, "prefix must hold only 0 and 1"),
-        ("complete", {"prefix": binary(1, 3, 1), **draw([1], 0.0)}, "temperature must be finite"),
-    ],
-)
-def test_refuses_bad_requests(ask, name, inputs, words):
-    with pytest.raises(tf.errors.InvalidArgumentError, match=words):
-        ask(name, **inputs)
 
 
 @pytest.mark.long
@@ -303,14 +239,5 @@ def test_contexts_and_unequal_lengths(tmp_path):
         given = {"sequences": samples, "lengths": lengths, "context": context, **wrong}
         with pytest.raises(tf.errors.InvalidArgumentError, match=words):
             ask("score", **given)
-    for signature, inputs in warmup_requests(tmp_path / "tokens" / "1"):
+    for _, signature, inputs in warmup_requests(tmp_path / "tokens" / "1"):
         ask(signature, **inputs)
-
-
-def warmup_requests(folder):
-    """`(signature, arrays by name)` of the requests that a server runs when it loads a version."""
-    file = str(folder / warmup.EXTRA / warmup.FILE)
-    for record in tf.data.TFRecordDataset(file).as_numpy_iterator():
-        request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
-        inputs = {name: tf.make_ndarray(tensor) for name, tensor in request.inputs.items()}
-        yield request.model_spec.signature_name, inputs
