@@ -300,3 +300,40 @@ def serve(folder, authorization=None, certificate=None):
             yield model, rpc, rest
     finally:
         model.close()
+
+
+class Unavailable(prediction_service_pb2_grpc.PredictionServiceServicer):
+    """Refuses so many requests, then answers."""
+
+    def __init__(self, refusals, code=grpc.StatusCode.UNAVAILABLE):
+        self.refusals, self.code, self.asked = refusals, code, 0
+
+    def Predict(self, request, context):  # noqa: N802
+        self.asked += 1
+        if self.asked <= self.refusals:
+            context.abort(self.code, "loading")
+        response = predict_pb2.PredictResponse()
+        response.outputs["nll"].dtype = 1
+        response.outputs["nll"].tensor_shape.dim.add().size = 1
+        response.outputs["nll"].float_val.append(3.0)
+        return response
+
+
+def rest_handler(status, body, refusals=0):
+    """A handler that says 503 so many times, then this."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        asked = 0
+
+        def do_POST(self):
+            type(self).asked += 1
+            self.rfile.read(int(self.headers["Content-Length"]))
+            loading = type(self).asked <= refusals
+            self.send_response(503 if loading else status)
+            self.end_headers()
+            self.wfile.write(b'{"error": "loading"}' if loading else body)
+
+        def log_message(self, *arguments):
+            pass
+
+    return Handler

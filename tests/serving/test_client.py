@@ -1,4 +1,3 @@
-import http.server
 import inspect
 import json
 import pathlib
@@ -14,7 +13,6 @@ import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from benchmarks.clients import hammer, known_answers
 from mf_keras import SequenceGenerator, plots
@@ -22,7 +20,7 @@ from mf_keras.export.signatures import endpoints
 from mf_keras.page import RemoteModel
 from mf_keras.serving import Client, ServerError
 from mf_keras.serving.__main__ import cli
-from tests.serving.server import grpc_server, http_server, serve
+from tests.serving.server import Unavailable, grpc_server, http_server, rest_handler, serve
 from tests.small import binary
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
@@ -238,43 +236,6 @@ def test_concurrent_clients_get_their_own_answers(served, transport):
     assert max(model.batches) > 1  # requests did share batches
 
 
-class Unavailable(prediction_service_pb2_grpc.PredictionServiceServicer):
-    """Refuses so many requests, then answers."""
-
-    def __init__(self, refusals, code=grpc.StatusCode.UNAVAILABLE):
-        self.refusals, self.code, self.asked = refusals, code, 0
-
-    def Predict(self, request, context):  # noqa: N802
-        self.asked += 1
-        if self.asked <= self.refusals:
-            context.abort(self.code, "loading")
-        response = predict_pb2.PredictResponse()
-        response.outputs["nll"].dtype = 1
-        response.outputs["nll"].tensor_shape.dim.add().size = 1
-        response.outputs["nll"].float_val.append(3.0)
-        return response
-
-
-def rest_handler(status, body, refusals=0):
-    """A handler that says 503 so many times, then this."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        asked = 0
-
-        def do_POST(self):
-            type(self).asked += 1
-            self.rfile.read(int(self.headers["Content-Length"]))
-            loading = type(self).asked <= refusals
-            self.send_response(503 if loading else status)
-            self.end_headers()
-            self.wfile.write(b'{"error": "loading"}' if loading else body)
-
-        def log_message(self, *arguments):
-            pass
-
-    return Handler
-
-
 def test_an_unavailable_server_is_asked_again():
     with grpc_server(Unavailable(2)) as url, Client(url) as client:
         assert client.score(binary(1, 2, 1)) == [3.0]
@@ -329,42 +290,6 @@ def test_a_server_that_does_not_answer_in_time():
                 client.sample(0)
             assert time.monotonic() - begin < 5
         done.set()
-
-
-def test_a_server_that_trickles_is_too_slow_as_well():
-    class Handler(rest_handler(200, b"{}")):
-        def do_POST(self):  # noqa: N802
-            self.send_response(200)
-            self.end_headers()
-            try:
-                for _ in range(50):
-                    self.wfile.write(b" ")
-                    self.wfile.flush()
-                    time.sleep(0.1)
-            except OSError:  # the client has gone
-                self.close_connection = True
-
-    begin = time.monotonic()
-    with http_server(Handler) as url:
-        with pytest.raises(ServerError, match="DEADLINE_EXCEEDED"):
-            Client(url, timeout=0.5).sample(0)
-        assert time.monotonic() - begin < 4
-
-
-@pytest.mark.parametrize(
-    ("status", "body", "words"),
-    [
-        (200, b"<html>", "HTTP 200: no JSON object: '<html>'"),
-        (502, b"", "HTTP 502: no JSON object"),
-        (400, b'{"error": "bad"}', "INVALID_ARGUMENT: bad"),
-        (412, b'{"error": "bad"}', "FAILED_PRECONDITION: bad"),
-        (200, b'{"outputs": {"other": [1.0]}}', "INTERNAL: no .*nll"),
-    ],
-)
-def test_answers_that_are_none(status, body, words):
-    handler = rest_handler(status, body)
-    with http_server(handler) as url, pytest.raises(ServerError, match=words):
-        Client(url).score(binary(1, 2, 1))
 
 
 @pytest.mark.parametrize(
@@ -430,13 +355,6 @@ def test_what_is_wrong_by_itself_is_not_sent(ask, error, words):
 def test_refuses_bad_arguments(arguments, error, words):
     with pytest.raises(error, match=words):
         Client(*arguments)
-
-
-def test_without_the_extra_rest_works_and_grpc_names_it(monkeypatch):
-    monkeypatch.setitem(sys.modules, "grpc", None)
-    with pytest.raises(ImportError, match=r"pip install 'mf_keras\[serving\]'"):
-        Client("grpc://localhost:8500")
-    Client("http://localhost:8501")
 
 
 def main(arguments):
