@@ -13,57 +13,17 @@ from mf_keras import (
     TeacherForcing,
 )
 from tests.backends import tf
+from tests.forcing.small import (
+    WATCHED,
+    adam,
+    assert_close,
+    assert_same,
+    discriminators,
+    gate_open,
+    make,
+    weights_of,
+)
 from tests.small import LouderInTraining, binary, small_generator, small_transducer
-
-WATCHED = {ProfessorForcing: ("hidden",), MemoryForcing: ("hidden", "memory")}
-SHAPES = {"hidden": (None, None, 8), "memory": (None, None, 5, 4)}
-
-
-def discriminators(method):
-    """Small discriminators, the same at every call."""
-    made = {}
-    for index, part in enumerate(WATCHED[method]):
-        keras.utils.set_random_seed(10 + index)
-        discriminator = SequenceDiscriminator(gru_units=4, dense_units=(3,))
-        discriminator.build(SHAPES[part])
-        discriminator.built = True
-        made[f"{part}_discriminator"] = discriminator
-    return made
-
-
-def make(
-    method=MemoryForcing,
-    optimizer=None,
-    discriminator_optimizer=None,
-    compiling=(),
-    cell=(),
-    **kwargs,
-):
-    """A small model; it runs eagerly unless `compiling` says other things, to spare compilation."""
-    keras.utils.set_random_seed(3)
-    # Rows of 1e-6 have a direction that a rounding error changes, so begin with other rows.
-    generator = small_generator(learn_initial_memory=True, **dict(cell))
-    given = {} if method is TeacherForcing else discriminators(method)
-    model = method(generator, **given, **kwargs)
-    compiling = dict(compiling) or {"run_eagerly": True}
-    if method is not TeacherForcing:
-        compiling["discriminator_optimizer"] = discriminator_optimizer or keras.optimizers.SGD(0.5)
-    model.compile(optimizer or keras.optimizers.SGD(0.1), **compiling)
-    return model
-
-
-def weights_of(model):
-    return [np.array(v) for v in model.trainable_variables]
-
-
-def assert_close(first, second, tolerance=1e-5):
-    for a, b in zip(first, second, strict=True):
-        np.testing.assert_allclose(a, b, atol=tolerance, rtol=1e-4)
-
-
-def assert_same(first, second):
-    for a, b in zip(first, second, strict=True):
-        np.testing.assert_array_equal(a, b)
 
 
 def plain_step(model, x, weights, reverse):
@@ -121,15 +81,6 @@ def test_with_weights_of_zero_a_step_moves_the_generator_as_teacher_forcing_does
     assert_same(*(weights_of(model.generator) for model in models))
 
 
-def test_without_c_m_memory_forcing_is_professor_forcing():
-    x = binary(4, 2, 1)
-    models = [make(ProfessorForcing), make(MemoryForcing, memory_weight=0.0)]
-    for model in models:
-        model.fit(x, epochs=2, shuffle=False, verbose=0)
-    assert_same(*(weights_of(model.generator) for model in models))
-    assert_same(*(weights_of(model.hidden_discriminator) for model in models))
-
-
 def test_closed_gates_leave_teacher_forcing_and_still_discriminators():
     x = binary(4, 2, 1)
     teacher, model = make(TeacherForcing), make(gate=(1.0, 0.0))
@@ -139,31 +90,6 @@ def test_closed_gates_leave_teacher_forcing_and_still_discriminators():
     assert_same(weights_of(model.generator), weights_of(teacher.generator))
     assert_same(weights_of(model.memory_discriminator), before)
     assert gate_open(logs) == [[0.0, 0.0]] * 2
-
-
-def gate_open(logs):
-    """The share of steps with an open gate, of each discriminator and epoch."""
-    return [logs[f"{part}_discriminator_gate_open"] for part in ("hidden", "memory")]
-
-
-def test_warm_up_is_teacher_forcing_with_learning_discriminators_and_counts_steps():
-    """Steps, and not updates, of which there is one for two steps here."""
-    x = binary(4, 2, 1)
-    optimizers = [keras.optimizers.SGD(0.1, gradient_accumulation_steps=2) for _ in range(2)]
-    teacher = make(TeacherForcing, optimizers[0])
-    model = make(optimizer=optimizers[1], gate=None, warm_up_steps=3)
-    before = weights_of(model.hidden_discriminator)
-    for each in (teacher, model):
-        logs = each.fit(x[:2], batch_size=1, shuffle=False, verbose=0).history
-    assert_same(weights_of(model.generator), weights_of(teacher.generator))
-    after = weights_of(model.hidden_discriminator)
-    assert any((a != b).any() for a, b in zip(before, after, strict=True))
-    assert gate_open(logs) == [[0.0]] * 2
-    for each in (teacher, model):
-        logs = each.fit(x[2:], batch_size=1, shuffle=False, verbose=0).history
-    pairs = zip(weights_of(model.generator), weights_of(teacher.generator), strict=True)
-    assert any((a != b).any() for a, b in pairs)
-    assert gate_open(logs) == [[0.5]] * 2
 
 
 def test_bits_as_booleans_are_those_bits():
@@ -194,10 +120,6 @@ def test_logs_and_evaluation():
     assert set(logs) == shared
     assert logs["loss"] == pytest.approx(model.generator.nll(x).numpy().mean(), rel=1e-5)
     assert model.predict(x, verbose=0).shape == (6, 2, 1)
-
-
-def adam():
-    return keras.optimizers.Adam(1e-2)
 
 
 def assert_same_run(first, second):
@@ -257,41 +179,6 @@ def test_trains_under_other_policies(policy):
     assert any(moved[generator:])
 
 
-def test_a_discriminator_in_float16_scales_its_own_loss():
-    judge = SequenceDiscriminator(4, (3,), dtype="mixed_float16")
-    model = ProfessorForcing(small_generator(), judge, gate=None)
-    model.compile(keras.optimizers.SGD(0.1), run_eagerly=True)
-    (player,) = model.adversaries.values()
-    assert isinstance(player.optimizer, keras.optimizers.LossScaleOptimizer)
-    assert not isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
-    before = weights_of(model.generator)
-    model.train_on_batch(binary(4, 2, 1))
-    after = weights_of(model.generator)
-    assert all(np.isfinite(weight).all() for weight in after)
-    assert any((a != b).any() for a, b in zip(after, before, strict=True))
-
-
-def test_each_discriminator_may_have_its_own_optimizer():
-    optimizers = {"hidden": keras.optimizers.SGD(0.0), "memory": keras.optimizers.SGD(1.0)}
-    model = make(gate=None)
-    model.compile(keras.optimizers.SGD(0.1), discriminator_optimizer=optimizers, run_eagerly=True)
-    before = weights_of(model.hidden_discriminator), weights_of(model.memory_discriminator)
-    model.fit(binary(4, 2, 1), verbose=0)
-    assert_same(before[0], weights_of(model.hidden_discriminator))
-    pairs = zip(before[1], weights_of(model.memory_discriminator), strict=True)
-    assert any((a != b).any() for a, b in pairs)
-
-
-def test_refuses_shared_optimizers():
-    model, shared = make(), adam()
-    with pytest.raises(ValueError, match="must not be shared between players"):
-        model.compile(shared, discriminator_optimizer=shared)
-    with pytest.raises(ValueError, match="must not be shared between players"):
-        model.compile(adam(), discriminator_optimizer={"hidden": shared, "memory": shared})
-    with pytest.raises(ValueError, match="must have the names"):
-        model.compile(adam(), discriminator_optimizer={"hidden": shared})
-
-
 @pytest.mark.parametrize(
     ("options", "error", "words"),
     [
@@ -312,31 +199,9 @@ def test_refuses_bad_options(options, error, words):
         MemoryForcing(small_generator(), **options)
 
 
-def test_refuses_discriminators_that_do_not_fit():
-    given = discriminators(MemoryForcing)
-    with pytest.raises(ValueError, match="hidden_discriminator does not fit"):
-        MemoryForcing(small_generator(), hidden_discriminator=given["memory_discriminator"])
-
-
 def test_saves_uncompiled(tmp_path):
     MemoryForcing(small_generator(), **discriminators(MemoryForcing)).save(tmp_path / "m.keras")
     assert not keras.models.load_model(tmp_path / "m.keras").compiled
-
-
-@pytest.mark.long
-def test_noise_is_new_at_every_step_and_is_the_seed_s():
-    def costs(seed):
-        still = [keras.optimizers.SGD(0.0) for _ in range(2)]
-        model = make(ProfessorForcing, *still, gate=None, seed=seed)
-        found = []
-        for _ in range(2):
-            model.reset_metrics()
-            found.append(float(model.train_on_batch(binary(4, 4, 1), return_dict=True)["c_h"]))
-        return found
-
-    first = costs(0)
-    assert costs(0) == first
-    assert len({*first, *costs(1)}) == 4
 
 
 def test_a_config_keeps_every_option():
@@ -348,15 +213,6 @@ def test_a_config_keeps_every_option():
     assert {name: config[name] for name in options} == options
     for player in again.adversaries.values():
         assert (player.gate, player.label_smoothing) == ((0.5, 0.9), 0.1)
-
-
-def test_the_documented_defaults():
-    model = ProfessorForcing(small_generator(), **discriminators(ProfessorForcing))
-    model.compile()
-    (player,) = model.adversaries.values()
-    assert type(player.optimizer) is keras.optimizers.Adam
-    assert float(player.optimizer.learning_rate) == pytest.approx(1e-3)
-    assert (player.decay, player.gate) == (0.95, (0.75, 0.99))
 
 
 @pytest.mark.parametrize("method", [TeacherForcing, ProfessorForcing])
@@ -389,58 +245,10 @@ def test_files_keep_the_random_state_of_layers(tmp_path):
     assert_same(map(np.array, loaded.variables), map(np.array, model.variables))
 
 
-def test_averages_of_a_discriminator_s_weights_become_its_weights():
-    average = keras.optimizers.SGD(0.5, use_ema=True, ema_momentum=0.5)
-    model = make(ProfessorForcing, discriminator_optimizer=average, gate=None)
-    model.fit(binary(4, 2, 1), epochs=2, verbose=0)
-    (player,) = model.adversaries.values()
-    averages = [v for v in player.optimizer.variables if "average" in v.path]
-    weights = player.discriminator.trainable_variables
-    assert_same(map(np.array, weights), map(np.array, averages))
-
-
-def test_averages_of_a_discriminator_that_never_learnt_are_no_weights():
-    average = keras.optimizers.SGD(0.5, use_ema=True)
-    model = make(ProfessorForcing, discriminator_optimizer=average, gate=(1.0, 0.0))
-    before = weights_of(model.hidden_discriminator)
-    model.fit(binary(4, 2, 1), verbose=0)
-    assert_same(weights_of(model.hidden_discriminator), before)
-
-
-def test_refuses_one_optimizer_for_each_group_of_weights():
-    several = keras.optimizers.MultiOptimizer(
-        keras.optimizers.OptimizerMap(keras.optimizers.SGD(), {".*": keras.optimizers.Adam()})
-    )
-    with pytest.raises(ValueError, match="optimizer must be one optimizer for the whole model"):
-        make(ProfessorForcing, optimizer=several)
-
-
-def test_an_optimizer_that_keras_deserializes_by_its_class_comes_back(tmp_path):
-    players = (keras.optimizers.Lamb(0.1), keras.optimizers.Lamb(0.2))
-    model = make(ProfessorForcing, *players)
-    model.save(tmp_path / "model.keras")
-    loaded = keras.models.load_model(tmp_path / "model.keras")
-    assert isinstance(loaded.optimizer, keras.optimizers.Lamb)
-    (player,) = loaded.adversaries.values()
-    assert float(player.optimizer.learning_rate) == pytest.approx(0.2)
-
-
 def test_weights_of_costs_are_kept_as_numbers():
     model = make(hidden_weight=fractions.Fraction(1, 2))
     assert model.get_config()["hidden_weight"] == 0.5
     assert isinstance(model.get_config()["hidden_weight"], float)
-
-
-def test_regularizers_of_discriminators_are_gate_open():
-    x, moved = binary(4, 2, 1), {}
-    for strength in (0.0, 0.5):
-        model = make(ProfessorForcing, gate=None)
-        kernel = model.hidden_discriminator.logit.kernel
-        kernel.regularizer = keras.regularizers.L2(strength) if strength else None
-        before = np.array(kernel)
-        model.train_on_batch(x)
-        moved[strength] = np.array(kernel) - before
-    np.testing.assert_allclose(moved[0.5] - moved[0.0], -0.5 * 2.0 * 0.5 * before, atol=1e-5)
 
 
 def test_refuses_bad_data_and_fit_before_compile():

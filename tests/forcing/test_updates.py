@@ -1,7 +1,5 @@
 """Gradients that are not finite: skipped, counted, named, and survived."""
 
-import types
-
 import keras
 import numpy as np
 import pytest
@@ -15,7 +13,6 @@ from mf_keras import (
     TeacherForcing,
     callbacks,
 )
-from mf_keras.forcing.metrics import FiniteMean, SkippedUpdates
 from mf_keras.forcing.updates import copied, inner, set_settings, settings
 from tests.backends import tf
 from tests.small import binary, small_generator
@@ -86,20 +83,6 @@ def test_a_run_with_a_bad_batch_is_the_run_without_it_to_the_bit(compiling):
     assert_same(state_of(model), after)
 
 
-def test_the_log_is_the_mean_over_what_was_finite():
-    mean = FiniteMean("nll")
-    assert float(mean.result()) == 0.0
-    mean.update_finite(np.float32([np.nan, np.inf]))
-    assert np.isnan(mean.result())
-    mean.update_finite(np.float32([1.0, np.nan, 4.0]))
-    mean.update_finite(np.float32(7.0), sample_weight=np.float32(0.0))
-    assert float(mean.result()) == 2.5
-    mean.reset_state()
-    assert float(mean.result()) == 0.0
-    mean.update_state(np.float32([1.0, np.nan]))  # of an evaluation nothing is left out
-    assert np.isnan(mean.result())
-
-
 @pytest.mark.long
 def test_many_in_a_row_stop_with_the_term_named_and_the_good_file_kept(tmp_path):
     model, path = teacher(), tmp_path / "last.keras"
@@ -112,36 +95,6 @@ def test_many_in_a_row_stop_with_the_term_named_and_the_good_file_kept(tmp_path)
     assert_same(state_of(model), good)
     assert_same(state_of(keras.models.load_model(path)), good)
     model.fit(data(0, batches=1), verbose=0)  # another training begins to count anew
-
-
-def test_rows_are_of_one_player_and_go_over_the_ends_of_epochs():
-    skipped = SkippedUpdates({"model": ("nll", "c_h"), "judge": ("judge_loss",)})
-    stop = callbacks.StopOnNonFinite(max_skipped=2)
-    stop.set_model(types.SimpleNamespace(skipped_updates=skipped))
-
-    def update(player, wrong, *faults, counts=True):
-        skipped.update_state(player, tf.constant(wrong), counts, tf.constant(faults))
-
-    def check():
-        stop.on_train_batch_end(4, {"skipped_updates": float(skipped.result())})
-
-    for wrong in (True, False, True):
-        update("model", wrong, wrong, False)
-        update("judge", not wrong, not wrong)
-        check()
-    assert float(skipped.result()) == 3.0
-    skipped.reset_state()  # the end of an epoch
-    update("model", True, False, True, counts=False)  # e.g. of a loss scale: begins a new row
-    check()
-    update("model", True, False, True)
-    update("model", True, False, True)
-    update("model", False, False, False)  # a row that ended within an execution counts
-    with pytest.raises(
-        FloatingPointError, match="of c_h was not finite 2 times in a row at step 5"
-    ):
-        check()
-    stop.on_train_begin()
-    check()
 
 
 def test_an_epoch_of_nothing_else_and_a_bad_validation_stop_at_their_end():
