@@ -7,7 +7,6 @@ import pytest
 from mf_keras import (
     MemoryForcing,
     SequenceDiscriminator,
-    SequenceGenerator,
     SequenceTransducer,
     backend,
 )
@@ -107,13 +106,3 @@ def test_free_running_is_the_same():
 def test_files_keep_the_chunk(make, tmp_path):
     with_chunk(make(), "sqrt").save(tmp_path / "model.keras")
     assert keras.models.load_model(tmp_path / "model.keras").chunk == "sqrt"
-
-
-@pytest.mark.parametrize("model", [SequenceGenerator, SequenceTransducer])
-def test_refuses_bad_chunks(model):
-    with pytest.raises(ValueError, match="chunk"):
-        model(small_cell(), chunk=0)
-    with pytest.raises(ValueError, match="chunk"):
-        model(small_cell(), chunk="half")
-    with pytest.raises(TypeError, match="chunk"):
-        model(small_cell(), chunk=2.5)

@@ -2,19 +2,12 @@ import keras
 import numpy as np
 import pytest
 
-from mf_keras import DNCCell, SequenceGenerator, TeacherForcing, backend
-from mf_keras.models.free_running import free_run
+from mf_keras import SequenceGenerator, TeacherForcing, backend
 from tests.backends import tf
-from tests.small import LouderInTraining, binary, small_cell, small_generator
+from tests.small import binary, small_cell, small_generator
 
 # Samples of one shape are drawn by one program: it is compiled once for all tests of it.
 ROWS, STEPS = 4, 12
-
-
-@pytest.fixture(scope="module")
-def generator():
-    keras.utils.set_random_seed(3)
-    return small_generator(kind=DNCCell, num_reads=2)
 
 
 def test_logit_t_depends_on_the_steps_before_t_alone(generator):
@@ -80,59 +73,6 @@ def test_free_running_agrees_with_teacher_forcing_on_its_samples(generator):
         actual = getattr(trace, part)
         np.testing.assert_allclose(actual, getattr(expected_trace, part), atol=1e-5)
     np.testing.assert_array_equal(generator.sample(ROWS, STEPS, seed=7), samples)
-
-
-def test_free_running_keeps_what_it_is_asked_for(generator):
-    _, _, trace = generator.free_run(2, 5, seed=0, keep=("hidden",))
-    assert trace.hidden.shape == (2, 5, 8)
-    assert trace.memory is trace.link is trace.read_vectors is None
-
-
-@pytest.mark.parametrize("keep", [None, ("hidden", "memory")])
-def test_free_running_is_no_training(keep):
-    generator = SequenceGenerator(DNCCell(LouderInTraining(8), 1, memory_size=5, word_size=4))
-    samples, logits, _ = generator.free_run(4, 12, seed=7, keep=keep)
-    np.testing.assert_allclose(logits, generator(samples), atol=1e-5)
-    assert np.abs(logits - generator(samples, training=True)).max() > 1e-3
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("compiling", [False, True])
-def test_both_modes_are_teacher_forcing_and_free_running(generator, compiling):
-    x, variables = tf.constant(binary(3, 6, 1)), [v.value for v in generator.trainable_variables]
-    noise = np.random.default_rng(0).uniform(size=(3, 6, 1)).astype("float32")
-    keep = ("hidden", "memory")
-
-    def apart():
-        limits = generator.output.thresholds(noise, 1.0)
-        _, *free = free_run(generator.cell, generator.output, limits, keep=keep)
-        return generator.teacher_force(x, keep=keep), free
-
-    def together():
-        return generator.in_both_modes(x, noise, keep=keep)
-
-    def gradients(run):
-        with tf.GradientTape() as tape:
-            both = run()
-            parts = [
-                part for logits, trace in both for part in (logits, trace.hidden, trace.memory)
-            ]
-            loss = sum(tf.reduce_sum(tf.sin((i + 1.0) * part)) for i, part in enumerate(parts))
-        return [*parts, *tape.gradient(loss, variables)]
-
-    actual = backend.compiled(lambda: gradients(together))() if compiling else gradients(together)
-    for a, b in zip(actual, gradients(apart), strict=True):
-        np.testing.assert_allclose(a, b, atol=2e-5)
-
-
-def test_samples_are_detached_and_the_trace_is_not(generator):
-    variables = [v.value for v in generator.trainable_variables]
-    with tf.GradientTape(persistent=True) as tape:
-        samples, _, trace = generator.free_run(2, 5, seed=0)
-        of_samples, of_trace = tf.reduce_sum(samples), tf.reduce_sum(trace.memory**2)
-    zero = tape.gradient(of_samples, variables, unconnected_gradients="zero")
-    assert all(not np.any(g) for g in zero)
-    assert any(np.any(g) for g in tape.gradient(of_trace, variables, unconnected_gradients="zero"))
 
 
 def test_complete_keeps_the_prefix(generator):
@@ -203,14 +143,6 @@ def test_keras_file_brings_back_the_same_numbers(generator, tmp_path):
 def test_refuses_bad_input(generator, call, error, words):
     with pytest.raises(error, match=words):
         call(generator)
-
-
-def test_computes_in_the_dtype_of_the_cell():
-    cell = small_cell(dtype="float64")
-    assert SequenceGenerator(cell).dtype == SequenceGenerator(cell, dtype="float64").dtype
-    assert SequenceGenerator(cell)(binary(2, 3, 1)).dtype == "float64"
-    config = {**SequenceGenerator(cell).get_config(), "dtype": "float32"}  # as old files may have
-    assert SequenceGenerator.from_config(config).dtype == "float64"
 
 
 def test_takes_variables_as_tensors(generator):

@@ -25,18 +25,6 @@ def test_nll_counts_the_weighted_steps_alone():
     np.testing.assert_allclose(expected, (steps * weights).sum(axis=-1), rtol=1e-5)
 
 
-def test_correct_looks_at_the_weighted_steps_alone():
-    targets = np.array([[[1, 0], [1, 1]], [[0, 0], [1, 0]], [[1, 1], [0, 1]]], "float32")
-    logits = np.where(targets == 1, 2.0, -2.0).astype("float32")
-    logits[1, 1, 0] *= -1  # a wrong bit that counts
-    logits[2, 0, 0] *= -1  # a wrong bit that does not
-    weights = np.array([[0, 1]] * 3, "float32")
-    np.testing.assert_array_equal(
-        Bernoulli(2).correct(targets, logits, weights), [True, False, True]
-    )
-    np.testing.assert_array_equal(Bernoulli(2).correct(targets, logits), [True, False, False])
-
-
 def test_weights_scale_the_nll_and_only_choose_the_bits():
     targets, weights = np.zeros((2, 3, 2), "float32"), np.float32([[0.0, 0.5, 3.0]] * 2)
     logits = targets - 1.0
