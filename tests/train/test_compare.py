@@ -107,14 +107,3 @@ def test_refuses_what_cannot_be_compared(table_1_runs, tmp_path, capsys):
     (tmp_path / "run" / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(SystemExit, match="is no run of"):
         compare.main([str(tmp_path / "run")])
-
-
-def test_needs_runs_that_are_finished(tmp_path):
-    for name, rate in (("a", "1e-3"), ("b", "1e-2")):
-        RunFolder(tmp_path / name, copy_task.Options.parse(["--learning-rate", rate]))
-    with pytest.raises(SystemExit, match="other settings"):
-        compare.main([str(tmp_path / "a"), str(tmp_path / "b")])
-    with pytest.raises(SystemExit, match="no finished seed"):
-        compare.main([str(tmp_path / "a")])
-    with pytest.raises(SystemExit, match="no run folder"):
-        compare.main([str(tmp_path / "c")])

@@ -10,7 +10,6 @@ from pandas.testing import assert_frame_equal
 from tests.train.small import without
 from train import kanerva
 from train.kanerva import Options
-from train.runs.autoencoder import VariationalAutoencoder
 from train.runs.folder import RunFolder
 
 _MODEL = "--memory-size 2 --code-size 3 --hidden-units 4 --set-size 2"
@@ -143,25 +142,6 @@ def test_a_fresh_classifier_tells_apart_what_differs():
     real, fake, other = rng.normal(size=(3, 200, 5))
     assert kanerva.told_apart(real, np.where(np.arange(5) < 1, fake, other + 2.0), 0) > 0.9
     assert kanerva.told_apart(real, fake, 0) < 0.65
-
-
-def test_the_bound_of_the_vae_is_its_two_terms():
-    encoder = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4)])
-    decoder = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
-    vae = VariationalAutoencoder(encoder, decoder, 2)
-    x = np.random.default_rng(0).integers(0, 2, (1, 2, 3)).astype("float32")
-    found = vae(np.tile(x, (2000, 1, 1)))
-    codes, log_sigma = np.split(np.asarray(encoder(x[0])), 2, axis=-1)
-    sigma = np.exp(log_sigma)
-    divergence = 0.5 * (codes**2 + sigma**2 - 1 - 2 * log_sigma).sum(-1).mean()
-    np.testing.assert_allclose(found["code_divergence"][0], divergence, rtol=1e-5)
-    z = codes + sigma * np.random.default_rng(1).normal(size=(20_000, 2, 2))
-    logits = z @ np.asarray(decoder.layers[-1].kernel)
-    nll = (np.logaddexp(0.0, logits) - x[0] * logits).sum(-1).mean()
-    np.testing.assert_allclose(np.mean(found["nll"]), nll, rtol=0.02)
-    np.testing.assert_allclose(found["bound"], found["nll"] + found["code_divergence"], rtol=1e-5)
-    assert vae.recall(x, x, 3).shape == (1, 3, 2, 3)
-    np.testing.assert_array_equal(vae.generate(x, 2, seed=1), vae.generate(x, 2, seed=1))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ import pytest
 import tensorflow as tf
 from pandas.testing import assert_frame_equal
 
-from mf_keras import SequenceTransducer, TeacherForcing
 from mf_keras.data import algorithmic, omniglot
 from tests.train.small import without
 from train import one_shot
@@ -92,20 +91,6 @@ def test_the_nearest_neighbour_is_the_most_similar_image_before():
     targets = np.array([[2, 1, 2, 1, 0]])
     answers = one_shot.nearest_neighbours(images, targets)
     np.testing.assert_array_equal(answers[:, :4], [[0, 2, 2, 1]])
-
-
-def test_the_baseline_is_its_controller_and_a_linear_map():
-    cell = one_shot.MemorylessCell(keras.layers.LSTMCell(3), 2, 1, 1, 1)
-    model = SequenceTransducer(cell)
-    x = np.random.default_rng(0).normal(size=(2, 4, 3)).astype("float32")
-    logits = model(x)
-    layer = keras.layers.LSTM(3, return_sequences=True)
-    layer.build((None, None, 4))
-    layer.set_weights([np.array(w) for w in cell.controller.get_weights()])
-    hidden = layer(np.concatenate([x, np.zeros((2, 4, 1))], -1).astype("float32"))
-    features = np.concatenate([hidden, np.zeros((2, 4, 1))], -1)
-    np.testing.assert_allclose(logits, cell.readout(features), rtol=1e-5, atol=1e-6)
-    assert isinstance(TeacherForcing(model), TeacherForcing)
 
 
 @pytest.mark.parametrize("method", one_shot.METHODS)

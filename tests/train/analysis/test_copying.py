@@ -28,24 +28,6 @@ def test_table_2_and_figure_7_from_several_folders(tmp_path, capsys):
     assert not (tmp_path / "none").exists()
 
 
-def test_unknown_results_stay_unknown(tmp_path, capsys):
-    run, outs = copied(tmp_path / "a", "teacher_forcing", [750]), [tmp_path / x for x in "bcd"]
-    compare.main([run, "--out", str(outs[0])])
-    windows = outs[0] / "windows.csv"
-    lines = [line.rsplit(",", 1) for line in windows.read_text().splitlines()]
-    windows.write_text(
-        "\n".join([",".join(lines[0]), *(f"{line[0]}," for line in lines[1:])]) + "\n"
-    )
-    compare.main([str(outs[0]), "--out", str(outs[1]), "--steps", "1000"])
-    compare.main([str(outs[1]), "--out", str(outs[2])])
-    assert "| teacher forcing | 0 | - | - | inf | - |" in capsys.readouterr().out
-    for name in ("table_2.md", "seeds.csv", "windows.csv"):
-        assert (outs[1] / name).read_text() == (outs[2] / name).read_text()
-    windows.write_text(",".join(lines[0]) + "\n")
-    with pytest.raises(SystemExit, match=r"windows.csv has no rows of teacher_forcing with seed 0"):
-        compare.main([str(outs[0]), "--out", str(tmp_path / "e")])
-
-
 def test_other_options_are_variants_and_runs_may_be_cut_short(tmp_path, capsys):
     runs = [
         copied(tmp_path / "a", "teacher_forcing", [750, 850]),

@@ -4,7 +4,6 @@ import pytest
 
 from tests.train.small import generated
 from train import compare
-from train.analysis.run_table import title
 
 TEACHER, PROFESSOR = "teacher_forcing", "professor_forcing"
 FILES = {"table_1.md", "nll.png", "seeds.csv", "epochs.csv", "settings.json"}
@@ -44,25 +43,6 @@ def test_unfinished_runs_are_compared_by_their_first_epochs(tmp_path, capsys):
         compare.main([*runs, "--epochs", "4"])
 
 
-def test_forcing_without_gates_is_a_variant(table_1_runs, tmp_path, capsys):
-    more = [
-        generated(tmp_path / f"no_gate-{seed}", PROFESSOR, seed, [22, 21], "--no-gate", test_nll=20)
-        for seed in range(3)
-    ]
-    orders = [[*table_1_runs, *more], [*more, *reversed(table_1_runs)]]
-    written = []
-    for order in orders:  # the rows have one order, whatever the order of the folders
-        compare.main([*order, "--out", str(tmp_path / "out")])
-        files = "seeds.csv", "epochs.csv"
-        written.append([(tmp_path / "out" / file).read_text() for file in files])
-        table = capsys.readouterr().out
-        assert "| Professor Forcing, --no-gate | 20.00 |" in table
-        places = [table.index(f"\n| {title(variant)} |") for variant in (TEACHER, PROFESSOR)]
-        assert places == sorted(places)
-        assert table.index("\n| Professor Forcing, --no-gate |") > places[-1]
-    assert written[0] == written[1]
-
-
 def test_shows_published_numbers_of_mnist_and_raises_the_alarm(tmp_path, capsys):
     mnist = ["--dataset", "binarized_mnist"]
     run = generated(tmp_path / "a", TEACHER, 0, [99.0], *mnist, test_nll=98.0)
@@ -74,15 +54,3 @@ def test_shows_published_numbers_of_mnist_and_raises_the_alarm(tmp_path, capsys)
     with pytest.raises(SystemExit, match=r"ALARM: 46\.30 nats is below 47\.0"):
         compare.main([run, below, "--out", str(tmp_path / "other")])
     assert not (tmp_path / "other").exists()
-
-
-def test_settings_that_lack_an_option_had_its_default(table_1_runs, tmp_path):
-    old = tmp_path / "old"
-    compare.main([*table_1_runs[:4], "--out", str(old)])
-    settings = json.loads((old / "settings.json").read_text())
-    del settings["cosine"]
-    (old / "settings.json").write_text(json.dumps(settings))
-    compare.main([str(old), *table_1_runs[4:], "--out", str(tmp_path / "both")])
-    fallen = generated(tmp_path / "fallen", TEACHER, 9, [20.0, 19.0], "--cosine", test_nll=19.0)
-    with pytest.raises(SystemExit, match="other settings"):
-        compare.main([str(old), fallen, "--out", str(tmp_path / "both")])

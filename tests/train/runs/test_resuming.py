@@ -14,15 +14,15 @@ import pytest
 import tensorflow as tf
 
 from benchmarks.kills import content
-from mf_keras import MANNCell, SequenceGenerator, TeacherForcing, callbacks, checkpoints, files
+from mf_keras import callbacks, checkpoints, files
 from tests.small import binary
+from tests.train.runs.quick import SKIPPED, make_model
 from train.runs import resuming
 from train.runs.folder import RunFolder
 from train.sequence_generation import Options
 
 EPOCHS, PER_EPOCH = 3, 4
 BATCHES = binary(EPOCHS * PER_EPOCH, 2, 3, 1)
-SKIPPED = np.reshape([0.0, 1.0, 0.0, 1.0, 0.0, 1.0], (2, 3, 1))  # none of these batches
 
 
 class Killed(BaseException):
@@ -52,32 +52,6 @@ class Break(keras.callbacks.Callback):
 
 
 MOMENTS = ("batch", "validation", "epoch")
-
-
-@keras.saving.register_keras_serializable(package="tests")
-class Quick(TeacherForcing):
-    """Its steps depend on weights, momentum, data and logs as those of a training do."""
-
-    def train_step(self, data):
-        variables = self.generator.trainable_variables
-        mean = keras.ops.mean(data)
-        bad = keras.ops.where(keras.ops.all(data == SKIPPED), float("nan"), 0.0)
-        self._updates.apply(self.optimizer, [v * mean + 0.1 + bad for v in variables], variables)
-        return self.test_step(data)
-
-    def test_step(self, data):
-        size = keras.ops.sum(keras.ops.abs(self.generator.trainable_variables[0]))
-        loss = size * keras.ops.mean(data)
-        self._logs.track({"loss": loss, "nll": size, "bits_per_step": size / 3})
-        return self.get_metrics_result()
-
-
-def make_model():
-    keras.utils.set_random_seed(0)
-    cell = MANNCell(keras.layers.SimpleRNNCell(4), 1, memory_size=3, word_size=2, num_reads=1)
-    model = Quick(SequenceGenerator(cell))
-    model.compile(keras.optimizers.SGD(1e-2, momentum=0.9), run_eagerly=True)
-    return model
 
 
 def run(path, broken=None, place=0, every=2, batches=BATCHES):
