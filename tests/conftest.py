@@ -27,8 +27,14 @@ ON_JAX = os.environ.get("KERAS_BACKEND") == "jax"
 # their gradients and the steps of all algorithms beside TensorFlow's, training, files, callbacks.
 # Left out are the contracts of cells and outputs one by one, samples, page, serving, experiments.
 _ON_JAX = (
-    *("backend/jax/", "backend/test_numbers.py", "callbacks/", "forcing/test_reference_steps.py"),
-    *("test_checkpoints.py", "test_layers.py", "test_old_files.py", "test_package.py"),
+    *("backend/jax/", "backend/test_numbers.py", "callbacks/", "data/test_streams.py"),
+    *(
+        "forcing/test_reference_steps.py",
+        "test_checkpoints.py",
+        "test_layers.py",
+        "test_old_files.py",
+        "test_package.py",
+    ),
 )
 
 

@@ -3,24 +3,11 @@ import pytest
 
 from mf_keras import callbacks, viewer
 from mf_keras.callbacks import pictures as pictures_module
+from tests.backend.tensorflow.event_files import event_values
 from tests.backends import ON_JAX, tf
 from tests.small import binary, small_generator
 
 EVENTS = None if ON_JAX else True  # which TensorFlow writes
-
-
-def event_values(folder):
-    """(tag, step, plugin, tensor) of every summary in the event files."""
-    from tensorflow.core.util import event_pb2
-
-    found = []
-    for path in folder.iterdir():
-        for record in tf.data.TFRecordDataset(str(path)):
-            event = event_pb2.Event.FromString(record.numpy())
-            for value in event.summary.value:
-                plugin = value.metadata.plugin_data.plugin_name
-                found.append((value.tag, event.step, plugin, tf.make_ndarray(value.tensor)))
-    return found
 
 
 def test_pictures_of_a_second_training_are_its_own(tmp_path, monkeypatch):

@@ -80,15 +80,6 @@ def test_a_condition_is_checked_where_values_are_known():
     jax.jit(lambda x: backend.required(x, x > 1, "x must be positive, got", x))(x)
 
 
-def test_a_compiled_function_of_a_layer_sees_its_present_weights():
-    layer = keras.layers.Dense(1, use_bias=False)
-    layer.build((None, 1))
-    run = backend.CompiledFor(layer, lambda x: layer(x))
-    for value in (2.0, 3.0):
-        layer.kernel.assign([[value]])
-        assert float(run(jnp.ones((1, 1)))[0, 0]) == value
-
-
 def test_what_is_tensorflows_says_what_to_do(tmp_path):
     for export in (
         lambda: small_generator().export(tmp_path / "small" / "1", length=4),
@@ -96,8 +87,6 @@ def test_what_is_tensorflows_says_what_to_do(tmp_path):
     ):
         with pytest.raises(ImportError, match="export of a SavedModel needs Keras to run on Tens"):
             export()
-    with pytest.raises(ImportError, match=r"Writing event files to .* needs Keras to run on Tenso"):
-        backend.EventFile(tmp_path)
     with pytest.raises(ImportError, match=r"mf_keras.data.babi needs TensorFlow"):
         _ = data.babi
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):

@@ -5,11 +5,6 @@ import numpy as np
 import pytest
 
 from mf_keras import (
-    DNCCell,
-    MemoryForcing,
-    MemoryReplay,
-    PositiveNegativeMemoryForcing,
-    SequenceDiscriminator,
     SequenceGenerator,
     SequenceTransducer,
     TeacherForcing,
@@ -17,42 +12,8 @@ from mf_keras import (
     checkpoints,
     data,
 )
-from mf_keras.data.streams import Stream
+from tests.backend.jax.models import TIME, cell, memory_forcing, positive_negative
 from tests.small import binary
-
-TIME = 6
-
-
-def cell(units=1, **options):
-    controller = keras.layers.GRUCell(4)
-    return DNCCell(controller, units, memory_size=3, word_size=2, num_reads=1, **options)
-
-
-def discriminator():
-    return SequenceDiscriminator(gru_units=3, dense_units=(3,))
-
-
-def memory_forcing():
-    model = MemoryForcing(
-        SequenceGenerator(cell()), discriminator(), discriminator(), gate=(0.45, 0.9)
-    )
-    model.compile(keras.optimizers.Adam(1e-2))
-    return model, {"x": binary(8, TIME, 1)}
-
-
-def positive_negative():
-    model = PositiveNegativeMemoryForcing(
-        SequenceTransducer(cell(learn_initial_memory=True)),
-        discriminator(),
-        MemoryReplay(5),
-        discriminator_batch=1,
-        gate=(0.3, 0.9),
-    )
-    model.compile(keras.optimizers.Adam(1e-2))
-    x = binary(8, TIME, 2)
-    weights = np.ones((8, TIME), "float32")
-    weights[::2, 1:] = 0.0
-    return model, {"x": x, "y": binary(8, TIME, 1, seed=1), "sample_weight": weights}
 
 
 def everything(model):
@@ -117,28 +78,12 @@ def test_a_task_is_a_stream_that_fit_takes():
     batches = tasks["copy"].batch(4)
     with pytest.raises(ValueError, match="steps_per_epoch must be given, as x never ends"):
         model.fit(batches)
+    with pytest.raises(ValueError, match="shuffle needs a stream with an end"):
+        tasks["copy"].shuffle(3)
+    assert len(list(data.digits("test", labels=True))) == 200
     history = model.fit(batches, steps_per_epoch=4, verbose=0).history
     assert 0 < history["nll"][0] < 6 * np.log(2) * 1.2
     assert model.trained_steps == 4
-
-
-def test_a_stream_that_ends_is_shuffled_and_batched():
-    stream = Stream(lambda index: np.arange(10) + 10 * index, 10, length=10)
-    assert [len(batch) for batch in stream.batch(4)] == [4, 4, 2]
-    assert [len(batch) for batch in stream.batch(4, drop_remainder=True)] == [4, 4]
-    shuffled = stream.shuffle(10, seed=1).batch(5)
-    first, second = (np.concatenate(list(shuffled)) for _ in range(2))
-    assert sorted(first) == sorted(second) == list(range(10))
-    assert not np.array_equal(first, second)
-    np.testing.assert_array_equal(first, np.concatenate(list(stream.shuffle(10, seed=1).batch(5))))
-    with pytest.raises(ValueError, match="shuffle needs a stream with an end"):
-        data.copy_task(2, 2).shuffle(3)
-    with pytest.raises(ValueError, match="batch must come before batch"):
-        stream.batch(2).batch(2)
-    with pytest.raises(IndexError):
-        stream[10]
-    digits = data.digits("test", labels=True)
-    assert len(list(digits)) == 200
 
 
 def test_updates_that_are_not_finite_are_skipped_and_end_the_training():
