@@ -309,3 +309,50 @@ def test_the_learning_rate_falls_over_all_epochs(small, tmp_path):
 def test_resuming_what_is_no_run_is_refused(tmp_path):
     with pytest.raises(SystemExit, match="is no run folder"):
         sequence_generation.main(["--resume", str(tmp_path)])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--dataset", "digits", "--collection", "nottingham"], "--collection: --dataset digits"),
+        (["--dataset", "music", "--length", "5"], "--length: --dataset music has none"),
+        (["--dataset", "music", "--files", "a"], "--files: --dataset music has none"),
+        (["--dataset", "strokes", "--data-dir", "a"], "--data-dir: --dataset strokes has none"),
+        (["--dataset", "music", "--pictures-every", "1"], "--pictures-every: --dataset music is"),
+        (["--cell", "gru", "--num-reads", "2"], "--num-reads: --cell gru has no memory"),
+        (["--cell", "gru", "--method", "memory_forcing"], "--method: --cell gru has no memory"),
+        (["--method", "professor_forcing", "--rollouts", "2"], "goes with --method sequence_gan"),
+        (["--method", "sequence_gan", "--rollouts", "2"], "--rollouts: goes with --reward final"),
+        (["--method", "sequence_gan", "--no-gate"], "--no-gate: --method sequence_gan has no"),
+        (
+            ["--method", "sequence_gan", "--layer-normalization"],
+            "goes with --method professor_forcing",
+        ),
+        (["--dropout", "1"], r"--dropout: must be a number in [0, 1), got '1'"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(arguments, words, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        sequence_generation.main(arguments)
+    assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--dataset", "lines"], "needs --files TRAINING VALIDATION TEST"),
+        (["--dataset", "strokes"], "needs --files FILE"),
+        (["--dataset", "strokes", "--files", "none.npz"], "path must be an existing file"),
+        (["--dataset", "music", "--data-dir", "none"], "none"),
+    ],
+)
+def test_missing_files_are_named_before_anything_is_written(arguments, words, tmp_path):
+    with pytest.raises(SystemExit, match=words):
+        sequence_generation.main([*arguments, "--out", str(tmp_path / "run")])
+    assert not (tmp_path / "run").exists()
+
+
+def test_rare_settings_are_named_where_they_are_given():
+    assert not {"dropout", "collection", "length"} & Options().settings().keys()
+    settings = Options(dataset="music", collection="nottingham", dropout=0.25).settings()
+    assert (settings["collection"], settings["dropout"]) == ("nottingham", 0.25)
