@@ -238,8 +238,8 @@ class Lines(Text):
         return {split: data.text_lines(path, vocabulary) for split, path in named}
 
     def vocabulary(self, options: "Options") -> data.Vocabulary:
-        """That of the training file."""
-        return data.vocabulary_of(self._files(options)[0])
+        """That of all three files: a rare character may be in one of them alone."""
+        return data.vocabulary_of(*self._files(options))
 
     def _files(self, options):
         if options.files is None or len(options.files) != len(SPLITS):

@@ -17,7 +17,7 @@ def text_lines(
 ) -> tf.data.Dataset:
     """One sequence a line, of its characters and the end token.
 
-        vocabulary = data.vocabulary_of("train.smi")
+        vocabulary = data.vocabulary_of("train.smi", "test.smi")
         train = data.text_lines("train.smi", vocabulary)
         test = data.text_lines("test.smi", vocabulary)
         generator = SequenceGenerator(cell, outputs.Categorical(len(vocabulary)))
@@ -26,8 +26,8 @@ def text_lines(
 
     Args:
         path: a file in UTF-8, perhaps compressed (.gz).
-        vocabulary: of characters, with an end token; None for `vocabulary_of(path)`. Give the one
-            of the training file for other files.
+        vocabulary: of characters, with an end token; None for `vocabulary_of(path)`. Give the same
+            for all files of a data set.
         longest: characters that a line may have; None for any number.
 
     Returns:
@@ -66,20 +66,22 @@ def text_lines(
     return stream_of(encoded, "int32")
 
 
-def vocabulary_of(path: Path) -> Vocabulary:
-    """The characters of a text file but for line ends, sorted, with an end token as class 0.
+def vocabulary_of(path: Path, *more: Path) -> Vocabulary:
+    """The characters of text files but for line ends, sorted, with an end token as class 0.
 
     Args:
         path: as for `text_lines`.
+        *more: further files, such as those for validation and test: a model can give no
+            probability to a character that is not in its vocabulary.
 
     Raises:
         TypeError, FileNotFoundError, ValueError: as `text_lines`.
     """
-    return _vocabulary(_lines(existing_file("path", path)))
+    return _vocabulary(*(_lines(existing_file("path", each)) for each in (path, *more)))
 
 
-def _vocabulary(lines):
-    return Vocabulary(sorted(set().union(*lines.values())), end=True)
+def _vocabulary(*files):
+    return Vocabulary(sorted(set().union(*(text for f in files for text in f.values()))), end=True)
 
 
 def _lines(path: pathlib.Path) -> dict[int, str]:

@@ -27,6 +27,16 @@ def test_a_line_is_its_characters_and_the_end(path):
     assert [vocabulary.decode(line) for line in found] == ["ab", "cab", "b"]
 
 
+def test_a_vocabulary_of_several_files_has_the_characters_of_all(path):
+    other = path.with_name("other.txt")
+    other.write_text("bd\n")
+    vocabulary = vocabulary_of(path, other)
+    assert vocabulary == Vocabulary("abcd", end=True)
+    with pytest.raises(ValueError, match="vocabulary does not fit line 1 of"):
+        text_lines(other, vocabulary_of(path))
+    assert next(text_lines(other, vocabulary).as_numpy_iterator()).tolist() == [2, 4, 0]
+
+
 def test_compressed_lines_are_the_same(path):
     packed = path.with_name("lines.txt.gz")
     packed.write_bytes(gzip.compress(path.read_bytes()))
