@@ -159,6 +159,7 @@ KINDS = {
     "noise": lambda none: numbers(open_below=True, none=none),
     "label_smoothing": lambda none: numbers(0.0, 1.0, none=none),
     **dict.fromkeys(("shift_range", "retries"), lambda none: integers(0)),
+    "epoch": lambda none: integers(0),
     "epochs": lambda none: integers(0, 10**29, none=True),
     "initial_epoch": lambda none: integers(0, 10**29, none=True),
     "linkage": lambda none: words(none=True),
@@ -444,6 +445,7 @@ def _models():
         "model": mf_keras.TeacherForcing(generator),
         "hidden_discriminator": _built(mf_keras.SequenceDiscriminator(4, (3,)), (None, None, 4)),
         "memory_discriminator": _built(mf_keras.SequenceDiscriminator(4, (3,)), (None, None, 6)),
+        "DiscriminatorScores.model": mf_keras.MemoryForcing(generator),
         "SequenceGAN.discriminator": _built(
             mf_keras.SequenceDiscriminator(4, (3,)), (None, None, 1)
         ),
@@ -492,6 +494,9 @@ def instances():
         model.compile("sgd", run_eagerly=True)
     return {
         **training,
+        "DiscriminatorScores": mf_keras.callbacks.DiscriminatorScores(
+            training["MemoryForcing"], binary(2, 3, 1)
+        ),
         "MemoryRNN": _built(mf_keras.MemoryRNN(make_cell(inputs=2)), (None, None, 2)),
         "SequenceGenerator": generator,
         "SequenceTransducer": transducer,

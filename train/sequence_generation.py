@@ -301,7 +301,7 @@ def train(model: keras.Model, splits: Splits, options: Options, folder: RunFolde
             callbacks=[
                 callbacks.StopOnNonFinite(),
                 best,
-                *scores(splits["validation"], options),
+                *scores(model, splits["validation"], options),
                 logger,
                 *pictures(model, splits, options, folder),
             ],
@@ -323,16 +323,18 @@ def chosen_row(history: pd.DataFrame, method: str) -> int:
     return len(history) - 1 if method == SEQUENCE_GAN else int(history["val_nll"].argmin())
 
 
-def scores(validation: tf.data.Dataset, options: Options) -> list[callbacks.DiscriminatorScores]:
+def scores(
+    model: keras.Model, validation: tf.data.Dataset, options: Options
+) -> list[callbacks.DiscriminatorScores]:
     """The callback that scores discriminators of behaviours on sequences that they do not see."""
     if options.method not in WATCHED:
         return []
     held_out = sequences(validation.take(SCORED))
     if not options.kind.unequal:
-        return [callbacks.DiscriminatorScores(np.stack(held_out), seed=options.seed)]
+        return [callbacks.DiscriminatorScores(model, np.stack(held_out), seed=options.seed)]
     weighted = [(x, np.ones(len(x), "float32")) for x in held_out]
     x, sample_weight = padded(weighted, max(map(len, held_out)))
-    return [callbacks.DiscriminatorScores(x, sample_weight, seed=options.seed)]
+    return [callbacks.DiscriminatorScores(model, x, sample_weight, seed=options.seed)]
 
 
 def pictures(

@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from mf_keras import backend, validation
-from mf_keras.models.generator import parts_of
+from mf_keras.models.generator import check_context, parts_of
 from mf_keras.types import ArrayLike
 
 
@@ -25,6 +25,7 @@ class DiscriminatorScores(keras.callbacks.Callback):
     The accuracies of the training itself are of data that the discriminators also learn from.
 
     Args:
+        model: a `MemoryForcing` or `ProfessorForcing`.
         x: sequences in the form that the generator reads, (n, T, *step), or a dict with contexts.
         sample_weight: optional (n, T), 1 on the steps of a sequence, 0 on the padding at its end;
             discriminators see the same steps of both behaviours.
@@ -33,12 +34,12 @@ class DiscriminatorScores(keras.callbacks.Callback):
         batch_size: sequences at a time.
 
     Raises:
-        TypeError, ValueError: an argument has the wrong type or range, or the callback is given to
-            a model without discriminators of a generator.
+        TypeError, ValueError: an argument has the wrong type, shape, values or range.
     """
 
     def __init__(
         self,
+        model: keras.Model,
         x: ArrayLike,
         sample_weight: ArrayLike | None = None,
         every: int = 1,
@@ -46,26 +47,31 @@ class DiscriminatorScores(keras.callbacks.Callback):
         batch_size: int = 64,
     ) -> None:
         super().__init__()
+        if not hasattr(model, "watch") or not hasattr(model.generator, "in_both_modes"):
+            raise TypeError(
+                "model must be MemoryForcing or ProfessorForcing, whose discriminators "
+                f"DiscriminatorScores measures, got {type(model).__name__}."
+            )
+        self.measured = model
         self.every = validation.positive_int("every", every)
         self.seed = validation.seed("seed", seed)
         self.batch_size = validation.positive_int("batch_size", batch_size)
-        self.x = keras.tree.map_structure(np.asarray, x)
-        self.mask = None
+        sequences, context = parts_of(x)
+        found = {"x": _numbers("x", sequences)}
+        for name, array in (("context", context), ("sample_weight", sample_weight)):
+            if array is not None:
+                found[name] = _numbers(name, array)
+        generator = model.generator
+        validation.shape_of("x", found["x"], ("n", "T", *generator.output.step))
         if sample_weight is not None:
-            validation.numeric("sample_weight", sample_weight)
-            self.mask = np.asarray(sample_weight) != 0
-
-    def set_model(self, model: Any) -> None:
-        """Check that the model has what is to be measured, and that it reads `x`."""
-        if not hasattr(model, "watch") or not hasattr(model.generator, "in_both_modes"):
-            raise TypeError(
-                "DiscriminatorScores must be given to MemoryForcing or ProfessorForcing, got "
-                f"{type(model).__name__}."
-            )
-        super().set_model(model)
-        sequences, _ = parts_of(self.x)
-        if self.mask is not None:
-            validation.shape_of("sample_weight", self.mask, sequences.shape[:2])
+            validation.shape_of("sample_weight", found["sample_weight"], found["x"].shape[:2])
+            found["x"][found["sample_weight"] == 0] = 0  # padding may hold anything
+        generator.output.to_steps("x", found["x"], generator.cell.compute_dtype)
+        check_context("context", context, generator.context_size, len(found["x"]))
+        self.mask = None if sample_weight is None else found["sample_weight"] != 0
+        self.x = found["x"]
+        if context is not None:
+            self.x = {"sequence": found["x"], "context": found["context"]}
         self._logits = backend.CompiledFor(model, self._logits_of_both)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
@@ -82,26 +88,30 @@ class DiscriminatorScores(keras.callbacks.Callback):
 
         Args:
             epoch: chooses the noise.
+
+        Raises:
+            TypeError, ValueError: it is no integer >= 0.
         """
+        epoch = validation.positive_int("epoch", epoch, minimum=0)
         sequences, _ = parts_of(self.x)
-        seed = keras.random.SeedGenerator((self.seed + epoch) % 2**31)
-        size = self.model.generator.output.noise_size
+        random = np.random.default_rng([self.seed, epoch])  # not the noise of the training
+        size = self.measured.generator.output.noise_size
         parts = []
         for start in range(0, len(sequences), self.batch_size):
             rows = slice(start, start + self.batch_size)
             x = keras.tree.map_structure(
                 lambda a, rows=rows: ops.convert_to_tensor(a[rows]), self.x
             )
-            noise = keras.random.uniform((*ops.shape(parts_of(x)[0])[:2], size), seed=seed)
+            noise = random.random((*parts_of(x)[0].shape[:2], size), "float32")
             mask = () if self.mask is None else (ops.convert_to_tensor(self.mask[rows]),)
-            found = self._logits(x, noise, *mask)
+            found = self._logits(x, ops.convert_to_tensor(noise), *mask)
             parts.append(keras.tree.map_structure(ops.convert_to_numpy, found))
         joined = keras.tree.map_structure(lambda *each: np.concatenate(each), *parts)
-        return dict(zip(self.model.watch, joined, strict=True))
+        return dict(zip(self.measured.watch, joined, strict=True))
 
     def _logits_of_both(self, x, noise, mask=None):
         """Of every discriminator, `(real, fake)`, (B,) each."""
-        model = self.model
+        model = self.measured
         modes = model.generator.in_both_modes(x, noise, keep=model.watch)
         options = {} if mask is None else {"mask": mask}
         return [
@@ -111,6 +121,15 @@ class DiscriminatorScores(keras.callbacks.Callback):
             )
             for field, adversary in model.adversaries.items()
         ]
+
+
+def _numbers(name, value):
+    """An array of real numbers.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    return np.array(ops.convert_to_numpy(backend.to_tensor(name, value)))
 
 
 def area_under_curve(positive: ArrayLike, negative: ArrayLike) -> float:

@@ -21,7 +21,7 @@ def test_scores_of_held_out_behaviours_are_logs():
     keras.utils.set_random_seed(0)
     model = MemoryForcing(small_generator())
     model.compile("sgd", run_eagerly=True)
-    scores = callbacks.DiscriminatorScores(binary(5, 6, 1, seed=7), batch_size=3)
+    scores = callbacks.DiscriminatorScores(model, binary(5, 6, 1, seed=7), batch_size=3)
     history = model.fit(binary(4, 6, 1), epochs=2, callbacks=[scores], verbose=0).history
     for field in ("hidden", "memory"):
         for name in ("auc", "accuracy"):
@@ -47,21 +47,26 @@ def test_padding_and_contexts():
     weight = np.ones((4, 6), "float32")
     weight[0, 3:] = 0
     found = []
-    for padding in (0, 2):
+    for padding in (0, -7):
         tokens[0, 3:] = padding
         x = {"sequence": tokens.copy(), "context": np.ones((4, 2), "float32")}
-        scores = callbacks.DiscriminatorScores(x, sample_weight=weight)
-        scores.set_model(model)
+        scores = callbacks.DiscriminatorScores(model, x, sample_weight=weight)
         found.append(scores.logits())
     for field in found[0]:
         np.testing.assert_array_equal(found[0][field], found[1][field])
 
 
 def test_refused_at_the_door():
-    with pytest.raises(TypeError, match="MemoryForcing or ProfessorForcing"):
-        callbacks.DiscriminatorScores(binary(2, 3, 1)).set_model(TeacherForcing(small_generator()))
+    model = MemoryForcing(small_generator())
+    with pytest.raises(TypeError, match="model must be MemoryForcing or ProfessorForcing"):
+        callbacks.DiscriminatorScores(TeacherForcing(small_generator()), binary(2, 3, 1))
     with pytest.raises(ValueError, match="every"):
-        callbacks.DiscriminatorScores(binary(2, 3, 1), every=0)
-    scores = callbacks.DiscriminatorScores(binary(2, 3, 1), sample_weight=np.ones((2, 4)))
+        callbacks.DiscriminatorScores(model, binary(2, 3, 1), every=0)
     with pytest.raises(ValueError, match="sample_weight"):
-        scores.set_model(MemoryForcing(small_generator()))
+        callbacks.DiscriminatorScores(model, binary(2, 3, 1), sample_weight=np.ones((2, 4)))
+    for x in (binary(2, 3, 2), 0.5 * binary(2, 3, 1), np.zeros(3)):
+        with pytest.raises(ValueError, match="x must"):
+            callbacks.DiscriminatorScores(model, x)
+    x = {"sequence": binary(2, 3, 1), "context": np.ones((2, 3))}
+    with pytest.raises(ValueError, match="context"):
+        callbacks.DiscriminatorScores(model, x)

@@ -62,18 +62,26 @@ def test_forces_without_gates_if_asked(tmp_path):
     assert sequence_generation.make_model(free).gate is None
 
 
-def test_discriminators_of_behaviours_are_scored_on_validation_sequences():
-    validation = small_splits()["validation"]
-    assert sequence_generation.scores(validation, Options()) == []
-    (scores,) = sequence_generation.scores(validation, Options(method="professor_forcing"))
-    np.testing.assert_array_equal(scores.x, sequence_generation.images(validation))
-    unequal = Options(method="memory_forcing", dataset="lines", files=["a", "b", "c"])
-    lines = [np.array(line, "int32") for line in ([1, 2, 3], [2])]
-    signature = tf.TensorSpec((None,), tf.int32)
-    stream = tf.data.Dataset.from_generator(lambda: lines, output_signature=signature)
-    (scores,) = sequence_generation.scores(stream, unequal)
-    np.testing.assert_array_equal(scores.x, [[1, 2, 3], [2, 0, 0]])
-    np.testing.assert_array_equal(scores.mask, [[True] * 3, [True, False, False]])
+def test_discriminators_of_behaviours_are_scored_on_validation_sequences(tmp_path):
+    def scores(validation, *words):
+        options = Options.parse([*SIZES, *words])
+        model = sequence_generation.make_model(options)
+        return sequence_generation.scores(model, validation or load(options), options)
+
+    def load(options):
+        return sequence_generation.load(options)["validation"]
+
+    digits = small_splits()["validation"]
+    assert scores(digits) == []
+    (found,) = scores(digits, "--method", "professor_forcing")
+    np.testing.assert_array_equal(found.x, sequence_generation.images(digits))
+    for name, text in {"train": "abc\n", "validation": "ab\nc\n", "test": "b\n"}.items():
+        (tmp_path / name).write_text(text)
+    files = [str(tmp_path / name) for name in ("train", "validation", "test")]
+    lines = ["--dataset", "lines", "--files", *files]
+    (found,) = scores(None, "--method", "memory_forcing", *lines)
+    np.testing.assert_array_equal(found.x, [[1, 2, 0], [3, 0, 0]])
+    np.testing.assert_array_equal(found.mask, [[True] * 3, [True, True, False]])
 
 
 def test_the_last_lines_say_what_the_discriminators_did():
