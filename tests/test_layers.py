@@ -12,12 +12,13 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # From the ground up; a module imports from the layers below its own, or from its own folder.
 LAYERS = [
     ["types", "version"],
-    ["validation", "files", "frozen", "protos"],
+    ["validation", "files", "frozen", "states", "protos"],
     ["backend"],
     ["layouts", "viewer"],
     ["addressing", "kanerva", "sparse_linkage", "outputs", "data", "plots", "checkpoints"],
     ["cells", "environments"],
-    ["models", "callbacks"],
+    ["models"],
+    ["callbacks"],
     ["export", "serving"],
     ["forcing", "page"],
     ["cli"],
