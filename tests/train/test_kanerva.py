@@ -10,6 +10,7 @@ from pandas.testing import assert_frame_equal
 from tests.train.small import without
 from train import kanerva
 from train.kanerva import Options
+from train.runs import options as shared_options
 from train.runs.folder import RunFolder
 
 _MODEL = "--memory-size 2 --code-size 3 --hidden-units 4 --set-size 2"
@@ -27,7 +28,8 @@ def small(monkeypatch):
     images = {"train": random_images(9, 0.2), "test": random_images(7, 0.2)}
     monkeypatch.setattr(kanerva, "load", lambda options: images)
     monkeypatch.setattr(kanerva, "SHAPE", (4, 4))
-    monkeypatch.setattr(kanerva, "INTERVAL", 1)
+    for module in (kanerva, shared_options):
+        monkeypatch.setattr(module, "INTERVAL", 1)
     monkeypatch.setattr(kanerva, "ITERATIONS", 2)
     monkeypatch.setattr(kanerva, "TOLD_APART_SETS", 2)
     monkeypatch.setattr(kanerva, "told_apart", lambda real, fake, seed: 0.5)

@@ -11,6 +11,7 @@ from mf_keras.data import algorithmic, omniglot
 from tests.train.small import without
 from train import one_shot
 from train.one_shot import Options
+from train.runs import options as shared_options
 from train.runs.folder import RunFolder
 
 _CELL = "--controller-units 4 --memory-size 4 --word-size 2 --num-reads 2"
@@ -29,7 +30,8 @@ def small(monkeypatch):
 
     monkeypatch.setattr(algorithmic, "_LARGEST_BLOCK", 20)
     monkeypatch.setattr(one_shot.data, "omniglot_episodes", episodes)
-    monkeypatch.setattr(one_shot, "INTERVAL", 2)
+    for module in (one_shot, shared_options):
+        monkeypatch.setattr(module, "INTERVAL", 2)
     monkeypatch.setattr(one_shot, "TEST_EPISODES", 3)
     monkeypatch.setattr(one_shot, "WATCHED_EPISODES", 3)
     tf.config.run_functions_eagerly(True)
