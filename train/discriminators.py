@@ -27,7 +27,7 @@ from train.runs.options import option, positional, positive_int
 from train.sequence_generation import HISTORY
 
 FIELDS = ("hidden", "memory")
-# A column of the table and of epochs.csv -> the log, with the field in the place of {}.
+# A column of epochs.csv -> the log.
 COLUMNS = {
     **{f"{field}_auc": f"val_{field}_discriminator_auc" for field in FIELDS},
     **{f"{field}_gate_open": f"{field}_discriminator_gate_open" for field in FIELDS},

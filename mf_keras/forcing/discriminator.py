@@ -239,7 +239,7 @@ class SequenceDiscriminator(KeepsFrozenParts, keras.Model):
             mask = ops.ones((batch, time), "bool")
         inputs = ops.reshape(inputs, (batch, -1, size))
         if self.normalization is not None:
-            if mask is not None:  # what padding holds may have no normal form, and a NaN gradient
+            if mask is not None:  # NaN in padding would be NaN in the gradient
                 counts = ops.expand_dims(ops.cast(mask, "bool"), -1)
                 inputs = ops.where(counts, inputs, ops.zeros_like(inputs))
             inputs = self.normalization(inputs)

@@ -101,7 +101,7 @@ class BehaviourOptions(ForcingOptions):
     )
     discriminator_units: int = option(128, "of their GRU", positive_int, role=Role.VARIANT)
     layer_normalization: bool = option(
-        False, "they read every step in normal form", role=Role.VARIANT
+        False, "of the numbers of every step, before their GRU", role=Role.VARIANT
     )
     spectral_normalization: bool = option(False, "of their dense layers", role=Role.VARIANT)
     pooling: str = option(
