@@ -8,7 +8,7 @@
 # make test-kserve    the tests of KServe's server, in an environment of its own
 # make saved-model    train a generator of digits and export it as saved_models/digits/1
 # make figures RUNS='runs/A runs/B'   the paper's figures and table 2, from run folders
-# make bench  all benchmarks, which take long; one of them: python -m benchmarks.NAME
+# make bench  benchmarks of TensorFlow, which take long; one, or backends or gpu: python -m benchmarks.NAME
 # They need Python >= 3.11, make and PyPI, and set up .venv by themselves.
 
 PYTHON ?= python3
@@ -21,7 +21,7 @@ FIGURES ?= runs/figures
 OLDEST ?= tests/test_package.py tests/test_checkpoints.py tests/forcing/test_reference_steps.py \
 	tests/cells/test_contract.py
 
-# TensorFlow's errors only, not its notes and warnings.
+# Hides TensorFlow's notes and warnings after its start.
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .PHONY: demo saved-model test test-long test-jax test-package test-oldest test-kserve lint docs format figures bench clean

@@ -7,7 +7,7 @@ from mkdocs.structure.files import File
 
 ROOT = pathlib.Path(__file__).parent.parent
 FOLDERS = ("train/pictures", "train/results")
-SHOWN = (".png", ".csv", ".json", ".md")
+SHOWN = (".png", ".csv", ".json", ".md", ".txt")
 
 
 def on_files(files, config):
@@ -21,9 +21,13 @@ def on_files(files, config):
 
 
 def on_page_markdown(markdown, page, **_):
-    """Links from docs/ to these files, as a reader of the repository follows them."""
+    """Links from docs/ to these files, as a reader of the repository follows them.
+
+    Of links to whole folders only the text: the site has no page of them.
+    """
     if page.file.src_uri == "CONTRIBUTING.md":
         return markdown.replace("](docs/", "](")
+    markdown = re.sub(r"\[([^]]*)\]\(\.\./train/[\w/-]*\)", r"\1", markdown)
     return re.sub(r"\]\(\.\./(train/|CONTRIBUTING\.md)", r"](\1", markdown)
 
 

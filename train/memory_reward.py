@@ -6,7 +6,9 @@ python -m train.memory_reward --environment chain --length 20 --seeds 10
 For each seed, the same for all methods: `none`, REINFORCE with a critic and entropy; `memory`, with
 the bonus of a discriminator on the memory (`MemoryReward`); `behaviour`, of one on observations and
 actions (GASIL, Guo et al. 2018); `untrained`, of one on the memory that does not learn. Counts the
-episodes until 90 % of a batch of new episodes are right. Writes a run folder: config.json; for each
+episodes until 90 % of new ones are right: of copies by the policy's likeliest actions; of chains by
+drawn actions, since the likeliest of an untrained policy are all right or all wrong, by the sign of
+what reaches the end. Writes a run folder: config.json; for each
 seed and method seed_K-METHOD.csv (a row per interval of 20 updates: return, bonus, entropy, right
 episodes, seconds); results.json and results.csv. Ctrl-C saves; `--resume RUN` resumes an
 interrupted run from its last checkpoint, of which there is one every 10 intervals, to the same
@@ -121,9 +123,11 @@ def run_one(options: Options, method: str, seed: int, folder: RunFolder) -> Inte
             model.fit(drawn, batch_size=size, shuffle=False, verbose=0, callbacks=before)
 
     def measure(interval: int, logs: Row) -> Row:
-        actions = model.predict(tests, batch_size=len(tests), verbose=0)
-        count = (interval + 1) * INTERVAL * size
-        return {"episodes": count, **logs, "right": right_share(options, tests, actions)}
+        logs = {"episodes": (interval + 1) * INTERVAL * size, **logs}
+        if options.environment == "copy":
+            actions = model.predict(tests, batch_size=len(tests), verbose=0)
+            logs["right"] = right_share(options, tests, actions)
+        return logs
 
     training.run(advance, measure, ends=lambda row: row["right"] >= options.success)
     return training
@@ -136,10 +140,8 @@ def result(options: Options, row: Row) -> dict[str, Any]:
 
 
 def right_share(options: Options, tasks: np.ndarray, actions: np.ndarray) -> float:
-    """The share of episodes that are right, by the policy's likeliest actions."""
-    if options.environment == "copy":
-        return float((actions[:, options.length :, 0] == tasks).all(axis=1).mean())
-    return float((actions[:, -1] == tasks[:, 0]).mean())
+    """The share of copies that are right, by the policy's likeliest actions."""
+    return float((actions[:, options.length :, 0] == tasks).all(axis=1).mean())
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -42,7 +42,7 @@ class GrpcTransport:
         except ImportError as error:
             raise ImportError(
                 f"gRPC ({url}) needs grpcio and protobuf. Install them with "
-                "pip install 'mf_keras[serving]', or use the server's REST port: http://HOST:8501."
+                "pip install grpcio protobuf, or use the server's REST port: http://HOST:8501."
             ) from error
         self._protos = protos
         self._error = grpc.RpcError

@@ -46,12 +46,9 @@ def test_a_run_has_a_result_of_every_method_and_resumes_within_an_interval(small
     assert not list(other.glob("*.keras"))
 
 
-def test_episodes_are_right_by_their_last_actions():
+def test_copies_are_right_by_their_last_actions():
     tasks = np.float32([[1, 0], [1, 1]])
     actions = np.zeros((2, 4, 1))
     actions[:, 2:, 0] = [[1, 0], [1, 0]]
     copy = memory_reward.Options(environment="copy", length=2)
     assert memory_reward.right_share(copy, tasks, actions) == 0.5
-    chain = memory_reward.Options(environment="chain", length=2)
-    answers = np.array([[0, 1], [0, 0]])
-    assert memory_reward.right_share(chain, tasks[:, :1], answers) == 0.5
