@@ -551,8 +551,10 @@ def sharpen(layout: Layout, weights: Tensor, gamma: Tensor) -> Tensor:
     base = ops.where(positive, scaled, ops.ones_like(scaled))
     powered = ops.exp(layout.contract("h,hn->hn", gamma, ops.log(base)))
     powered = ops.where(positive, powered, ops.zeros_like(powered))
-    total = layout.sum(powered)  # 0, or at least 1
-    return layout.contract("h,hn->hn", 1.0 / ops.maximum(total, 1.0), powered)
+    # 0, or at least 1; no `maximum`, whose gradient frameworks divide differently where both tie.
+    total = layout.sum(powered)
+    total = ops.where(total > 0, total, ops.ones_like(total))
+    return layout.contract("h,hn->hn", 1.0 / total, powered)
 
 
 @equation(weights="BRHN", sharpness="BRH")

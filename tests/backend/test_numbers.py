@@ -4,7 +4,9 @@ import pathlib
 
 import numpy as np
 import pytest
+from keras import ops
 
+from mf_keras import addressing, backend
 from tests.backend.numbers import CASES, key, numbers
 
 FROZEN = np.load(pathlib.Path(__file__).with_name("numbers.npz"))
@@ -19,3 +21,21 @@ def test_cells_and_their_gradients_are_those_of_tensorflow(name, rows, chunk):
         scale = max(np.abs(expected).max(), 1e-3)
         np.testing.assert_allclose(array / scale, expected / scale, atol=5e-5)
     assert start == frozen.size
+
+
+def test_the_gradient_of_a_sharp_weighting_is_that_of_the_formula():
+    """Where the largest entry is all that is left of the sum, which rounds to 1."""
+    w, gamma, size = np.array([0.97, 0.02, 0.01]), 6.0, 1e-4
+
+    def first(w):
+        return (w**gamma / (w**gamma).sum())[0]
+
+    expected = [(first(w + size * e) - first(w - size * e)) / (2 * size) for e in np.eye(3)]
+    gammas = ops.convert_to_tensor([[gamma]], "float32")
+
+    def run(weights):
+        return [addressing.sharpen(weights, gammas)[0, 0, 0]], None
+
+    _, _, pull = backend.pullback(run, [], [ops.convert_to_tensor([[w]], "float32")])
+    _, (found,) = pull([ops.ones(())])
+    np.testing.assert_allclose(found[0, 0], expected, atol=1e-8)
