@@ -30,7 +30,9 @@ class MemoryReward(Reinforce):
 
     * form="final": weight x logit D(memory at all steps) at the last step;
     * form="potential": weight x (discount Phi_{t+1} - Phi_t) at every step, with
-      Phi_t = logit D(memory up to t) and 0 after the last step (Ng et al. 1999).
+      Phi_t = logit D(what was there before action t) and 0 after the last step (Ng et al. 1999).
+      From a step on these sum to -weight x Phi_t whatever is done: a baseline, which changes the
+      gradient's variance and not its mean, as a potential must.
 
     Both are heuristics: D moves, and the memory is the policy's own, which may write a pretty
     memory and do nothing. Compare `bonus` with `return`, and with learns=False, a D that stays as
@@ -139,6 +141,8 @@ class MemoryReward(Reinforce):
         logits = ops.cast(logits, running.dtype)
         following = ops.concatenate([running[:, 1:], ops.zeros_like(running[:, :1])], axis=1)
         if self.form == "potential":
+            if self.watch == "behaviour":  # which has action t at step t
+                logits = ops.concatenate([ops.zeros_like(logits[:, :1]), logits[:, :-1]], axis=1)
             phi = logits * running
             after = ops.concatenate([phi[:, 1:], ops.zeros_like(phi[:, :1])], axis=1)
             bonus = self.discount * after - phi

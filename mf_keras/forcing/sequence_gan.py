@@ -243,7 +243,7 @@ class SequenceGAN(AdversarialForcing):
             return mean, returns(rewards, self.discount)
         final = ops.expand_dims(ops.sigmoid(logits), 1)  # (B, 1)
         time = ops.shape(samples)[1]
-        if self.rollouts and time > 1:
+        if self.rollouts and samples.shape[1] != 1:  # whose number may be unknown
             gains = ops.concatenate([self._values(batch, samples), final], axis=1)
         else:
             gains = ops.repeat(final, time, axis=1)

@@ -75,6 +75,19 @@ def test_the_bonus_is_what_the_formula_says(form):
     np.testing.assert_allclose(gains, np.stack([first, expected[:, 1]], axis=1), atol=1e-6)
 
 
+def test_a_potential_of_behaviour_is_that_from_before_the_action():
+    """So that it is a baseline, and no punishment of what D likes."""
+    model = small(watch="behaviour", form="potential", weight=0.5, discount=0.9)
+    model.replay.pushed.assign([3, 3])
+    episodes = model.policy.run(tasks(4), seed=0)
+    logits = np.asarray(model.discriminator(model._seen(episodes)))[..., 0]
+    added = np.asarray(model._gains(episodes)) - np.asarray(
+        super(MemoryReward, model)._gains(episodes)
+    )
+    expected = np.stack([np.zeros(4), -0.5 * logits[:, 0]], axis=1)
+    np.testing.assert_allclose(added, expected, atol=1e-6)
+
+
 @pytest.mark.long
 def test_a_saved_run_resumes_to_the_bit(tmp_path):
     model = small(watch="behaviour", form="potential", success=0.5, weight=0.3, baseline="critic")

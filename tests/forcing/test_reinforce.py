@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from keras import ops
 
-from mf_keras import NTMCell, Policy, Reinforce, TeacherForcing, backend
-from mf_keras.environments import CopyEnvironment, Environment, MemoryChain
+from mf_keras import KanervaCell, NTMCell, Policy, Reinforce, TeacherForcing, backend, kanerva
+from mf_keras.environments import CopyEnvironment, Environment, MemoryChain, Tapes
 from mf_keras.forcing import reinforce
+from mf_keras.forcing.data import Batch
 from mf_keras.models import Episodes
 from mf_keras.outputs import Categorical, GaussianMixture
 from tests.small import small_generator
@@ -308,6 +309,27 @@ def test_learns_what_to_remember_compiled():
     np.testing.assert_array_equal(model.policy(x[:50])[:, 1], x[:50, 0])
     rewards = model.policy.run(x[:200], seed=0, keep=()).rewards
     assert np.sum(rewards) > 0.8 * 200
+
+
+def test_losses_of_the_cell_end_with_the_episode():
+    environment = Tapes(3, 4, 2, steps=12)
+    cell = KanervaCell(
+        keras.layers.Dense(3, "tanh"), environment.actions.size + 3, 3, 2, 1, divergence_weight=1.0
+    )
+    model = Reinforce(Policy(cell, environment), seed=1)
+    model.compile("sgd", run_eagerly=True)
+    x = environment.tasks(3, seed=0)
+    _, costs = model._act(Batch(x, x), model._noise(x, 0), False)
+    episodes = model.policy.episodes(x, model._noise(x, 0), training=False)
+    last = np.asarray(episodes.running).sum(axis=1).astype(int) - 1
+    assert last.max() < 11
+    after = [
+        np.asarray(episodes.trace._asdict()[name])[range(3), last]
+        for name in ("memory", "covariance")
+    ]
+    start = cell.initial_state(3)
+    expected = kanerva.divergence(*after, start.memory, start.covariance)
+    np.testing.assert_allclose(costs + np.sum(episodes.rewards, axis=1), expected, rtol=1e-4)
 
 
 def test_evaluation_draws_by_the_same_noise_every_time():

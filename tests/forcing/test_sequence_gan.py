@@ -216,6 +216,24 @@ def test_what_padding_holds_makes_no_difference(reward):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.long
+def test_rollouts_of_sequences_whose_number_of_steps_is_not_known():
+    """As of `padded_batch`; each batch is as that of an array."""
+    x, weights = tokens(4, 3), np.ones((4, 3), "float32")
+    spec = tf.TensorSpec((None, None), "int32"), tf.TensorSpec((None, None), "float32")
+    stream = tf.data.Dataset.from_generator(
+        lambda: iter([(x, weights)]), output_signature=spec
+    ).map(lambda x, w: (x, None, w))
+    stream = stream.apply(tf.data.experimental.assert_cardinality(1))
+    found = []
+    for given in ((stream,), (x,)):
+        model = small(rollouts=2)
+        model.compile("sgd")
+        history = model.fit(*given, epochs=2, shuffle=False, verbose=0).history
+        found.append(history["loss"])
+    np.testing.assert_allclose(*found, rtol=1e-5)
+
+
 def test_several_steps_of_the_discriminator_are_on_new_samples():
     model = small(discriminator_steps=3)
     model.train_on_batch(tokens(4, 3))
