@@ -6,6 +6,13 @@ from typing import Any
 from keras import ops
 
 
+def random_states(model: Any) -> dict[str, Any]:
+    """Name in a file -> variable, of what a built Keras model draws by: of its parts, too."""
+    weights = {id(variable) for variable in model.weights}
+    random = [variable for variable in model.variables if id(variable) not in weights]
+    return {f"random_state_{index}": variable for index, variable in enumerate(random)}
+
+
 class KeepsStates:
     """What a layer or model inherits from, before Keras' class, to keep its `states` in files.
 

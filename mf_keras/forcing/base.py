@@ -13,7 +13,7 @@ from mf_keras.forcing.data import Batch, data_of
 from mf_keras.forcing.metrics import HasLogs, Logs
 from mf_keras.forcing.updates import Updates, get_optimizer, set_settings, settings
 from mf_keras.models import SequenceGenerator, SequenceTransducer
-from mf_keras.states import KeepsStates
+from mf_keras.states import KeepsStates, random_states
 from mf_keras.types import Config, Shape, Tensor
 
 
@@ -323,10 +323,7 @@ class Forcing(HasLogs, KeepsStates, keras.Model):
 
     def states(self) -> dict[str, Any]:
         """The logs of the epoch, and the random states."""
-        weights = {id(variable) for variable in self.weights}
-        random = [variable for variable in self.variables if id(variable) not in weights]
-        states = {f"random_state_{index}": variable for index, variable in enumerate(random)}
-        return {**self._logs.saved_variables(), **states}
+        return {**self._logs.saved_variables(), **random_states(self)}
 
     def get_config(self) -> Config:
         """The constructor's arguments, the generator serialized."""

@@ -3,6 +3,7 @@
 import functools
 import inspect
 import types
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -136,7 +137,7 @@ def checked(method: Function) -> Function:
         if "callbacks" in signature.parameters:
             complete = with_stop if method.__name__ == "fit" else checked_callbacks
             listed = complete(given.get("callbacks"))
-            _give_directions(listed, self.logs.directions)
+            give_directions(listed, self.logs.directions)
             if not predicts and given.get("verbose", "auto") != 0:
                 listed = _with_progress_line(listed, self.logs.line)
             given["callbacks"] = listed
@@ -167,7 +168,7 @@ def _with_progress_line(callbacks, choose):
     return [*callbacks, ProgressLine(choose)]
 
 
-def _give_directions(callbacks, directions):
+def give_directions(callbacks: Any, directions: Mapping[str, str]) -> None:
     """Say which way a log is better to the callbacks that compare one, where the user did not.
 
     Keras finds that out by itself only for the metrics of `compile`. Of `EarlyStopping`,

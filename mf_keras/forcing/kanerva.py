@@ -6,13 +6,16 @@ import keras
 from keras import ops
 
 from mf_keras import backend, validation
+from mf_keras.callbacks.stopping import checked_callbacks, with_stop
 from mf_keras.forcing.adversary import DEFAULT_GATE, Adversary, check_gate
+from mf_keras.forcing.checked import give_directions
 from mf_keras.forcing.discriminator import SequenceDiscriminator
 from mf_keras.forcing.metrics import HasLogs, Logs
-from mf_keras.forcing.updates import Updates, copied, get_optimizer
+from mf_keras.forcing.updates import Updates, copied, get_optimizer, set_settings, settings
 from mf_keras.models import KanervaMachine
 from mf_keras.models.image_sets import TrainsOnImageSets
 from mf_keras.models.kanerva_machine import LOSSES
+from mf_keras.states import random_states
 from mf_keras.types import Config, Tensor
 
 _GAME = tuple(f"memory_discriminator_{part}" for part in ("loss", "accuracy", "gate_open"))
@@ -54,6 +57,9 @@ class KanervaMemoryForcing(HasLogs, TrainsOnImageSets):
         TypeError: an argument has the wrong type.
         ValueError: the encoder is not built, or a number is out of range.
     """
+
+    compiles_loops = False  # apart from the step, which XLA compiles as a whole
+    _fits = False  # whether `fit` runs
 
     def __init__(
         self,
@@ -108,8 +114,29 @@ class KanervaMemoryForcing(HasLogs, TrainsOnImageSets):
         """The losses of the machine, (B,) each."""
         return self.machine(x, training=training)
 
+    @property
+    def non_trainable_variables(self) -> list[Any]:
+        """As of every Keras model, with what a step changes besides and Keras must know."""
+        adversary = getattr(self, "adversary", None)  # none while the model is being made
+        optimizers = [adversary.optimizer] if adversary else []
+        return [*super().non_trainable_variables, *backend.unknown_to_keras(optimizers)]
+
+    @property
+    def trainable_weights(self) -> list[Any]:
+        """Those of both players; while `fit` runs, the machine's, for its optimizer."""
+        return self.machine.trainable_weights if self._fits else super().trainable_weights
+
+    def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
+        """As `KanervaMachine.fit`; a streak of skipped updates ends it (`StopOnNonFinite`)."""
+        self._fits = True
+        try:
+            return super().fit(*args, **kwargs)
+        finally:
+            self._fits = False
+
     # The steps.
 
+    @backend.step
     def train_step(self, data: Any) -> dict[str, Tensor]:
         """One step of both players, on the weights from before it."""
         x, variables = _images(data), self.machine.trainable_variables
@@ -133,6 +160,7 @@ class KanervaMemoryForcing(HasLogs, TrainsOnImageSets):
         self._logs.track({**losses, **dict(zip(_GAME, game, strict=True))})
         return self._logs.results(training=True)
 
+    @backend.step
     def test_step(self, data: Any) -> dict[str, Tensor]:
         """The losses of the machine on one batch."""
         losses = self.machine(_images(data), training=False)
@@ -141,7 +169,7 @@ class KanervaMemoryForcing(HasLogs, TrainsOnImageSets):
 
     def _rewritten(self, x, written):
         """The mean (B, 1, N, C) of the memory of as many images as x has, drawn from `written`."""
-        codes = self.machine.draw(written, x.shape[1])
+        codes = self.machine.draw(written, ops.shape(x)[1])
         probabilities = ops.sigmoid(self.machine.decode(codes, x, training=True))
         uniform = keras.random.uniform(ops.shape(x), dtype=x.dtype, seed=self.seed_generator)
         pixels = ops.cast(uniform < probabilities, x.dtype)
@@ -152,6 +180,12 @@ class KanervaMemoryForcing(HasLogs, TrainsOnImageSets):
     def check_data(self, name: str, x: Any) -> Any:
         """As `KanervaMachine.check_data`."""
         return self.machine.check_data(name, x)
+
+    def check_callbacks(self, given: Any, fits: bool) -> Any:
+        """Those of `fit` begin with a `StopOnNonFinite`, and are told which way a log is better."""
+        listed = with_stop(given) if fits else checked_callbacks(given)
+        give_directions(listed, self.logs.directions)
+        return listed
 
     # Compilation.
 
@@ -191,19 +225,24 @@ class KanervaMemoryForcing(HasLogs, TrainsOnImageSets):
             return {}
         players = {"optimizer": self.optimizer, "discriminator_optimizer": self.adversary.optimizer}
         found = {name: keras.optimizers.serialize(each) for name, each in players.items()}
-        return {**found, **self._compile_arguments}
+        more = {f"{name}_settings": settings(each) for name, each in players.items()}
+        return {**found, **more, **self._compile_arguments}
 
     def compile_from_config(self, config: Config) -> None:
         """Compile with what `get_compile_config` gave."""
         players = ("optimizer", "discriminator_optimizer")
         found = {name: keras.saving.deserialize_keras_object(config[name]) for name in players}
+        for name, optimizer in found.items():
+            set_settings(optimizer, config[f"{name}_settings"])
+        names = {f"{name}_settings" for name in players}
+        config = {name: value for name, value in config.items() if name not in names}
         self.compile(**{**config, **found})
 
     # Logs and saving.
 
     def states(self) -> dict[str, Any]:
-        """The logs of the epoch, and the random state."""
-        return {**self._logs.saved_variables(), "random_state": self.seed_generator.state}
+        """The logs of the epoch, and the random states."""
+        return {**self._logs.saved_variables(), **random_states(self)}
 
     def get_config(self) -> Config:
         """The constructor's arguments, machine and discriminator serialized."""

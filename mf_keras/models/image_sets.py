@@ -13,7 +13,7 @@ from keras import ops
 from mf_keras import backend, validation
 from mf_keras.backend import datasets
 from mf_keras.models.streams import checked_stream
-from mf_keras.states import KeepsStates
+from mf_keras.states import KeepsStates, random_states
 from mf_keras.types import ArrayLike, Config, Function, Shape, Tensor
 
 _PIXELS = "pixels in [0, 1]"
@@ -26,7 +26,7 @@ def checked(method: Function) -> Function:
     """A method of `keras.Model` that takes sets of images, on checked data.
 
     Arrays are checked before anything else is done; streams as they come, their shapes at once
-    where they are known. The model has `check_data(name, x)`.
+    where they are known. The model has `check_data(name, x)` and `check_callbacks(given, fits)`.
 
     Args:
         method: `keras.Model.fit`, `evaluate`, `predict`, or one of those of one batch.
@@ -38,7 +38,9 @@ def checked(method: Function) -> Function:
         bound = signature.bind(self, *args, **kwargs)
         given = bound.arguments
         validation.counts(given)
-        _check_callbacks(given.get("callbacks"))
+        if "callbacks" in signature.parameters:
+            fits = method.__name__ == "fit"
+            given["callbacks"] = self.check_callbacks(given.get("callbacks"), fits)
         for name in ("y", "sample_weight", "class_weight"):
             if given.get(name) is not None:
                 raise ValueError(f"{name} must not be given: sets of images come alone.")
@@ -51,7 +53,8 @@ def checked(method: Function) -> Function:
         drawn = datasets.is_dataset(given["x"]) or isinstance(given["x"], types.GeneratorType)
         if drawn and "shuffle" in signature.parameters:
             given.setdefault("shuffle", False)  # Keras' default only makes it warn
-        return method(*bound.args, **bound.kwargs)
+        with backend.keeping_values(self):
+            return method(*bound.args, **bound.kwargs)
 
     return run
 
@@ -94,6 +97,18 @@ class TrainsOnImageSets(KeepsStates, keras.Model):
     def check_data(self, name: str, x: Any) -> Any:
         """x, which holds sets of images, or a stream that is checked as it is drawn."""
         raise NotImplementedError
+
+    def check_callbacks(self, given: Any, fits: bool) -> Any:
+        """The callbacks of `fit` (`fits`) or another method, as Keras takes them.
+
+        Raises:
+            TypeError: one is no callback of Keras.
+        """
+        for callback in given if isinstance(given, (list, tuple)) else [given]:
+            known = keras.callbacks.Callback, keras.callbacks.CallbackList, type(None)
+            if not isinstance(callback, known):
+                raise TypeError(f"callbacks must be Keras callbacks, got {callback!r}.")
+        return given
 
 
 class ImageSetModel(TrainsOnImageSets):
@@ -268,13 +283,13 @@ class ImageSetModel(TrainsOnImageSets):
     # Saving.
 
     def states(self) -> dict[str, Any]:
-        """The logs of the epoch, and the random state."""
+        """The logs of the epoch, and the random states."""
         logs = {
             f"log_{metric.name}_{index}": variable
             for metric in self.metrics
             for index, variable in enumerate(metric.variables)
         }
-        return {**logs, "random_state": self.seed_generator.state}
+        return {**logs, **random_states(self)}
 
     def get_config(self) -> Config:
         """The constructor's arguments, encoder and decoder serialized."""
@@ -294,15 +309,6 @@ class ImageSetModel(TrainsOnImageSets):
             for name in ("encoder", "decoder")
         }
         return cls(**{**config, **parts})
-
-
-def _check_callbacks(given):
-    """Raise TypeError for what is no callback, before Keras calls it."""
-    listed = given if isinstance(given, (list, tuple)) else [given]
-    known = keras.callbacks.Callback, keras.callbacks.CallbackList, type(None)
-    for callback in listed:
-        if not isinstance(callback, known):
-            raise TypeError(f"callbacks must be Keras callbacks, got {callback!r}.")
 
 
 def _alone(name, batch):

@@ -1,5 +1,6 @@
 """KanervaMachine: a generative model of sets of images that are stored in a memory."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -113,9 +114,9 @@ class KanervaMachine(ImageSetModel):
         machine.fit(x, batch_size=8)  # x (episodes, T, ...) of 0 and 1
 
     With `code_posterior` the code is inferred, too, as in the first Kanerva Machine
-    (arXiv:1804.01756): q(z) = N(code, tau^2 I) with a learned tau a number of the code, and
-    KL(q(z), p(z | w, M)) is added. Then the memory is a prior of the codes, and a VAE is a special
-    case: the memory that does not change.
+    (arXiv:1804.01756): q(z) = N(code, tau^2 I) with a learned tau a number of the code, and the
+    mean of KL(q(z), p(z | w, M)) over q(M) is added. Then the memory is a prior of the codes, and a
+    VAE is a special case: the memory that does not change.
 
     Without its last term the bound is the conditional one: that of images given a memory that holds
     them. Do not compare it with likelihoods of images that no memory has seen.
@@ -320,12 +321,13 @@ class KanervaMachine(ImageSetModel):
         return mean + ops.sqrt(variance) * noise
 
     def _inferred_codes(self, codes, weights, written):
-        """Codes (B, T, C) drawn from q(z), and its divergence from p(z | w), (B,)."""
+        """Codes (B, T, C) drawn from q(z); its divergence from p(z | w, M) over q(M), (B,)."""
         mean, variance = self._code_prior(weights, written)
-        log_tau = ops.cast(self.log_tau.value, codes.dtype)
+        log_tau, noise = ops.cast(self.log_tau.value, codes.dtype), self.memory.noise
         spread = ops.exp(2.0 * log_tau)
-        terms = (ops.square(codes - mean) + spread) / variance - 1.0
-        terms = terms + ops.log(variance) - 2.0 * log_tau
+        # `variance` is noise + w^T U w: the second is that of the mean M^T w over q(M).
+        terms = (ops.square(codes - mean) + spread + variance) / noise - 2.0
+        terms = terms + math.log(noise) - 2.0 * log_tau
         divergence = 0.5 * ops.mean(ops.sum(terms, axis=-1), axis=-1)
         return codes + ops.sqrt(spread) * self.normal(codes), divergence
 

@@ -105,6 +105,37 @@ def test_a_training_is_saved_and_resumed(tmp_path):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
+def test_a_file_has_what_methods_set_of_the_optimizers(tmp_path):
+    model = KanervaMemoryForcing(make_machine())
+    players = [keras.optimizers.AdamW(1e-3) for _ in range(2)]
+    for player in players:
+        player.exclude_from_weight_decay(var_names=["bias"])
+    model.compile(*players)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    for player in (loaded.optimizer, loaded.adversary.optimizer):
+        found = [player._use_weight_decay(v) for v in loaded.machine.encoder.trainable_variables]
+        assert found == [True, False]
+
+
+def test_a_streak_of_skipped_updates_ends_the_training():
+    model = make_model()
+    model.adversary.discriminator.kernel.assign(np.full((SLOTS * CODE, 1), np.nan))
+    with pytest.raises(FloatingPointError, match="not finite 10 times in a row"):
+        model.fit(images(12), batch_size=1, verbose=0)
+
+
+def test_sets_whose_size_is_not_known_and_logs_that_callbacks_compare():
+    model = make_model()
+    spec = tf.TensorSpec((None, None, PIXELS))
+    stream = tf.data.Dataset.from_generator(lambda: iter([images()]), output_signature=spec)
+    stream = stream.apply(tf.data.experimental.assert_cardinality(1))
+    stop = keras.callbacks.EarlyStopping("val_bound")
+    logs = model.fit(stream, validation_data=stream, callbacks=[stop], verbose=0).history
+    other = make_model().fit(images(), shuffle=False, verbose=0).history
+    np.testing.assert_allclose(logs["c_m"], other["c_m"], rtol=1e-5)
+
+
 def test_the_default_discriminator_trains():
     model = KanervaMemoryForcing(make_machine())
     model.compile("adam", run_eagerly=True)

@@ -113,6 +113,21 @@ def test_keras_file_brings_back_the_same_numbers(generator, tmp_path):
         (lambda g: g.nll(np.zeros((2, 3))), ValueError, r"x must have shape \(B, T, 1\)"),
         (lambda g: g.nll(np.zeros((2, 3, 2))), ValueError, r"x must have shape \(B, T, 1\)"),
         (lambda g: g.nll("text"), TypeError, "x must be a tensor"),
+        (
+            lambda g: g.nll(np.zeros((1, 4, 1)), np.float32([[1, 0, 1, 0]])),
+            ValueError,
+            "sample_weight must be 0 from the end of a sequence on, got a gap in sequence 0",
+        ),
+        (
+            lambda g: g.nll(np.zeros((1, 4, 1)), np.float32([[1, 1, 0.5, 0]])),
+            ValueError,
+            "sample_weight must be 1 for the steps of a sequence and 0 for its padding",
+        ),
+        (
+            lambda g: tf.function(g.nll)(tf.zeros((1, 3, 1)), tf.constant([[0.0, 0.0, 0.0]])),
+            tf.errors.InvalidArgumentError,
+            "sample_weight must count the first step",
+        ),
         (lambda g: g.sample(0, 5, seed=0), ValueError, "num_samples"),
         (lambda g: g.sample(2.0, 5, seed=0), TypeError, "num_samples"),
         (lambda g: g.sample(2, 0, seed=0), ValueError, "length"),

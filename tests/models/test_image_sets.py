@@ -12,7 +12,8 @@ PIXELS, CODE = 6, 3
 
 def make_machine(**options):
     keras.utils.set_random_seed(0)
-    encoder = keras.Sequential([keras.Input((PIXELS,)), keras.layers.Dense(CODE)])
+    layers = keras.layers.Dropout(0.5), keras.layers.Dense(CODE)
+    encoder = keras.Sequential([keras.Input((PIXELS,)), *layers])
     decoder = keras.Sequential([keras.Input((CODE,)), keras.layers.Dense(PIXELS)])
     machine = KanervaMachine(encoder, decoder, 4, CODE, **options)
     machine.compile("sgd", run_eagerly=True)
@@ -108,7 +109,7 @@ def test_evaluation_draws_the_same_numbers_and_none_of_those_of_the_training():
 
 
 def test_a_training_that_is_saved_and_loaded_is_the_same_training(tmp_path):
-    """Weights, momentum, random states and the logs of the epoch."""
+    """Weights, momentum, random states, those of dropout too, and the logs of the epoch."""
 
     def train(machine, seeds):
         for seed in seeds:

@@ -91,7 +91,7 @@ def test_fit_lowers_the_bound_and_evaluate_logs_its_parts(tmp_path):
 
 
 def test_a_posterior_of_the_codes_by_hand():
-    """The divergence of two normal distributions, at the weights that were drawn."""
+    """The mean divergence of two normal distributions, over memories, at weights that are known."""
     machine, x = make_machine(noise=0.5, code_posterior=True), images(1)
     machine.log_tau.assign([-1.0, 0.0, 0.5])
     machine.log_sigma.assign(-30.0)  # so that the weights are known
@@ -100,10 +100,10 @@ def test_a_posterior_of_the_codes_by_hand():
     found = machine(x)
     total = 0.0
     for t in range(5):
-        variance = 0.5 + w[t] @ covariance[0].numpy() @ w[t]
+        of_the_mean = w[t] @ covariance[0].numpy() @ w[t]
         for c, tau in enumerate(np.exp([-1.0, 0.0, 0.5])):
             gap = codes[0, t, c] - w[t] @ mean[0].numpy()[:, c]
-            total += np.log(np.sqrt(variance) / tau) + (tau**2 + gap**2) / (2 * variance) - 0.5
+            total += np.log(np.sqrt(0.5) / tau) + (tau**2 + gap**2 + of_the_mean) - 0.5
     np.testing.assert_allclose(found["codes_divergence"], [total / 5], rtol=1e-4)
     parts = [found[f"{name}_divergence"] for name in ("weights", "codes", "memory")]
     np.testing.assert_allclose(found["bound"], found["nll"] + sum(parts), rtol=1e-5)

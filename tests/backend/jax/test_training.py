@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 
 from mf_keras import (
+    KanervaMachine,
+    KanervaMemoryForcing,
     SequenceGenerator,
     SequenceTransducer,
     TeacherForcing,
@@ -12,7 +14,13 @@ from mf_keras import (
     checkpoints,
     data,
 )
-from tests.backend.jax.models import TIME, cell, memory_forcing, positive_negative
+from tests.backend.jax.models import (
+    TIME,
+    cell,
+    discriminator,
+    memory_forcing,
+    positive_negative,
+)
 from tests.small import binary
 
 
@@ -125,3 +133,30 @@ def test_averages_of_weights_become_the_weights_in_half_floats():
     averages = [v for v in model.optimizer.variables if "average" in v.path]
     for average, weight in zip(averages, weights, strict=True):
         np.testing.assert_array_equal(average, weight)
+
+
+def test_memory_forcing_of_a_kanerva_machine_is_resumed_to_the_bit(tmp_path):
+    def new():
+        keras.utils.set_random_seed(0)
+        layers = keras.layers.Dropout(0.5), keras.layers.Dense(2)
+        encoder = keras.Sequential([keras.Input((4,)), *layers])
+        decoder = keras.Sequential([keras.Input((2,)), keras.layers.Dense(4)])
+        model = KanervaMemoryForcing(KanervaMachine(encoder, decoder, 3, 2), discriminator())
+        model.compile(keras.optimizers.Adam(1e-2))
+        return model
+
+    x = binary(4, 3, 4)
+    model = new()
+    before = {v.path: np.array(v) for v in model.trainable_variables}
+    model.fit(x, batch_size=2, shuffle=False, verbose=0)
+    still = [v.path for v in model.trainable_variables if np.all(before[v.path] == v)]
+    assert all("recurrent" in path for path in still)  # D sees one memory: its GRU takes one step
+    model.save(tmp_path / "model.keras")
+    loaded = checkpoints.load_latest(tmp_path / "model.keras", like=new())
+    histories = [
+        each.fit(x, batch_size=2, shuffle=False, verbose=0).history for each in (model, loaded)
+    ]
+    assert histories[0] == histories[1]
+    for a, b in zip(model.variables, loaded.variables, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert model.evaluate(x, verbose=0) == loaded.evaluate(x, verbose=0)
