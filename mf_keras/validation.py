@@ -11,7 +11,7 @@ import numbers
 import operator
 import os
 import pathlib
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -266,3 +266,18 @@ def shapes(**expected: str) -> Callable[[Function], Function]:
         return checked
 
     return decorate
+
+
+def all_hold(conditions: Iterable[tuple[Any, str, Any]]) -> None:
+    """Refuse arrays of which a condition does not hold.
+
+    Args:
+        conditions: (bools with the sequences in the first axis, message, value) each.
+
+    Raises:
+        ValueError: with the message, and the first sequence.
+    """
+    for right, words, _ in conditions:
+        if not np.all(right):
+            row = int(np.argwhere(~np.asarray(right))[0][0])
+            raise ValueError(f"{words} in sequence {row}.")

@@ -8,6 +8,7 @@ from keras import ops
 
 from mf_keras import backend, validation
 from mf_keras.models.generator import check_context, parts_of
+from mf_keras.outputs.output import prefix_conditions
 from mf_keras.types import ArrayLike
 
 
@@ -65,6 +66,8 @@ class DiscriminatorScores(keras.callbacks.Callback):
         validation.shape_of("x", found["x"], ("n", "T", *generator.output.step))
         if sample_weight is not None:
             validation.shape_of("sample_weight", found["sample_weight"], found["x"].shape[:2])
+            conditions = prefix_conditions("sample_weight", found["sample_weight"])
+            validation.all_hold(conditions)
             found["x"][found["sample_weight"] == 0] = 0  # padding may hold anything
         generator.output.to_steps("x", found["x"], generator.cell.compute_dtype)
         check_context("context", context, generator.context_size, len(found["x"]))

@@ -59,6 +59,11 @@ class Pictures(keras.callbacks.Callback):
         super().__init__()
         if not isinstance(generator, keras.Model) or not hasattr(generator, "free_run"):
             raise TypeError(f"generator must be a SequenceGenerator, got {generator!r}.")
+        if generator.context_size:
+            raise ValueError(
+                "generator must be one without a context, whose samples have no condition, got one "
+                f"with {generator.context_size} numbers."
+            )
         image_shape = plots.check_image_shape(image_shape)
         validation.shape_of("example", example, ("T", *generator.output.step))
         validation.numeric("example", example)

@@ -49,7 +49,8 @@ class SaveBest(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Save if this epoch is the best so far."""
         logs = logs or {}
-        validated = any(name.startswith("val_") for name in logs)
+        # A validation has a loss; other callbacks, too, add names that begin with val_.
+        validated = self.monitor in logs or "val_loss" in logs
         if self.monitor.startswith("val_") and not validated:
             if self._unvalidated is None and not self.best_epoch:
                 warnings.warn(

@@ -64,7 +64,7 @@ class KanervaCell(MemoryCell):
         **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
 
     Raises:
-        TypeError: an argument has the wrong type, or `controller` is no RNN cell.
+        TypeError: an argument has the wrong type, or `controller` is no Keras layer for one step.
         ValueError: a size is below 1, `noise` is not above 0, `divergence_weight` is below 0, or
             `layout` is unknown or "batch_last".
     """

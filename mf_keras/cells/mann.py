@@ -66,7 +66,7 @@ class MANNCell(MemoryCell):
         **kwargs: `name`, `dtype` and `trainable`, as for every Keras layer.
 
     Raises:
-        TypeError: an argument has the wrong type, or `controller` is no RNN cell.
+        TypeError: an argument has the wrong type, or `controller` is no Keras layer for one step.
         ValueError: a size is below 1, there are fewer slots than heads, `decay` is not in [0, 1],
             or `layout` is unknown.
     """

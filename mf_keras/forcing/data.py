@@ -11,7 +11,7 @@ from mf_keras import validation
 from mf_keras.models import Policy, SequenceGenerator
 from mf_keras.models.generator import check_context, parts_of
 from mf_keras.models.sequence_model import SequenceModel
-from mf_keras.outputs.output import without_padding
+from mf_keras.outputs.output import prefix_conditions, without_padding
 from mf_keras.types import ArrayLike, Function, Tensor
 
 
@@ -123,10 +123,10 @@ class GeneratorData:
         self._fit_each_other(names, sequence, context, y, sample_weight)
         sequence = np.asarray(sequence)
         if context is not None:
-            _all_hold(_finite_context(names.inputs, np.asarray(context)))
+            validation.all_hold(_finite_context(names.inputs, np.asarray(context)))
         if sample_weight is not None:
             weights = np.asarray(sample_weight)
-            _all_hold(_prefixes(names.sample_weight, weights))
+            validation.all_hold(prefix_conditions(names.sample_weight, weights))
             sequence = without_padding(sequence, weights)
         self.model.output.check_values(names.inputs, sequence)
 
@@ -137,7 +137,7 @@ class GeneratorData:
         sequence, context = parts_of(x, names.inputs)
         found = [] if context is None else _finite_context(names.targets, context)
         if weights is not None:
-            found += _prefixes(names.sample_weight, weights)
+            found += prefix_conditions(names.sample_weight, weights)
             sequence = without_padding(sequence, weights)
         return [*found, _valid(self.model.output, names.targets, sequence)]
 
@@ -215,7 +215,7 @@ class TransducerData(GeneratorData):
                 _array(name, value)
         self._fit_targets(names, x, y, sample_weight)
         parts = [np.asarray(part) for part in (x, y, sample_weight) if part is not None]
-        _all_hold(self.conditions(names, tuple(parts), lambda x: x.any(axis=-1)))
+        validation.all_hold(self.conditions(names, tuple(parts), lambda x: x.any(axis=-1)))
 
     def conditions(self, names: "Names", parts: tuple[Any, ...], any_step: Function) -> list:
         """What must be true of the values of one batch; see `datasets.with_checks`."""
@@ -337,24 +337,6 @@ def names_of(name: str, streamed: bool = False) -> Names:
     if streamed:
         return Names(f"the inputs of {name}", f"the targets of {name}", f"sample_weight of {name}")
     return Names(name, "y" if name == "x" else name, "sample_weight")
-
-
-def _all_hold(conditions):
-    """Raise ValueError where a condition on arrays does not hold."""
-    for right, words, _ in conditions:
-        if not np.all(right):
-            row = int(np.argwhere(~np.asarray(right))[0][0])
-            raise ValueError(f"{words} in sequence {row}.")
-
-
-def _prefixes(name, weights):
-    """The conditions on a generator's weights: 1 from the first step on, then 0."""
-    words = f"{name} must be 1 for the steps of a sequence and 0 for its padding, got other values"
-    known = (weights == 0) | (weights == 1)
-    begins = f"{name} must count the first step of every sequence, got 0"
-    ends = f"{name} must be 0 from the end of a sequence on, got a gap"
-    falls = weights[:, 1:] <= weights[:, :-1]
-    return [(known, words, weights), (weights[:, 0] == 1, begins, weights), (falls, ends, weights)]
 
 
 def _valid(output, name, x):

@@ -12,7 +12,7 @@ from mf_keras.models import free_running, presets
 from mf_keras.models.sequence_model import SequenceModel
 from mf_keras.models.unroll import unroll
 from mf_keras.outputs import Output
-from mf_keras.outputs.output import without_padding
+from mf_keras.outputs.output import prefix_conditions, without_padding
 from mf_keras.types import ArrayLike, Chunk, Config, Keep, Path, Seed, State, Tensor
 
 
@@ -174,6 +174,12 @@ class SequenceGenerator(SequenceModel):
             shape = (sequence.shape[0] or "B", sequence.shape[1] or "T")
             sample_weight = backend.to_tensor("sample_weight", sample_weight)
             validation.shape_of("sample_weight", sample_weight, shape)
+            if backend.is_concrete(sample_weight):
+                weights = ops.convert_to_numpy(sample_weight)
+                validation.all_hold(prefix_conditions("sample_weight", weights))
+            else:
+                for right, words, value in prefix_conditions("sample_weight", sample_weight):
+                    sample_weight = backend.required(sample_weight, right, words, value)
             sequence = without_padding(sequence, sample_weight)
             x = sequence if context is None else {"sequence": sequence, "context": context}
         x = self._checked(x)

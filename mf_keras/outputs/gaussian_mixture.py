@@ -30,7 +30,7 @@ class GaussianMixture(Output):
     A sample takes the component argmax_k (l_k + temperature x g_k), by Gumbel noise g, which has
     the probabilities softmax(l / temperature), and the value m_k + sqrt(temperature) s_k z, by the
     normal quantile z of one uniform number a dimension (the temperature of sketch-rnn, Ha and Eck
-    2017, arXiv:1704.03477, section 3.4). Uniform numbers stay 1e-7 away from 0 and 1, so |z| < 5.2.
+    2017, arXiv:1704.03477, section 3.4). Uniform numbers stay 1e-7 away from 0 and 1, so |z| < 5.3.
     At temperature 0 the value is the mean of the likeliest component.
 
     The loop over time holds the numbers in float32, whatever the model computes in.

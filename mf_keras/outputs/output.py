@@ -1,6 +1,7 @@
 """Output: what a step of a sequence is, and how the numbers that a cell gives become one."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -265,6 +266,25 @@ def check_output(output: Output | None, units: int) -> Output:
             f"for which a cell must have units={output.size}."
         )
     return output
+
+
+def prefix_conditions(name: str, weights: Any) -> list[tuple[Any, str, Any]]:
+    """What must hold of a generator's `sample_weight`: 1 from the first step on, then 0.
+
+    Args:
+        name: the argument's name.
+        weights: (B, T), an array or a tensor.
+
+    Returns:
+        A list of (bools, message, value to show), for `validation.all_hold` or
+        `backend.required`.
+    """
+    words = f"{name} must be 1 for the steps of a sequence and 0 for its padding, got other values"
+    known = (weights == 0) | (weights == 1)
+    begins = f"{name} must count the first step of every sequence, got 0"
+    ends = f"{name} must be 0 from the end of a sequence on, got a gap"
+    falls = weights[:, 1:] <= weights[:, :-1]
+    return [(known, words, weights), (weights[:, 0] == 1, begins, weights), (falls, ends, weights)]
 
 
 def without_padding(x: Tensor, sample_weight: Tensor) -> Tensor:

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from mf_keras import callbacks, viewer
+from mf_keras import SequenceGenerator, callbacks, viewer
 from mf_keras.callbacks import pictures as pictures_module
 from tests.backend.tensorflow.event_files import event_values
 from tests.backends import ON_JAX, tf
-from tests.small import binary, small_generator
+from tests.small import binary, small_cell, small_generator
 
 EVENTS = None if ON_JAX else True  # which TensorFlow writes
 
@@ -36,6 +36,12 @@ def test_pictures_pass_over_logs_that_are_arrays(tmp_path, monkeypatch):
 def test_pictures_are_of_one_pixel_a_step(tmp_path):
     with pytest.raises(ValueError, match="a step of the generator must be a pixel"):
         callbacks.Pictures(tmp_path, small_generator(2), binary(4, 2), (2, 2))
+
+
+def test_pictures_have_no_context(tmp_path):
+    generator = SequenceGenerator(small_cell(), context_size=2)
+    with pytest.raises(ValueError, match="generator must be one without a context"):
+        callbacks.Pictures(tmp_path, generator, binary(4, 1), (2, 2))
 
 
 def test_pictures_of_samples_memory_and_logs(tmp_path):

@@ -34,10 +34,10 @@ def test_saves_under_fit(tmp_path):
 def test_passes_over_epochs_without_a_validation(tmp_path):
     best = callbacks.SaveBest(tmp_path / "best.keras", small_generator())
     with pytest.warns(UserWarning, match="watches val_nll, but epoch 1 had no validation"):
-        best.on_epoch_end(0, {"nll": 1.0})
+        best.on_epoch_end(0, {"nll": 1.0, "val_hidden_discriminator_auc": 0.5})
     assert not (tmp_path / "best.keras").exists()
-    best.on_epoch_end(1, {"nll": 1.0, "val_nll": 2.0})
-    best.on_epoch_end(2, {"nll": 1.0})
+    best.on_epoch_end(1, {"nll": 1.0, "val_loss": 2.0, "val_nll": 2.0})
+    best.on_epoch_end(2, {"nll": 1.0, "val_hidden_discriminator_auc": 0.5})
     best.on_train_end()
     assert (best.best, best.best_epoch) == (2.0, 2)
 
@@ -63,8 +63,8 @@ def test_refuses_bad_input(tmp_path):
         callbacks.Checkpoint(tmp_path / "last.KERAS")  # as Keras wants it
     with pytest.raises(ValueError, match="monitor must be one of 'nll'"):
         callbacks.SaveBest(tmp_path / "best.keras", monitor="nl").on_epoch_end(0, {"nll": 1.0})
-    with pytest.raises(ValueError, match="monitor must be one of 'val_nll'"):
-        callbacks.SaveBest(tmp_path / "a.keras", monitor="val_x").on_epoch_end(0, {"val_nll": 1})
+    with pytest.raises(ValueError, match="monitor must be one of 'val_loss'"):
+        callbacks.SaveBest(tmp_path / "a.keras", monitor="val_x").on_epoch_end(0, {"val_loss": 1})
     never = callbacks.SaveBest(tmp_path / "best.keras")
     with pytest.warns(UserWarning, match="nothing is saved yet"):
         never.on_epoch_end(0, {"nll": 1.0})
