@@ -19,7 +19,7 @@ def correct_predictions(linkage, num_links, seed, steps, learning_rate):
     import keras
 
     from mf_keras import DNCCell, SequenceTransducer, TeacherForcing, data
-    from train import options
+    from train.runs.model import make_optimizer
 
     keras.utils.set_random_seed(seed)
     controller = keras.layers.GRUCell(64)
@@ -27,7 +27,7 @@ def correct_predictions(linkage, num_links, seed, steps, learning_rate):
     transducer = SequenceTransducer(cell)
     transducer.build((None, None, 7))
     model = TeacherForcing(transducer)
-    model.compile(options.make_optimizer(learning_rate), steps_per_execution=200, jit_compile=True)
+    model.compile(make_optimizer(learning_rate), steps_per_execution=200, jit_compile=True)
     history = model.fit(
         data.copy_task(12, 6, seed=seed).batch(1).prefetch(8),
         epochs=steps // WINDOW,

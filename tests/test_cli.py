@@ -155,6 +155,7 @@ def test_page_says_what_is_wrong(tmp_path, monkeypatch):
         ([], "give either a PRESET or --url"),
         (["digits", "--url", "http://localhost:1"], "give either a PRESET or --url"),
         (["x", "--alphabet", f"{tmp_path}/twice.txt"], "every character once"),
+        (["digits", "--timeout", "3"], "--timeout goes with --url"),
         (["x"], "tokens must be the 2 tokens of the model, e.g. by --alphabet"),
         (["--url", "ftp://localhost"], "url must be"),
         (["--url", "http://localhost:1", "--timeout", "0.1"], "UNAVAILABLE"),

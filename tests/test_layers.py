@@ -1,6 +1,7 @@
 """The layers of the package: which module may import what."""
 
 import ast
+import importlib
 import pathlib
 
 import pytest
@@ -84,6 +85,18 @@ def test_what_draws_nothing_needs_no_matplotlib(name):
 
 def layer(name):
     return next(i for i, rooms in enumerate(LAYERS) if name in rooms)
+
+
+def test_benchmarks_import_what_there_is():
+    """Within functions, too, where nothing else sees it before they run."""
+    for path in sorted((PACKAGE.parent / "benchmarks").glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            own = isinstance(node, ast.ImportFrom) and node.module.split(".")[0]
+            if own in ("mf_keras", "train", "benchmarks", "tests"):
+                module = importlib.import_module(node.module)
+                for alias in node.names:
+                    if not hasattr(module, alias.name):
+                        importlib.import_module(f"{node.module}.{alias.name}")
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))

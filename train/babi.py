@@ -53,7 +53,7 @@ from train.sequence_data import (
     steps_of,
 )
 
-HISTORY, RESULTS = "history.csv", "results.json"
+HISTORY, RESULTS, ANSWERS = "history.csv", "results.json", "answers.txt"
 LAST, BEST = "last.keras", "best.keras"
 TASKS = 20
 HELD_OUT = 10  # one story of so many, for validation
@@ -248,7 +248,7 @@ def finish(options: Options, splits: Splits, best_epoch: int, folder: RunFolder)
     }
     folder.write_json(RESULTS, results)
     shown = [as_text(*story) for story in zip(*(part[:SHOWN] for part in found), strict=True)]
-    write_text(folder / "answers.txt", "\n\n".join(shown) + "\n")
+    write_text(folder / ANSWERS, "\n\n".join(shown) + "\n")
     history = folder.history(HISTORY)
     epochs = (history["epoch"] + 1).tolist()
     logs = {name: (epochs, history[name].tolist()) for name in ("nll", "val_nll")}
@@ -279,6 +279,9 @@ def start(options: Options) -> tuple[Options, Splits, RunFolder, TeacherForcing]
     new = make_model(options)
     model = resuming.latest_or(new, folder / LAST)
     resuming.go_on(folder, options, HISTORY, model.trained_steps, per_epoch)
+    if len(folder.history(HISTORY)) < options.epochs:
+        for name in (RESULTS, ANSWERS):  # those of fewer
+            (folder / name).unlink(missing_ok=True)
     return options, splits, folder, model
 
 

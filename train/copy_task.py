@@ -250,11 +250,12 @@ def draw(folder: RunFolder, seeds: Iterable[int]) -> None:
         "discriminator_accuracy": ("discriminator.png", "discriminator accuracy"),
     }
     for name, (file, label) in pictures.items():
-        series = {
-            f"seed {seed}": ((rows["epoch"] + 1).tolist(), rows[name].tolist())
-            for seed, rows in histories.items()
-            if name in rows
-        }
+        series = {}
+        for seed, rows in histories.items():
+            if name in rows:
+                # Without intervals in which no discriminator played, if it played in some.
+                rows = rows[rows[name] > 0] if rows[name].any() else rows
+                series[f"seed {seed}"] = (rows["epoch"] + 1).tolist(), rows[name].tolist()
         if series:
             figure = plots.curves(series, "training steps (thousands)", label)
             folder.save_figure(file, figure)

@@ -7,6 +7,7 @@ its data, method, NLL and command.
 """
 
 import dataclasses
+import pathlib
 import shlex
 import sys
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from mf_keras import checkpoints
 from train import sequence_generation
 from train.runs.folder import RunFolder
+from train.runs.model import SEQUENCE_GAN
 from train.runs.options import Options as BaseOptions
 from train.runs.options import Role, option, positional, words
 from train.sequence_generation import BEST, RESULTS
@@ -36,16 +38,20 @@ def command_of(options: sequence_generation.Options) -> str:
     """The command that trains such a run, with the options that are not the default."""
     named = {"dataset": options.dataset, "method": options.method}
     changed = options.not_default(Role.SETTING, Role.RARE_SETTING, Role.VARIANT, Role.RUN)
-    return shlex.join(["python", "-m", options.command, *words(named | changed)])
+    # Names without folders, which are of one machine.
+    files = [pathlib.Path(file).name for file in options.files or ()]
+    files = ["--files", *files] if files else []
+    return shlex.join(["python", "-m", options.command, *words(named | changed), *files])
 
 
 def card(options: sequence_generation.Options, results: dict[str, Any]) -> dict[str, str]:
     """What the run's files say, for the model card."""
     test, kind = results["test"], options.kind
+    chosen = "the last" if options.method == SEQUENCE_GAN else "the best by validation"
     return {
         "data": f"{options.dataset}, {kind.sequence}s of {kind.step(options)}",
-        "method": f"{options.method.replace('_', ' ')}, {results['epochs']} epochs, the best by "
-        f"validation: {results['best_epoch']}",
+        "method": f"{options.method.replace('_', ' ')}, {results['epochs']} epochs, {chosen}: "
+        f"{results['best_epoch']}",
         "NLL": f"{kind.describe(test)}, {test['bits_per_step']:.4f} bits per step, on the whole "
         "test split",
         "command": f"`{command_of(options)}`",

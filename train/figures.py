@@ -92,7 +92,9 @@ def copying_figures(folder: RunFolder, options: copy_task.Options) -> Drawing:
             f"{folder.path}: {int(right.sum())} of {EXAMPLES} predictions are correct; the figures "
             "need a correct and a wrong one."
         )
-    memory = np.array(trace.memory)
+    memory, reads = np.array(trace.memory), getattr(trace, "read_weights", None)
+    if reads is None:
+        raise ValueError(f"{folder.path} has a cell without heads, {options.cell}.")
 
     def figure(kind, chosen):
         example = int(np.flatnonzero(chosen)[0])
@@ -102,7 +104,7 @@ def copying_figures(folder: RunFolder, options: copy_task.Options) -> Drawing:
         return plots.memory_over_time(
             memory[example],
             None if writes is None else writes[example],
-            trace.read_weights[example],
+            reads[example],
             title=caption,
             limit=float(np.abs(memory).max()),
         )

@@ -29,6 +29,7 @@ from mf_keras import KanervaMachine, KanervaMemoryForcing, callbacks, checkpoint
 from mf_keras.models.image_sets import ImageSetModel, TrainsOnImageSets
 from train.runs import resuming
 from train.runs.autoencoder import VariationalAutoencoder
+from train.runs.beside import runs_beside
 from train.runs.folder import RunFolder, write_text
 from train.runs.options import (
     INTERVAL,
@@ -44,13 +45,13 @@ from train.runs.options import (
 DATASETS = ("omniglot", "mnist")
 METHODS = ("kanerva", "none")
 SHAPE = (28, 28)
-RESULTS = "results.json"
+RESULTS, TABLE = "results.json", "bounds.csv"
+_SAME = ("dataset", "flipped", "set_size")  # options of what is compared
 WATCHED_SETS = 16  # of the test images, after every interval
 RECALLED_SETS = 64  # of the test images, whose corrupted copies are recalled
 ITERATIONS = 10  # of recall
 EVALUATED_SETS = 16  # in a batch of the test
-TOLD_APART_SETS, TOLD_APART_SEED = 512, 2**40  # sets of samples, and of test images, to tell apart
-TOLD_APART = 4096  # of these images
+TOLD_APART = 4096  # samples, and test images, to tell apart
 # -ELBO given the memory, as the README of Generative Pseudo-Inverse Memory (ICLR 2022) lists them.
 PUBLISHED = {
     "omniglot": {"KM": 68.3, "DKM": 77.2, "Kanerva++": 66.24, "GPM": 25.68},
@@ -109,6 +110,8 @@ class Options(ImageOptions):
         super().check()
         for name in self.not_default(Role.VARIANT) if self.method == "none" else ():
             raise ValueError(f"argument {flag(name)}: goes with --memory kanerva, not none")
+        if self.method == "none" and "memory_size" in self.not_default(Role.SETTING):
+            raise ValueError("argument --memory-size: goes with --memory kanerva, not none")
         for name in ("forcing_weight", "no_gate"):
             if name in self.not_default(Role.VARIANT) and not self.forcing:
                 raise ValueError(f"argument {flag(name)}: goes with --forcing")
@@ -304,9 +307,10 @@ def samples_told_apart(
     """How well fresh classifiers know samples from images, and the memories that hold them."""
     sets: list[np.ndarray] = []
     samples: list[np.ndarray] = []
-    stream = training_sets(images, options, TOLD_APART_SEED).unbatch().take(TOLD_APART_SETS)
-    rng = np.random.default_rng(0)
-    for number, batch in enumerate(stream.batch(EVALUATED_SETS).as_numpy_iterator()):
+    # Each image once: a classifier knows again what it has seen.
+    known, rng = fixed_sets(images, options), np.random.default_rng(0)
+    for number in range(-(-len(known) // EVALUATED_SETS)):
+        batch = known[number * EVALUATED_SETS : (number + 1) * EVALUATED_SETS]
         shades = model.generate(batch, options.set_size, seed=number).numpy()
         sets.append(batch)
         samples.append((rng.random(shades.shape) < shades).astype("float32"))
@@ -386,31 +390,15 @@ def draw_samples(model: ImageSetModel, sets: np.ndarray) -> Figure:
     return plots.sample_grid(pixels, SHAPE, columns, "a row of a set, two rows of samples; twice")
 
 
-def runs_beside(options: Options) -> list[tuple[RunFolder, Options]]:
-    """The other runs of the tables.
-
-    Raises:
-        FileNotFoundError, ValueError: one is none of this command, is not finished, or has other
-            images.
-    """
-    found = [RunFolder.open(path, Options) for path in options.beside]
-    for folder, their in found:
-        name = f"--beside {str(folder.path)!r}"
-        for each in ("dataset", "flipped"):
-            if getattr(their, each) != getattr(options, each):
-                raise ValueError(f"{name} has another {each} than this run.")
-        if not (folder / "bounds.csv").exists():
-            raise ValueError(f"{name} is not finished.")
-    return found
-
-
 def report(folder: RunFolder, options: Options, results: dict[str, Any]) -> None:
     """Write the tables and draw the curves, of all runs."""
     rows: list[dict[str, Any]] = []
     recalls: list[dict[Any, Any]] = []
     learning = {}
     runs = [(folder, options, results)]
-    runs += [(each, their, each.read_json(RESULTS)) for each, their in runs_beside(options)]
+    runs += [
+        (each, their, each.read_json(RESULTS)) for each, their in runs_beside(options, _SAME, TABLE)
+    ]
     for each, their, found in runs:
         name = their.variant()
         for seed, result in found.items():
@@ -437,7 +425,7 @@ def report(folder: RunFolder, options: Options, results: dict[str, Any]) -> None
     folder.save_figure("recall.png", figure)
     figure = plots.curves(learning, "training batches", "bound, some test sets (nats per image)")
     folder.save_figure("learning.png", figure)
-    write_text(folder / "bounds.csv", table.to_csv(index=False, float_format="%.4f"))
+    write_text(folder / TABLE, table.to_csv(index=False, float_format="%.4f"))
     print(table.drop(columns="seed").groupby("method", sort=False).mean().round(2).to_string())
 
 
@@ -445,7 +433,7 @@ def start(options: Options) -> tuple[RunFolder, Options, dict[str, Any], dict[st
     """Folder and options of a new run, or of one to resume, its results so far, and the images."""
     if not options.resume:
         images = load(options)  # refused before a folder is made
-        runs_beside(options)
+        runs_beside(options, _SAME, TABLE)
         return RunFolder(options.out, options), options, {}, images
     folder, stored = RunFolder.open(options.resume, Options)
     if "data_dir" in options.given:

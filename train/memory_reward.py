@@ -41,6 +41,7 @@ ENVIRONMENTS = {"copy": CopyEnvironment, "chain": MemoryChain}
 RESULTS = "results.json"
 INTERVAL = 20  # updates of a row of the history
 TEST_SEED = 2**31
+MOST_INTERVALS = 10_000  # each has a seed of its own, below TEST_SEED
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -49,6 +50,7 @@ class Options(SeedsOptions):
 
     command = "train.memory_reward"
     marker = "bonus"
+    end = TEST_SEED // MOST_INTERVALS
 
     method: str = option("all", "always all", role=Role.RUN, choices=("all",))
     methods: tuple[str, ...] = option(METHODS, "what to compare", nargs="+", choices=METHODS)
@@ -72,6 +74,19 @@ class Options(SeedsOptions):
         super().__post_init__()
         self.methods = tuple(self.methods)
         self.out = self.out or f"runs/memory_reward-{self.environment}"
+
+    def check(self) -> None:
+        """Refuse numbers out of range, and options of a bonus where there is none."""
+        super().check()
+        if self.updates % INTERVAL or self.updates // INTERVAL > MOST_INTERVALS:
+            most = MOST_INTERVALS * INTERVAL
+            raise ValueError(
+                f"argument --updates: must be a multiple of {INTERVAL}, at most {most}, "
+                f"got {self.updates}"
+            )
+        for name in self.not_default(Role.SETTING).keys() & {"form", "bonus"}:
+            if {*self.methods} == {"none"}:
+                raise ValueError(f"argument --{name}: --methods none has no bonus")
 
     def task(self) -> Environment:
         """The environment."""
@@ -117,7 +132,7 @@ def run_one(options: Options, method: str, seed: int, folder: RunFolder) -> Inte
     tests = environment.tasks(4 * size, TEST_SEED)
 
     def advance(interval: int, done: int) -> None:
-        drawn = environment.tasks(INTERVAL * size, seed * 10_000 + interval)[done * size :]
+        drawn = environment.tasks(INTERVAL * size, seed * MOST_INTERVALS + interval)[done * size :]
         if len(drawn):
             before = [resuming.RestoreMeans(checkpoints.metric_values(model))] if done else []
             model.fit(drawn, batch_size=size, shuffle=False, verbose=0, callbacks=before)

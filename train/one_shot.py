@@ -35,6 +35,7 @@ from mf_keras import (
 from mf_keras.cells import MemoryCell
 from mf_keras.outputs import Categorical
 from train.runs import resuming
+from train.runs.beside import runs_beside
 from train.runs.devices import use_few_threads
 from train.runs.folder import RunFolder, write_text
 from train.runs.memoryless import MemorylessCell
@@ -42,15 +43,17 @@ from train.runs.options import (
     INTERVAL,
     ImageOptions,
     Role,
+    flag,
     option,
     positive_float,
     positive_int,
 )
 
 METHODS = ("mann", "dnc", "kanerva", "lstm")
-RESULTS = "results.json"
+RESULTS, TABLE = "results.json", "accuracy.csv"
 TEST_EPISODES, TEST_SEED = 400, 2**40  # a stream that no seed of a run draws
 WATCHED_EPISODES = 100  # of these, after every interval
+MEMORY = ("memory_size", "word_size", "num_reads")
 _EPISODES = ("classes", "shots", "image_size")  # options of what is compared
 # Table 1 of the paper, 5 classes with one-hot labels: per cent right at these presentations.
 PUBLISHED_AT = (1, 2, 3, 4, 5, 10)
@@ -96,16 +99,18 @@ class Options(ImageOptions):
         super().check()
         for name in ("strengths", "write_vectors"):
             if getattr(self, name) and self.method != "mann":
-                flag = name.replace("_", "-")
-                raise ValueError(f"argument --{flag}: goes with --method mann, not {self.method}")
+                raise ValueError(
+                    f"argument {flag(name)}: goes with --method mann, not {self.method}"
+                )
+        if self.method == "lstm":
+            for name in self.not_default(Role.SETTING).keys() & {*MEMORY}:
+                raise ValueError(
+                    f"argument --{name.replace('_', '-')}: --method lstm has no memory"
+                )
 
     def make_cell(self) -> MemoryCell:
         """The cell, which gives a logit a class."""
-        sizes: dict[str, Any] = {
-            "memory_size": self.memory_size,
-            "word_size": self.word_size,
-            "num_reads": self.num_reads,
-        }
+        sizes: dict[str, Any] = {name: getattr(self, name) for name in MEMORY}
         kinds: dict[str, Any] = {"dnc": DNCCell, "kanerva": KanervaCell, "mann": MANNCell}
         controller = keras.layers.LSTMCell(self.controller_units)
         if self.method == "lstm":
@@ -299,27 +304,10 @@ def accuracy_rows(options: Options, results: dict[str, Any]) -> list[dict[Any, A
     ]
 
 
-def runs_beside(options: Options) -> list[tuple[RunFolder, Options]]:
-    """The other runs of the table.
-
-    Raises:
-        FileNotFoundError, ValueError: one is none of this command, is not finished, or has other
-            episodes.
-    """
-    found = [RunFolder.open(path, Options) for path in options.beside]
-    for folder, their in found:
-        name = f"--beside {str(folder.path)!r}"
-        if any(getattr(their, each) != getattr(options, each) for each in _EPISODES):
-            raise ValueError(f"{name} has other episodes than this run.")
-        if not (folder / "accuracy.csv").exists():
-            raise ValueError(f"{name} is not finished.")
-    return found
-
-
 def table(options: Options, results: dict[str, Any]) -> pd.DataFrame:
     """A row for each seed of this and of other runs, the nearest neighbour, what is published."""
     rows = accuracy_rows(options, results)
-    for folder, their in runs_beside(options):
+    for folder, their in runs_beside(options, _EPISODES, TABLE):
         rows += accuracy_rows(their, folder.read_json(RESULTS))
     nearest = enumerate(results["nearest neighbour"], 1)
     rows.append({"method": "nearest neighbour", **dict(nearest)})
@@ -334,7 +322,7 @@ def table(options: Options, results: dict[str, Any]) -> pd.DataFrame:
 def report(folder: RunFolder, options: Options, results: dict[str, Any]) -> None:
     """Write the table and draw the curves, of all runs."""
     found = table(options, results)
-    write_text(folder / "accuracy.csv", found.to_csv(index=False, float_format="%.4f"))
+    write_text(folder / TABLE, found.to_csv(index=False, float_format="%.4f"))
     means = found.drop(columns="seed").groupby("method", sort=False).mean()
     series: dict[str, tuple[list, list]] = {}
     for method, shares in means.iterrows():
@@ -344,7 +332,7 @@ def report(folder: RunFolder, options: Options, results: dict[str, Any]) -> None
     folder.save_figure("accuracy.png", figure)
 
     series = {}
-    for each, their in [(folder, options), *runs_beside(options)]:
+    for each, their in [(folder, options), *runs_beside(options, _EPISODES, TABLE)]:
         seeds = their.all_seeds()
         rows = pd.concat([each.history(f"seed_{seed}.csv") for seed in seeds]).groupby("epoch")
         for number in sorted({min(2, their.shots), their.shots}):
@@ -361,7 +349,7 @@ def start(options: Options) -> tuple[RunFolder, Options, dict[str, Any]]:
     use_few_threads(options.batch_size)
     if not options.resume:
         options.episodes("test", TEST_SEED)  # refused before a folder is made
-        runs_beside(options)
+        runs_beside(options, _EPISODES, TABLE)
         return RunFolder(options.out, options), options, {}
     folder, stored = RunFolder.open(options.resume, Options)
     if "data_dir" in options.given:

@@ -78,6 +78,8 @@ class Options(SeedsOptions):
         super().check()
         if self.updates % INTERVAL:
             raise ValueError(f"argument --updates: must be a multiple of {INTERVAL}")
+        if "repeats" in self.not_default(Role.SETTING) and self.task != "repeat_copy":
+            raise ValueError(f"argument --repeats: goes with --task repeat_copy, not {self.task}")
         if self.symbols < 3 or self.repeats not in (2, 3):
             raise ValueError("argument --symbols, --repeats: must be at least 3, and 2 or 3")
 

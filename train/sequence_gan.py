@@ -77,6 +77,13 @@ class Options(SeedsOptions):
         super().__post_init__()
         self.methods = tuple(self.methods)
 
+    def check(self) -> None:
+        """Refuse roll-outs where nothing is rewarded at the end."""
+        super().check()
+        at_the_end = {"final", "constant", "random"}
+        if "rollouts" in self.not_default(Role.SETTING) and at_the_end.isdisjoint(self.methods):
+            raise ValueError("argument --rollouts: --methods must have final, constant or random")
+
     def generator(self, units: int) -> SequenceGenerator:
         """An LSTM around embedded tokens."""
         cell = MemorylessCell(keras.layers.LSTMCell(units), self.classes, 1, 1, 1)

@@ -12,8 +12,10 @@ run without the interruption, also after a kill or a full disk.
 """
 
 import dataclasses
+import hashlib
 import json
 import math
+import pathlib
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -54,6 +56,7 @@ from train.runs.options import (
     positive_float,
     positive_int,
     random_seed,
+    stored,
 )
 from train.sequence_data import (
     DATASETS,
@@ -112,6 +115,7 @@ class Options(SequenceGANOptions, BehaviourOptions, ModelOptions, DeviceOptions,
         nargs="+",
         metavar="FILE",
     )
+    files_sha256: str = stored("of what --files hold, one after the other")
     collection: str = option(
         "jsb",
         "of the music",
@@ -153,7 +157,7 @@ class Options(SequenceGANOptions, BehaviourOptions, ModelOptions, DeviceOptions,
     resume: str | None = option(
         None,
         "resume the run in this folder with its own options; --epochs changes how many, "
-        "--data-dir and --manual-dir where the data are",
+        "--data-dir, --manual-dir and --files where the same data are",
         role=Role.FILES,
         metavar="RUN",
     )
@@ -487,6 +491,7 @@ def start(options: Options) -> tuple[Options, Splits, RunFolder, keras.Model]:
         folder, options = resumed(options.resume, options)
     strategy, splits = make_strategy(options, options.batch_size), load(options)
     if folder is None:
+        options = dataclasses.replace(options, files_sha256=digest(options))
         folder = RunFolder(options.out, options)
     else:
         folder.remove_left_over()
@@ -511,7 +516,20 @@ def resumed(path: str, options: Options) -> tuple[RunFolder, Options]:
             f"--epochs must be the {own.epochs} over which --cosine lowers the learning rate of "
             f"this run, got {epochs}."
         )
-    return folder, dataclasses.replace(own, **changes)
+    changed = dataclasses.replace(own, **changes)
+    if "files" in changes and own.files_sha256 not in ("", digest(changed)):
+        raise ValueError("--files must hold what they held when the run was started, got others.")
+    return folder, changed
+
+
+def digest(options: Options) -> str:
+    """The SHA-256 of what `--files` hold, one after the other; "" without."""
+    if not options.files:
+        return ""
+    found = hashlib.sha256()
+    for file in options.files:
+        found.update(pathlib.Path(file).read_bytes())
+    return found.hexdigest()
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -24,9 +24,9 @@ Examples:
 )
 @click.argument("preset", required=False)
 @click.option("--url", help="Of a server that has the model: http(s)://HOST:8501, grpc(s)://HOST.")
-@click.option("--model", default="digits", show_default=True, help="The model's name there.")
+@click.option("--model", help="The model's name there.  [default: digits]")
 @click.option("--version", type=int, help="Its version there.  [default: the newest]")
-@click.option("--timeout", default=30.0, show_default=True, help="Seconds to wait for the server.")
+@click.option("--timeout", type=float, help="Seconds to wait for the server.  [default: 30]")
 @click.option(
     "--shape",
     type=int,
@@ -61,9 +61,9 @@ def page(**options: Any) -> None:
 def run(
     preset: str | None,
     url: str | None,
-    model: str,
+    model: str | None,
     version: int | None,
-    timeout: float,
+    timeout: float | None,
     shape: tuple[int, int] | None,
     length: int | None,
     alphabet: str | None,
@@ -80,6 +80,9 @@ def run(
 
     if (preset is None) == (url is None):
         raise ValueError("give either a PRESET or --url, such as: mf-keras page digits")
+    for name, value in (("--model", model), ("--version", version), ("--timeout", timeout)):
+        if url is None and value is not None:
+            raise ValueError(f"{name} goes with --url, got {value!r}")
     tokens = None if alphabet is None else _read_alphabet(alphabet)
     if length is None and shape is not None:
         length = shape[0] * shape[1]
@@ -87,7 +90,8 @@ def run(
         if url is None:
             served: Any = _local(preset, length)
         else:
-            served = stack.enter_context(_remote(url, model, version, timeout, length, tokens))
+            given = model or "digits", version, 30.0 if timeout is None else timeout
+            served = stack.enter_context(_remote(url, *given, length, tokens))
         server = stack.enter_context(PageServer(served, shape, tokens, host, port))
         if not server.is_private:
             click.echo(f"warning: --host {host} lets other machines use the page", err=True)

@@ -9,6 +9,7 @@ import numpy as np
 
 from mf_keras import validation
 from mf_keras.serving.client import Client
+from mf_keras.serving.errors import ServerError
 from mf_keras.types import ArrayLike, Tensor
 from mf_keras.viewer import Run
 
@@ -133,27 +134,37 @@ class RemoteModel:
             classes = validation.positive_int("classes", classes, minimum=2)
         self.classes = classes
         self._client = client
-        self._lengths = False
-        if length is None:
-            length = self._served_length()
-        self.length = validation.positive_int("length", length)
+        if length is not None:
+            length = validation.positive_int("length", length)
+        self.length, self._lengths = self._look(length)
         self.name = f"{client.where}, {self.length} steps"
 
-    def _served_length(self):
-        """The length, after a look at what the server takes."""
-        signatures = self._client.signatures()
+    def _look(self, length):
+        """The length, and whether `score` takes lengths, by what the server says that it takes.
+
+        It need not say anything where the length is given.
+        """
+        try:
+            signatures = self._client.signatures()
+        except ServerError:
+            if length is None:
+                raise
+            return length, False
         if missing := {"sample", "complete", "score", "trace"} - set(signatures):
             raise ValueError(f"client must have a model of `export`, which lacks {sorted(missing)}")
         inputs = signatures["trace"]["inputs"]
         if "context" in inputs:
             raise ValueError("client must have a model without a context, got one with it.")
-        self._lengths = "lengths" in signatures["score"]["inputs"]
         shape = inputs["sequences"][1]
         wanted = (None, shape[1]) if self.classes else (None, shape[1], 1)
         if shape != wanted:
             what = "tokens" if self.classes else "one bit a step; tokens need an alphabet"
             raise ValueError(f"client must have a model of {what}; its sequences are {shape}.")
-        return shape[1]
+        if length not in (None, shape[1]):
+            raise ValueError(
+                f"length must be that of the server's model, {shape[1]}, got {length}."
+            )
+        return shape[1], "lengths" in signatures["score"]["inputs"]
 
     def complete(self, prefix: ArrayLike, seed: int, temperature: float) -> Run:
         """As `LocalModel.complete`; the temperature must be above 0, and seeds are the server's."""

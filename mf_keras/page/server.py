@@ -84,6 +84,8 @@ class PageServer(http.server.ThreadingHTTPServer):
         for attribute in ("length", "classes", "name", "complete", "force"):
             if not hasattr(model, attribute):
                 raise TypeError(f"model must be a LocalModel or a RemoteModel, got {model!r}.")
+        if shape is not None and model.classes is not None:
+            raise ValueError("shape must be None for a model of tokens.")
         self._model = model
         self._shape = check_shape(shape, model.length) if model.classes is None else None
         self._tokens = None if model.classes is None else _tokens(tokens, model.classes)

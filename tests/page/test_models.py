@@ -1,9 +1,11 @@
+import unittest.mock
+
 import numpy as np
 import pytest
 
 from mf_keras import SequenceGenerator, backend, outputs
 from mf_keras.page import LocalModel, RemoteModel
-from mf_keras.serving import Client
+from mf_keras.serving import Client, ServerError
 from tests.small import small_cell, small_generator
 
 LENGTH = 6
@@ -130,6 +132,18 @@ def test_a_remote_model_of_unequal_lengths_gets_whole_ones():
     transport = StubTransport(lengths=("int64", (None,)))
     remote(transport).complete([], 0, 1.0)
     assert transport.asked[-1][1]["lengths"] == [LENGTH]
+    remote(transport, length=LENGTH).complete([], 0, 1.0)
+    assert transport.asked[-1][1]["lengths"] == [LENGTH]
+    with pytest.raises(ValueError, match=f"length must be that of the server's model, {LENGTH}"):
+        remote(transport, length=LENGTH + 1)
+
+
+def test_a_server_that_does_not_describe_its_model_is_told_the_length():
+    transport = StubTransport()
+    transport.signatures = unittest.mock.Mock(side_effect=ServerError("NOT_FOUND", "no metadata"))
+    assert remote(transport, length=3).length == 3
+    with pytest.raises(ServerError, match="no metadata"):
+        remote(transport)
 
 
 def test_remote_models_that_the_page_cannot_show_are_refused():
@@ -141,4 +155,3 @@ def test_remote_models_that_the_page_cannot_show_are_refused():
         remote(StubTransport(sequences=("int32", (None, LENGTH))))
     with pytest.raises(ValueError, match="client must have a model of tokens"):
         remote(StubTransport(), classes=4)
-    assert remote(StubTransport(), length=3).length == 3  # of servers that do not say it

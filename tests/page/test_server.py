@@ -202,6 +202,8 @@ def test_what_does_not_fit_the_model_is_refused():
     for tokens in (None, "a", "aaa", "abcd"):
         with pytest.raises(ValueError, match="tokens must be"):
             PageServer(StubModel(5, classes=3), tokens=tokens, port=0)
+    with pytest.raises(ValueError, match="shape must be None for a model of tokens"):
+        PageServer(StubModel(4, classes=2), shape=(2, 2), tokens="ab", port=0)
     with pytest.raises(TypeError, match="model must be a LocalModel or a RemoteModel"):
         PageServer("digits", port=0)
     with PageServer(StubModel(), port=0) as page:

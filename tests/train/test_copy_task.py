@@ -24,6 +24,17 @@ def test_a_run_leaves_results_weights_and_pictures(small, copy_run):
         assert (copy_run / name).stat().st_size > 1000
 
 
+def test_accuracies_are_drawn_from_where_a_discriminator_played(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(copy_task.plots, "curves", lambda series, *labels: drawn.append(series))
+    monkeypatch.setattr(RunFolder, "save_figure", lambda *arguments: None)
+    folder = RunFolder(tmp_path, Options())
+    rows = "epoch,nll,discriminator_accuracy\n0,2,0\n1,1,0\n2,1,0.75\n"
+    (folder / "seed_0.csv").write_text(rows)
+    copy_task.draw(folder, [0])
+    assert drawn[1] == {"seed 0": ([3], [0.75])}
+
+
 def test_trains_every_seed(small, monkeypatch, tmp_path):
     trained = []
 

@@ -81,6 +81,18 @@ def test_the_command_makes_such_a_run():
     assert Options.parse(shlex.split(export.command_of(options))[3:]) == options
 
 
+def test_the_command_names_files_without_their_folders(tmp_path):
+    paths = [tmp_path / f"{name}.txt" for name in "abc"]
+    for path in paths:
+        path.write_text("ab")
+    options = Options(dataset="lines", method="sequence_gan", files=[*map(str, paths)])
+    words = shlex.split(export.command_of(options))[3:]
+    assert Options.parse(words).files == ["a.txt", "b.txt", "c.txt"]
+    results = {"test": {"nll": 1.0, "nll_per_step": 1.0, "bits_per_step": 1.0}}
+    results |= {"epochs": 5, "best_epoch": 5, "tensorflow": "2", "keras": "3"}
+    assert export.card(options, results)["method"] == "sequence gan, 5 epochs, the last: 5"
+
+
 def test_where_files_are_does_not_show_in_the_command():
     where = {"checkpoint_steps": 7, "pictures_every": 2, "data_dir": "x", "out": "y"}
     options = Options(dataset="binarized_mnist")

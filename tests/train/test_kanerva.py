@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import keras
 import numpy as np
@@ -31,7 +32,6 @@ def small(monkeypatch):
     for module in (kanerva, shared_options):
         monkeypatch.setattr(module, "INTERVAL", 1)
     monkeypatch.setattr(kanerva, "ITERATIONS", 2)
-    monkeypatch.setattr(kanerva, "TOLD_APART_SETS", 2)
     monkeypatch.setattr(kanerva, "told_apart", lambda real, fake, seed: 0.5)
     tf.config.run_functions_eagerly(True)
     yield
@@ -56,9 +56,12 @@ def test_runs_leave_tables_and_pictures_and_are_resumed_to_the_same_rows(
     machine = keras.models.load_model(tmp_path / "whole" / "seed_0.keras")
     assert machine.memory.memory_size == 2
 
+    shutil.copytree(tmp_path / "whole", tmp_path / "gated")
+    config = tmp_path / "gated" / "config.json"  # as of another variant
+    config.write_text(json.dumps({**json.loads(config.read_text()), "no_gate": False}))
     again = [*SIZES, *forcing, "--out", str(tmp_path / "again")]
-    beside = ["--beside", str(tmp_path / "whole")]
-    with pytest.raises(SystemExit, match="has another flipped than this run"):
+    beside = ["--beside", str(tmp_path / "gated")]
+    with pytest.raises(SystemExit, match="has another --flipped than this run"):
         kanerva.main([*again, "--flipped", "0.2", *beside])
     on_epoch_end = kanerva.Progress.on_epoch_end
 
@@ -75,7 +78,8 @@ def test_runs_leave_tables_and_pictures_and_are_resumed_to_the_same_rows(
     assert_frame_equal(without(rows_of(tmp_path / "again")), without(rows))
     found = pd.read_csv(tmp_path / "again" / "bounds.csv")
     name = "kanerva --code-posterior --forcing --no-gate"
-    assert found["method"].tolist()[:3] == [name, name, "KM, published"]
+    gated = name.removesuffix(" --no-gate")
+    assert found["method"].tolist()[:3] == [name, gated, "KM, published"]
     ours = found[found["method"] == name]
     total = ours[["nll", *(f"{of}_divergence" for of in ("weights", "codes", "memory"))]].sum(
         axis=1
@@ -151,6 +155,7 @@ def test_a_fresh_classifier_tells_apart_what_differs():
     [
         ("--memory none --forcing", "goes with --memory kanerva"),
         ("--no-gate", "goes with --forcing"),
+        ("--memory none --memory-size 9", "--memory-size: goes with --memory kanerva"),
         ("--steps 3", "must be a multiple of"),
         ("--memory tape", "invalid choice"),
         ("--noise 0", "must be a number > 0"),

@@ -52,3 +52,17 @@ def test_copies_are_right_by_their_last_actions():
     actions[:, 2:, 0] = [[1, 0], [1, 0]]
     copy = memory_reward.Options(environment="copy", length=2)
     assert memory_reward.right_share(copy, tasks, actions) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--updates 30", "--updates: must be a multiple of 20, at most 200000, got 30"),
+        ("--methods none --bonus 9", "--bonus: --methods none has no bonus"),
+        ("--first-seed 214740 --seeds 10", "--seeds: the last seed must be below 214748"),
+    ],
+)
+def test_refuses_options_that_do_not_go_together(words, message, capsys):
+    with pytest.raises(SystemExit):
+        memory_reward.Options.parse(words.split())
+    assert message in capsys.readouterr().err

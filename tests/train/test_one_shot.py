@@ -57,8 +57,10 @@ def test_runs_leave_tables_and_pictures_and_are_resumed_to_the_same_rows(
     assert len(results["0"]["test"]) == len(results["nearest neighbour"]) == 2
     assert keras.models.load_model(tmp_path / "mann" / "seed_0.keras").units == 2
 
+    config = tmp_path / "mann" / "config.json"  # as of another method
+    config.write_text(json.dumps({**json.loads(config.read_text()), "method": "dnc"}))
     again = [*SIZES, "--out", str(tmp_path / "again"), "--beside", str(tmp_path / "mann")]
-    with pytest.raises(SystemExit, match="has other episodes than this run"):
+    with pytest.raises(SystemExit, match="has another --classes than this run"):
         one_shot.main([*again, "--classes", "3"])
     on_epoch_end = one_shot.Watch.on_epoch_end
 
@@ -74,7 +76,7 @@ def test_runs_leave_tables_and_pictures_and_are_resumed_to_the_same_rows(
     one_shot.main(["--resume", str(tmp_path / "again")])
     assert_frame_equal(without(rows_of(tmp_path / "again")), without(rows))
     found = pd.read_csv(tmp_path / "again" / "accuracy.csv")
-    assert found["method"].tolist() == ["mann", "mann", "nearest neighbour"]
+    assert found["method"].tolist() == ["mann", "dnc", "nearest neighbour"]
 
 
 def test_presentations_are_counted_and_accuracies_taken_by_them():
@@ -108,6 +110,7 @@ def test_every_method_has_a_cell_of_the_classes(method):
     ("words", "message"),
     [
         ("--method lstm --strengths", "goes with --method mann"),
+        ("--method lstm --memory-size 9", "--memory-size: --method lstm has no memory"),
         ("--steps 3", "must be a multiple of"),
         ("--method gru", "invalid choice"),
         ("--shots 0", "must be an integer >= 1"),

@@ -97,6 +97,11 @@ def test_the_curriculum_has_its_shares():
 
 
 def test_refuses_options_that_do_not_go_together():
-    for words in (["--updates", "30"], ["--repeats", "4"], ["--symbols", "2"]):
+    for words in (
+        ["--updates", "30"],
+        ["--repeats", "4"],
+        ["--symbols", "2"],
+        ["--task", "reverse", "--repeats", "3"],
+    ):
         with pytest.raises(SystemExit):
             rl_ntm.Options.parse(words)

@@ -35,7 +35,8 @@ def test_a_run_has_a_row_for_every_method_and_resumes_within_one(small, tmp_path
     assert (folder / "nll.png").stat().st_size > 1000
     assert "final" in capsys.readouterr().out
     other = tmp_path / "interrupted"
-    words = [*SIZES.split(), "--methods", "teacher", "per_step", "--out", str(other)]
+    words = SIZES.replace("--rollouts 1 ", "").split()
+    words += ["--methods", "teacher", "per_step", "--out", str(other)]
     with interrupted(2):  # the pretraining has one step
         sequence_gan.main(words)
     assert (other / "seed_0-teacher-last.keras").exists()
@@ -44,6 +45,12 @@ def test_a_run_has_a_row_for_every_method_and_resumes_within_one(small, tmp_path
     rows[0] = rows[0][~rows[0]["method"].isin(["final", "constant", "random"])]
     assert_frame_equal(*(without(each).reset_index(drop=True) for each in rows), check_exact=True)
     assert not list(other.glob("*.keras"))
+
+
+def test_rollouts_are_of_rewards_at_the_end(capsys):
+    with pytest.raises(SystemExit):
+        sequence_gan.Options.parse(["--methods", "teacher", "per_step", "--rollouts", "9"])
+    assert "--methods must have final, constant or random" in capsys.readouterr().err
 
 
 def test_controls_have_rewards_that_know_nothing_of_the_data():

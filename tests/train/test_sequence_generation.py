@@ -1,3 +1,5 @@
+import dataclasses
+import hashlib
 import json
 import resource
 import shutil
@@ -358,6 +360,26 @@ def test_missing_files_are_named_before_anything_is_written(arguments, words, tm
     with pytest.raises(SystemExit, match=words):
         sequence_generation.main([*arguments, "--out", str(tmp_path / "run")])
     assert not (tmp_path / "run").exists()
+
+
+def test_runs_on_files_with_other_content_are_not_those_of_one_comparison(tmp_path):
+    paths = [tmp_path / name for name in ("train", "validation", "test")]
+    for path, text in zip(paths, ("abc\n", "ab\n", "b\n"), strict=True):
+        path.write_text(text)
+    files = [str(path) for path in paths]
+    words = ["--dataset", "lines", "--files", *files, *SIZES, "--out", str(tmp_path / "run")]
+    options, *_ = sequence_generation.start(Options.parse(words))
+    stored = json.loads((tmp_path / "run" / "config.json").read_text())["files_sha256"]
+    assert stored == options.files_sha256 == hashlib.sha256(b"abc\nab\nb\n").hexdigest()
+    other = dataclasses.replace(options, files_sha256="0")
+    assert other.settings() != options.settings()
+    moved = [shutil.copy(file, f"{file}.moved") for file in files]
+    resume = ["--resume", str(tmp_path / "run"), "--files"]
+    again, *_ = sequence_generation.start(Options.parse([*resume, *moved]))
+    assert (again.files, again.settings()) == (moved, options.settings())
+    paths[0].write_text("abd\n")
+    with pytest.raises(ValueError, match="--files must hold what they held"):
+        sequence_generation.start(Options.parse([*resume, *files]))
 
 
 def test_rare_settings_are_named_where_they_are_given():

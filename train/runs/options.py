@@ -22,6 +22,7 @@ class Role(enum.Enum):
     SETTING = "shared by all runs of a comparison"
     RARE_SETTING = "the same, but named only where it is not the default"
     VARIANT = "part of the name of a method's variant, where it is not the default"
+    CONTENT = "what a run stores of its files, so that runs of other data are known"
     RUN = "may differ between the runs of a variant"
     FILES = "where and how often files are read and written; does not change the weights"
 
@@ -67,6 +68,13 @@ def positional(help: str, **arguments: Any) -> Any:
     """A field of `Options` that is given without a name, as `RUN` in `train.export RUN`."""
     metadata = {"role": None, "resumable": False, "arguments": {**arguments, "help": help}}
     return dataclasses.field(metadata=metadata)
+
+
+def stored(help: str) -> Any:
+    """A field of `Options` that no command line sets: a run finds and stores it; "" before."""
+    return dataclasses.field(
+        default="", metadata={"role": Role.CONTENT, "resumable": False, "help": help}
+    )
 
 
 def flag(name: str) -> str:
@@ -169,6 +177,8 @@ class Options:
             titled = fields and "title" in vars(group)
             where = parser.add_argument_group(vars(group)["title"]) if titled else parser
             for field in fields:
+                if "arguments" not in field.metadata:
+                    continue
                 positional = field.default is dataclasses.MISSING
                 names = [field.name if positional else flag(field.name)]
                 names += field.metadata.get("aliases", [])
@@ -204,9 +214,8 @@ class ExperimentOptions(Options):
 
     def settings(self) -> dict[str, Any]:
         """The options that all runs of a comparison share, sorted by name."""
-        return dict(
-            sorted((self.of_role(Role.SETTING) | self.not_default(Role.RARE_SETTING)).items())
-        )
+        rare = self.not_default(Role.RARE_SETTING, Role.CONTENT)
+        return dict(sorted((self.of_role(Role.SETTING) | rare).items()))
 
     def variant(self) -> str:
         """The method and its options that are not the default: `memory_forcing --no-gate`."""
