@@ -184,7 +184,8 @@ def inverse_norm(squares: Tensor) -> Tensor:
     """1 / norm from squared norms of any shape; finite for 0, and so is its gradient."""
     half = squares.dtype == "float16"
     floor = _MIN_NORM_FLOAT16 if half else _MIN_NORM
-    return ops.rsqrt(ops.maximum(squares, floor * floor))
+    # No `maximum`, as in `sharpen`.
+    return ops.rsqrt(ops.where(squares >= floor * floor, squares, floor * floor))
 
 
 @equation(free_gates="BR", read_weights="BRN")

@@ -122,7 +122,10 @@ def _size_of_arrays(archive, max_bytes):
     sizes = []
 
     def add(name, part):
-        if isinstance(part, h5py.Dataset):
+        if isinstance(part, h5py.Group):  # `visititems` passes over other links
+            if any(not isinstance(part.get(n, getlink=True), h5py.HardLink) for n in part):
+                raise ValueError(f"{name} in {_WEIGHTS} is in another place")
+        else:
             if part.dtype.kind not in "biufV":  # "V" is how HDF5 keeps bfloat16
                 raise ValueError(f"{name} in {_WEIGHTS} holds no numbers")
             if part.external or part.is_virtual:
@@ -130,6 +133,7 @@ def _size_of_arrays(archive, max_bytes):
             sizes.append(part.nbytes)
 
     with archive.open(_WEIGHTS) as file, h5py.File(file, "r") as weights:
+        add("/", weights)
         weights.visititems(add)
     return _too_large(f"its {_WEIGHTS}", sum(sizes), max_bytes)
 

@@ -258,9 +258,10 @@ def shapes(**expected: str) -> Callable[[Function], Function]:
                     continue
                 shape_of(name, tensor, [known.get(letter) or letter for letter in letters])
                 floating(name, tensor)
-                known |= dict(zip(letters, tensor.shape, strict=True))
+                sizes = zip(letters, tensor.shape, strict=True)
+                known |= {letter: size for letter, size in sizes if size is not None}
                 # A letter may occur in it twice.
-                shape_of(name, tensor, [known[letter] or letter for letter in letters])
+                shape_of(name, tensor, [known.get(letter) or letter for letter in letters])
             return function(*args, **kwargs)
 
         return checked

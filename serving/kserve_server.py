@@ -87,6 +87,10 @@ def _tensor(name, values, spec):
         array = np.array(values)
         if array.dtype.kind not in "iuf" or (dtype != np.float32 and array.dtype.kind == "f"):
             raise ValueError(f"got {array.dtype}")
+        if array.dtype.kind != "f" and np.dtype(dtype).kind == "i" and array.size:
+            limits = np.iinfo(dtype)
+            if int(array.max()) > limits.max or int(array.min()) < limits.min:
+                raise ValueError(f"got {array.min()} to {array.max()}")
         tensor = tf.constant(array.astype(dtype))
     except (OverflowError, TypeError, ValueError) as error:  # also of rows of unequal lengths
         raise InvalidInput(f"{name} must be an array of {spec.dtype.name}: {error}") from error

@@ -138,6 +138,11 @@ def test_other_kinds_of_archives_and_arrays_are_refused(tmp_path, good):
             "x", shape=(8,), dtype="u1", external=[("/etc/hostname", 0, 8)]
         ),
     }
+    links = {"soft": h5py.SoftLink("/y"), "external": h5py.ExternalLink("other.h5", "/x")}
+    for link in links.values():
+        repacked(path, good[0], lambda file, link=link: file.__setitem__("x", link))
+        with pytest.raises(ValueError, match=r"last\.keras cannot .* is in another place"):
+            checkpoints.load(path)
     for words, arrays in kinds.items():
         repacked(path, good[0], arrays)
         with pytest.raises(ValueError, match=rf"last\.keras cannot .*x in model.* {words}"):

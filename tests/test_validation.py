@@ -1,5 +1,6 @@
 import math
 
+import keras
 import numpy as np
 import pytest
 
@@ -70,3 +71,14 @@ def test_shapes_hold_a_letter_to_one_size():
     ):
         with pytest.raises(ValueError, match=f"{name} must have shape"):
             function(np.zeros(x), np.zeros(y))
+
+
+def test_shapes_keep_a_size_that_another_argument_does_not_know():
+    @validation.shapes(a="BN", b="BN", c="BN")
+    def function(a, b, c):
+        return c
+
+    known, unknown, other = (keras.Input((5,), batch_size=size) for size in (4, None, 1))
+    with pytest.raises(ValueError, match=r"c must have shape \(4, 5\)"):
+        function(known, unknown, other)
+    assert function(known, unknown, known) is known

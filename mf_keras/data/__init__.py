@@ -12,7 +12,8 @@ from mf_keras.data.algorithmic import (
 from mf_keras.data.scanned_digits import DIGITS_SHAPE, digits
 from mf_keras.data.vocabulary import Vocabulary
 
-if TYPE_CHECKING or importlib.util.find_spec("tensorflow") is not None:
+_COMPLETE = TYPE_CHECKING or importlib.util.find_spec("tensorflow") is not None
+if _COMPLETE:
     from mf_keras.data.babi import BABI_WORDS, babi
     from mf_keras.data.characters import SHAKESPEARE, characters
     from mf_keras.data.lengths import padded_batches
@@ -51,9 +52,13 @@ __all__ = [
     "vocabulary_of",
 ]
 
+_NEED_TENSORFLOW = () if _COMPLETE else tuple(name for name in __all__ if name not in globals())
+for _name in _NEED_TENSORFLOW:
+    __all__.remove(_name)  # so that `import *` works
+
 
 def __getattr__(name: str) -> Any:
-    if name in __all__:  # it is not imported without TensorFlow
+    if name in _NEED_TENSORFLOW:
         raise ImportError(
             f"mf_keras.data.{name} needs TensorFlow, which need not be what Keras runs on: "
             "pip install tensorflow. The algorithmic tasks and digits do without."

@@ -3,6 +3,7 @@
 import pathlib
 import re
 import tarfile
+import zlib
 from typing import NamedTuple
 
 import numpy as np
@@ -262,7 +263,7 @@ def _text(path: pathlib.Path, task: int, split: str) -> str:
             file = archive.extractfile(members[0]) if members else None
             if file is not None:
                 return file.read().decode()
-    except tarfile.TarError as error:
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         raise ValueError(f"path must be an archive of bAbI, got {str(path)!r}: {error}") from error
     raise FileNotFoundError(f"{lacking}. The archive published at {_URL} has all.")
 

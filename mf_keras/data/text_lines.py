@@ -2,6 +2,8 @@
 
 import gzip
 import pathlib
+import re
+import zlib
 
 import tensorflow as tf
 
@@ -88,12 +90,12 @@ def _lines(path: pathlib.Path) -> dict[int, str]:
     """Lines that are not empty, by their numbers from 1 on."""
     try:
         contents = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        text = contents.decode()
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+        text = contents.decode("utf-8-sig")  # without the mark that Windows writes
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise ValueError(
             f"path must be a text file in UTF-8, got {str(path)!r}: {error}"
         ) from error
-    lines = {i: line for i, line in enumerate(text.splitlines(), start=1) if line}
+    lines = {i: line for i, line in enumerate(re.split(r"\r\n|\r|\n", text), start=1) if line}
     if not lines:
         raise ValueError(f"path must be a file with lines of text, got {str(path)!r}.")
     return lines

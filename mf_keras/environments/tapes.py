@@ -74,7 +74,7 @@ class Tapes(Environment):
         self.force_forward = validation.boolean("force_forward", force_forward)
         self.observation_size = self.answer_size = self.symbols
         self.task = (self.tape_length + self.target_length,)
-        self.values = f"integers from -1 to {self.symbols - 1}"
+        self.values = f"integers from -1 to {self.symbols - 1}, -1 only behind all targets"
         moves = {"input": Categorical(3), "memory": Categorical(3)}
         self.actions = Joint({"write": Categorical(2), **moves})
 
@@ -89,8 +89,13 @@ class Tapes(Environment):
         return np.concatenate([tape, targets], axis=1)
 
     def valid(self, x: ArrayLike) -> Tensor:
-        """Which entries are symbols, or -1."""
-        return (x >= NOTHING) & (x < self.symbols) & (x % 1 == 0)
+        """Which entries are symbols or -1, in the targets -1 only behind the last symbol."""
+        entries = (x >= NOTHING) & (x < self.symbols) & (x % 1 == 0)
+        targets = x[:, self.tape_length :]
+        follows = (targets[:, 1:] == NOTHING) | (targets[:, :-1] != NOTHING)
+        join = np.concatenate if isinstance(x, np.ndarray) else ops.concatenate
+        first = self.tape_length + 1
+        return join([entries[:, :first], entries[:, first:] & follows], axis=1)
 
     def initial(self, x: Tensor) -> TapesState:
         """Both heads at the start."""

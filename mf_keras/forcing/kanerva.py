@@ -181,7 +181,7 @@ class KanervaMemoryForcing(HasLogs, TrainsOnImageSets):
         """As `KanervaMachine.check_data`."""
         return self.machine.check_data(name, x)
 
-    def check_callbacks(self, given: Any, fits: bool) -> Any:
+    def _callbacks_of(self, given: Any, fits: bool) -> Any:
         """Those of `fit` begin with a `StopOnNonFinite`, and are told which way a log is better."""
         listed = with_stop(given) if fits else checked_callbacks(given)
         give_directions(listed, self.logs.directions)

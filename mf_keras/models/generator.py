@@ -81,9 +81,9 @@ class SequenceGenerator(SequenceModel):
             )
         self.built = True
         self._compiled_sample = backend.CompiledFor(
-            cell, lambda noise: self._free_run(noise, keep=())[0]
+            self, lambda noise: self._free_run(noise, keep=())[0]
         )
-        self._compiled_complete = backend.CompiledFor(cell, self._complete)
+        self._compiled_complete = backend.CompiledFor(self, self._complete)
 
     def call(self, x: ArrayLike, training: bool = False) -> Tensor:
         """The parameters (logits) of every step, teacher-forced.

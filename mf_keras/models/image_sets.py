@@ -26,7 +26,7 @@ def checked(method: Function) -> Function:
     """A method of `keras.Model` that takes sets of images, on checked data.
 
     Arrays are checked before anything else is done; streams as they come, their shapes at once
-    where they are known. The model has `check_data(name, x)` and `check_callbacks(given, fits)`.
+    where they are known. The model has `check_data(name, x)` and `_callbacks_of(given, fits)`.
 
     Args:
         method: `keras.Model.fit`, `evaluate`, `predict`, or one of those of one batch.
@@ -40,7 +40,7 @@ def checked(method: Function) -> Function:
         validation.counts(given)
         if "callbacks" in signature.parameters:
             fits = method.__name__ == "fit"
-            given["callbacks"] = self.check_callbacks(given.get("callbacks"), fits)
+            given["callbacks"] = self._callbacks_of(given.get("callbacks"), fits)
         for name in ("y", "sample_weight", "class_weight"):
             if given.get(name) is not None:
                 raise ValueError(f"{name} must not be given: sets of images come alone.")
@@ -98,7 +98,7 @@ class TrainsOnImageSets(KeepsStates, keras.Model):
         """x, which holds sets of images, or a stream that is checked as it is drawn."""
         raise NotImplementedError
 
-    def check_callbacks(self, given: Any, fits: bool) -> Any:
+    def _callbacks_of(self, given: Any, fits: bool) -> Any:
         """The callbacks of `fit` (`fits`) or another method, as Keras takes them.
 
         Raises:

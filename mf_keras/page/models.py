@@ -55,7 +55,7 @@ class LocalModel:
         slots, words = state.memory.shape[1:]
         self.name = f"{type(cell).__name__}, memory {slots} \u00d7 {words}, {self.length} steps"
         self._generator = generator
-        self._compiled = backend.CompiledFor(cell, self._run)
+        self._compiled = backend.CompiledFor(generator, self._run)
         self._lock = threading.Lock()
 
     def complete(self, prefix: ArrayLike, seed: int, temperature: float) -> Run:

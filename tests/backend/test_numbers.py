@@ -39,3 +39,15 @@ def test_the_gradient_of_a_sharp_weighting_is_that_of_the_formula():
     _, _, pull = backend.pullback(run, [], [ops.convert_to_tensor([[w]], "float32")])
     _, (found,) = pull([ops.ones(())])
     np.testing.assert_allclose(found[0, 0], expected, atol=1e-8)
+
+
+def test_the_similarity_to_a_word_of_the_least_norm_has_no_gradient():
+    """A cosine of one number is constant, also where its norm is the floor of the division."""
+    keys, strengths = ops.ones((1, 1, 1)), ops.ones((1, 1))
+
+    def run(memory):
+        return [addressing.content_weights(memory, keys, strengths)[0, 0, 0]], None
+
+    _, _, pull = backend.pullback(run, [], [ops.full((1, 4, 1), 1e-6)])
+    _, (found,) = pull([ops.ones(())])
+    np.testing.assert_allclose(found, 0.0, atol=1.0)  # half of the gradient would be 62 500

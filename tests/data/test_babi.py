@@ -79,6 +79,12 @@ def test_what_is_refused(folder, tmp_path):
         babi(1, "train", folder)
     with pytest.raises(FileNotFoundError, match=r"published at http://www.thespermwhale.com"):
         babi(1, "train", tmp_path / "nowhere")
+    with tarfile.open(tmp_path / "cut.tar.gz", "w:gz") as archive:
+        archive.add(folder, "tasks")
+    whole = (tmp_path / "cut.tar.gz").read_bytes()
+    (tmp_path / "cut.tar.gz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match="path must be an archive of bAbI"):
+        babi(1, "train", tmp_path / "cut.tar.gz")
     (tmp_path / "forged.tar.gz").write_text("no archive")
     with pytest.raises(ValueError, match="path must be an archive of bAbI"):
         babi(1, "train", tmp_path / "forged.tar.gz")

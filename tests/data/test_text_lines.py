@@ -61,7 +61,18 @@ def test_lines_that_are_too_long_are_named(path):
         text_lines(path, longest=2)
 
 
+def test_the_mark_of_windows_is_no_character_and_lines_end_at_line_ends(path):
+    path.write_bytes(b"\xef\xbb\xbfCC\nC\x0cN\r\nO\rC")
+    assert vocabulary_of(path) == Vocabulary(["\x0c", "C", "N", "O"], end=True)
+    assert int(text_lines(path).cardinality()) == 4
+
+
 def test_files_that_are_no_text(tmp_path):
+    broken = bytearray(gzip.compress(b"CC" * 999))
+    broken[10:14] = b"\xff\xff\xff\xff"
+    (tmp_path / "broken.gz").write_bytes(broken)
+    with pytest.raises(ValueError, match="path must be a text file in UTF-8"):
+        vocabulary_of(tmp_path / "broken.gz")
     with pytest.raises(FileNotFoundError, match="path must be an existing file"):
         text_lines(tmp_path / "nowhere")
     for name, contents in {"a": b"\xff\xfe\x00", "b": b"\n\n", "c.gz": b"no gzip"}.items():

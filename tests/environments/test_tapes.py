@@ -57,6 +57,10 @@ def test_tasks_are_copies():
     np.testing.assert_array_equal(x[:, :3], x[:, 3:6])
     np.testing.assert_array_equal(x[:, 6:], -1)
     assert Tapes(4, 3, 5, 6).valid(x).all()
+    gaps = np.int32([[2, 0, 1, 0, -1, 2, -1, -1], [2, 0, 1, -1, -1, -1, -1, -1]])
+    right = [[True] * 5 + [False] + [True] * 2, [True] * 8]
+    np.testing.assert_array_equal(Tapes(4, 3, 5, 6).valid(gaps), right)
+    np.testing.assert_array_equal(Tapes(4, 3, 5, 6).valid(keras.ops.array(gaps)), right)
     with pytest.raises(ValueError, match="steps"):
         Tapes(4, 3, 5, 4)
 

@@ -3,6 +3,8 @@
 import sys
 from typing import Any
 
+import numpy as np
+
 from mf_keras.types import Function
 
 
@@ -43,15 +45,42 @@ def with_checks(dataset: Any, conditions: Function, same_sizes: str | None = Non
 
     Args:
         dataset: of tensors, or of tuples of them.
-        conditions: as for `checked`.
+        conditions: as for `checked`; on arrays, for which it needs no framework.
         same_sizes: as for `checked`.
 
     Raises:
         tf.errors.InvalidArgumentError: from the dataset, where a condition does not hold.
     """
-    from mf_keras.backend.tensorflow import datasets
+    import tensorflow as tf
 
-    return datasets.with_checks(dataset, conditions, same_sizes)
+    def check(*parts):
+        tensors = [x for x in tf.nest.flatten(parts) if x is not None]
+
+        def packed(values):
+            left = iter(values)
+            return tf.nest.map_structure(lambda x: None if x is None else next(left), parts)
+
+        def see(*arrays):
+            known = packed(_as_floats(x) for x in arrays)
+            firsts = [next(iter(x.values())) if isinstance(x, dict) else x for x in known]
+            if same_sizes and len({x.shape[:2] for x in firsts if x is not None}) > 1:
+                raise ValueError(same_sizes)
+            for right, words, _ in conditions(known, lambda x: x.any(axis=-1)):
+                if not np.all(right):
+                    raise ValueError(words)
+            return arrays
+
+        seen = tf.numpy_function(see, tensors, [x.dtype for x in tensors])
+        for tensor, same in zip(tensors, seen, strict=True):
+            same.set_shape(tensor.shape)
+        found = packed(seen)
+        return found if len(found) > 1 else found[0]
+
+    return dataset.map(check)
+
+
+def _as_floats(x):
+    return x if x.dtype in ("float32", "float64") else x.astype("float32")
 
 
 def checked(

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import keras
+import numpy as np
 
 from mf_keras.types import ArrayLike, Function, Structure, Tensor
 
@@ -168,8 +169,9 @@ def unknown_to_keras(optimizers: Iterable[keras.optimizers.Optimizer | None]) ->
 def keeping_values(model: keras.Model) -> Iterator[None]:
     """Within, an error leaves no variable of the model without a value.
 
-    While `fit` runs, Keras' trainer for JAX takes the values from the variables. Where the first
-    step fails, as for a batch that is refused, it does not give them back.
+    While its trainer for JAX runs, Keras takes the values from the variables. Where the first step
+    fails, as for a batch that is refused, it does not give them back, and where a later one fails,
+    only `fit` does.
     """
     variables = [*model.variables, *model.non_trainable_variables, *model.metrics_variables]
     if model.compiled:
@@ -178,6 +180,7 @@ def keeping_values(model: keras.Model) -> Iterator[None]:
     try:
         yield
     except BaseException:
+        model.jax_state_sync()
         for variable, value in before:
             try:
                 _ = variable.value
@@ -197,8 +200,11 @@ def to_tensor(name: str, value: ArrayLike) -> Tensor:
 
     Raises:
         TypeError: it cannot be one.
+        ValueError: an integer does not fit into 32 bits.
     """
     wrong = f"{name} must be a tensor of numbers, got {type(value).__name__}."
+    if isinstance(value, (int, list, tuple, np.ndarray)) and not jax.config.jax_enable_x64:
+        _check_32_bits(name, value)
     try:
         tensor = keras.ops.convert_to_tensor(value)
         if isinstance(tensor, keras.Variable):
@@ -208,6 +214,21 @@ def to_tensor(name: str, value: ArrayLike) -> Tensor:
     if not isinstance(tensor, jax.Array) or jnp.iscomplexobj(tensor):
         raise TypeError(wrong)
     return tensor
+
+
+def _check_32_bits(name, value):
+    """Raise ValueError for integers that JAX would wrap without a word."""
+    try:
+        array = np.asarray(value)
+    except ValueError:  # of rows of unequal lengths, which is refused later
+        return
+    if array.dtype.kind in "iu" and array.size:
+        limits = np.iinfo("int32" if array.dtype.kind == "i" else "uint32")
+        if array.max() > limits.max or array.min() < limits.min:
+            raise ValueError(
+                f"{name} must hold integers of 32 bits, as JAX has no others by default, got "
+                f"{array.min()} to {array.max()}."
+            )
 
 
 def required(tensors: Structure, right: Tensor, words: str, value: Tensor) -> Structure:

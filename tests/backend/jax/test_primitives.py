@@ -4,8 +4,9 @@ import keras
 import numpy as np
 import pytest
 
-from mf_keras import backend, data
+from mf_keras import NTMCell, SequenceGenerator, TeacherForcing, backend, data
 from mf_keras.backend.jax.primitives import Scope
+from mf_keras.outputs import Categorical
 from tests.small import binary, small_generator, small_transducer
 
 
@@ -103,3 +104,51 @@ def test_a_generator_samples_and_completes():
     prefix = binary(3, 2, 1)
     completed = generator.complete(prefix, 6, seed=0)
     np.testing.assert_array_equal(completed[:, :2], prefix)
+
+
+def test_samples_are_of_the_embedding_as_it_is_now():
+    def new():
+        keras.utils.set_random_seed(0)
+        cell = NTMCell(keras.layers.Dense(3, "tanh"), 4, 3, 2, 1)
+        return SequenceGenerator(cell, Categorical(4, embedding=2))
+
+    generator, other = new(), new()
+    before = np.asarray(generator.sample(8, 5, seed=0))
+    for each in (generator, other):
+        for weight in each.trainable_variables:
+            weight.assign(3.0 * weight + 1.0)
+        table = each.output.layers[0].trainable_variables[0]
+        table.assign(-9.0 * table)
+    found = np.asarray(generator.sample(8, 5, seed=0))
+    assert (found != before).any()
+    np.testing.assert_array_equal(found, other.sample(8, 5, seed=0))
+    prefix = before[:, :2]
+    completed = generator.complete(prefix, 5, seed=0)
+    np.testing.assert_array_equal(completed, other.complete(prefix, 5, seed=0))
+
+
+@pytest.mark.parametrize("method", ["evaluate", "predict", "fit"])
+def test_a_later_batch_that_is_refused_costs_no_weights(method):
+    model = TeacherForcing(small_generator())
+    model.compile("adam")
+    good, bad = binary(2, 3, 1), np.full((2, 3, 1), 0.5, "float32")
+    model.evaluate(good, verbose=0)
+    before = [np.array(weight) for weight in model.weights]
+    steps = {"steps_per_epoch" if method == "fit" else "steps": 3}
+    with pytest.raises(ValueError, match="must hold only 0 and 1"):
+        getattr(model, method)(iter_of(good, good, bad), verbose=0, **steps)
+    for a, b in zip(before, model.weights, strict=True):
+        assert np.isfinite(b).all()
+        if method != "fit":
+            np.testing.assert_array_equal(a, b)
+
+
+def iter_of(*batches):
+    yield from ((batch,) for batch in batches)
+
+
+@pytest.mark.parametrize("value", [[2**31], np.array([[1, -(2**40)]]), 2**63])
+def test_integers_that_jax_would_wrap_are_refused(value):
+    with pytest.raises(ValueError, match="x must hold integers of 32 bits"):
+        backend.to_tensor("x", value)
+    np.testing.assert_array_equal(backend.to_tensor("x", [2**31 - 1, -(2**31)])[1], -(2**31))
