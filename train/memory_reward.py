@@ -1,18 +1,17 @@
 """Whether a memory like that of successful episodes is a useful reward, where rewards are rare.
 
 python -m train.memory_reward --environment copy --length 6 --seeds 10
-python -m train.memory_reward --environment chain --length 20 --seeds 10
+python -m train.memory_reward --environment chain --length 40 --updates 1000 --seeds 10
 
 For each seed, the same for all methods: `none`, REINFORCE with a critic and entropy; `memory`, with
 the bonus of a discriminator on the memory (`MemoryReward`); `behaviour`, of one on observations and
 actions (GASIL, Guo et al. 2018); `untrained`, of one on the memory that does not learn. Counts the
 episodes until 90 % of new ones are right: of copies by the policy's likeliest actions; of chains by
 drawn actions, since the likeliest of an untrained policy are all right or all wrong, by the sign of
-what reaches the end. Writes a run folder: config.json; for each
-seed and method seed_K-METHOD.csv (a row per interval of 20 updates: return, bonus, entropy, right
-episodes, seconds); results.json and results.csv. Ctrl-C saves; `--resume RUN` resumes an
-interrupted run from its last checkpoint, of which there is one every 10 intervals, to the same
-rows.
+what reaches the end. Writes a run folder: config.json; for each seed and method seed_K-METHOD.csv
+(a row per interval of 20 updates: return, bonus, entropy, right episodes, seconds); results.json
+and results.csv. Ctrl-C saves; `--resume RUN` resumes an interrupted run from its last checkpoint,
+of which there is one every 10 intervals, to the same rows.
 """
 
 import dataclasses
